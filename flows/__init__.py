@@ -1,0 +1,1 @@
+"""What happens in which order: the flows, and the `expo` command."""

@@ -1,0 +1,1 @@
+"""Instructions, judges and scores."""

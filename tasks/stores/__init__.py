@@ -1,0 +1,1 @@
+"""Where bytes come from (sources) and where they go (artefacts in a store)."""

@@ -1,0 +1,118 @@
+"""Sources: where a checkpoint's bytes come from.
+
+    source = open_source("HuggingFaceH4/zephyr-7b-beta")      the Hub, at the head of main
+    source = open_source("org/name", revision="v1.0")         …at a branch, tag or commit
+    source = open_source("/models/my-sft")                    a folder of this machine
+    source = open_source("demo:aligned")                      the demo's pair, trained if need be
+
+A source lists its files, reads ranges (so that headers cost no download) and fetches
+whole files. It is opened at one commit, and everything it gives is of that commit.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from tasks.errors import CorruptError, InputError
+from tasks.values import Value, fingerprint
+from tasks.weights.recipe import Checkpoint
+
+__all__ = ["FileInfo", "FolderSource", "Source", "open_source", "sha256_of"]
+
+HEADER_BYTES = 64 * 1024
+
+
+class FileInfo(Value):
+    """A file of a source: its size in bytes, and its sha256 where the source states one."""
+
+    size: int
+    sha256: str | None = None
+
+
+class Source(Protocol):
+    """A checkpoint's folder at one commit, wherever it lies."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, pinned: the same uri and commit always give the same bytes."""
+
+    def files(self) -> Mapping[str, FileInfo]:
+        """The plain files at the top of the folder, by name."""
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """`length` bytes of a file from offset `start`; fewer only where the file ends."""
+
+    def fetch(self, name: str) -> Path:
+        """The whole file on this machine's disk, verified where a digest is known."""
+
+    def folder(self) -> Path:
+        """A local folder that holds every file: what an engine loads the model from."""
+
+
+class FolderSource:
+    """A folder of this machine. Nothing is copied: `fetch` gives the file in its place."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give a folder or a hub id (org/name)")
+        self._folder = folder.resolve()
+        self._files = _plain_files(self._folder)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(uri=str(self._folder), commit=_folder_commit(self._folder, self._files))
+
+    def files(self) -> Mapping[str, FileInfo]:
+        return self._files
+
+    def read(self, name: str, start: int, length: int) -> bytes:
+        with self.fetch(name).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def fetch(self, name: str) -> Path:
+        if name not in self._files:
+            raise CorruptError(f"{self._folder}: no file {name!r} in this folder")
+        return self._folder / name
+
+    def folder(self) -> Path:
+        return self._folder
+
+
+def open_source(uri: str, revision: str | None = None) -> Source:
+    """Opens a folder, a hub id or a demo checkpoint; `revision` is for hub ids.
+
+    Raises:
+        InputError: there is no such folder, hub id or revision, or access is not granted.
+    """
+    if uri.startswith("demo:"):
+        from tasks.demo.family import checkpoint_folder
+
+        return FolderSource(checkpoint_folder(uri))
+    if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
+        return FolderSource(Path(uri).expanduser())
+    from tasks.stores.hub import HubSource
+
+    return HubSource(uri, revision)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain_files(folder: Path) -> dict[str, FileInfo]:
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    return {name: FileInfo(size=(folder / name).stat().st_size) for name in names}
+
+
+def _folder_commit(folder: Path, files: Mapping[str, FileInfo]) -> str:
+    """Sizes, times and first bytes: a whole checkpoint is too much to hash before a plan."""
+    listing = {}
+    for name, info in files.items():
+        with (folder / name).open("rb") as file:
+            head = hashlib.sha256(file.read(HEADER_BYTES)).hexdigest()
+        listing[name] = [info.size, (folder / name).stat().st_mtime_ns, head]
+    return f"local-{fingerprint(listing)[:40]}"

@@ -1,0 +1,1 @@
+"""θ_expo = θ_aligned + α · (θ_aligned − θ_sft), shard by shard, in bounded memory."""

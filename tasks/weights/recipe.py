@@ -1,0 +1,61 @@
+"""The recipe: everything that decides θ_expo, and nothing else."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.values import Value, fingerprint
+
+__all__ = ["Arithmetic", "Checkpoint", "ModuleAlpha", "Nonfinite", "OutputDtype", "Recipe", "Vocabulary"]
+
+Arithmetic = Literal["fp32", "parity"]
+OutputDtype = Literal["bfloat16", "float16", "float32"]
+Vocabulary = Literal["error", "common-rows"]
+Nonfinite = Literal["error", "allow"]
+
+
+class Checkpoint(Value):
+    """A checkpoint at one moment: where it lies and which commit of it.
+
+    uri     a hub id (`org/name`), an absolute folder, `s3://…`, or `demo:aligned` / `demo:sft`
+    commit  the hub's commit sha (40 hex digits); for a folder `local-` and a digest of its
+            listing and headers, so that an edited folder is another checkpoint
+    """
+
+    uri: str
+    commit: str
+
+
+class ModuleAlpha(Value):
+    """Another alpha for the tensors whose name matches `pattern` (a regular expression, searched)."""
+
+    pattern: str
+    alpha: float
+
+
+class Recipe(Value):
+    """A resolved pair with its settings. Two equal recipes give the same bytes.
+
+    alpha          α of the paper's equation 1; may be negative or above one
+    arithmetic     "fp32": one rounding to the output dtype; "parity": the authors' bf16 operations
+    output_dtype   None: each tensor keeps the aligned checkpoint's dtype
+    vocabulary     what to do when the two sides have different numbers of vocabulary rows
+    nonfinite      whether NaN or Inf in a parent is an error or only counted
+    module_alphas  the first pattern that matches a tensor's name decides its alpha
+    shard_bytes    None: the aligned checkpoint's layout if it is safetensors, else 5 GB shards
+    """
+
+    aligned: Checkpoint
+    sft: Checkpoint
+    alpha: float = Field(allow_inf_nan=False)
+    arithmetic: Arithmetic = "fp32"
+    output_dtype: OutputDtype | None = None
+    vocabulary: Vocabulary = "error"
+    nonfinite: Nonfinite = "error"
+    module_alphas: tuple[ModuleAlpha, ...] = ()
+    shard_bytes: int | None = Field(default=None, gt=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical recipe, 64 hex digits."""
+        return fingerprint(self)
