@@ -4,23 +4,26 @@
     source = open_source("org/name", revision="v1.0")         …at a branch, tag or commit
     source = open_source("/models/my-sft")                    a folder of this machine
     source = open_source("demo:aligned")                      the demo's pair, trained if need be
+    source = reopen(recipe.aligned)                           what an earlier stage resolved, or an error
 
 A source lists its files, reads ranges (so that headers cost no download) and fetches
 whole files. It is opened at one commit, and everything it gives is of that commit.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tasks.errors import CorruptError, InputError
+from tasks.errors import CorruptError, InputError, PermanentError
 from tasks.values import Value, fingerprint
 from tasks.weights.recipe import Checkpoint
 
-__all__ = ["FileInfo", "FolderSource", "Source", "open_source", "sha256_of"]
+__all__ = ["FileInfo", "FolderSource", "Source", "open_source", "reopen", "sha256_of"]
 
 HEADER_BYTES = 64 * 1024
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class FileInfo(Value):
@@ -51,17 +54,22 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """A folder of this machine. Nothing is copied: `fetch` gives the file in its place."""
+    """A folder of this machine. Nothing is copied: `fetch` gives the file in its place.
 
-    def __init__(self, folder: Path) -> None:
+    `uri` is what the checkpoint is called when that is not the folder's path (the demo's pair).
+    """
+
+    def __init__(self, folder: Path, uri: str | None = None) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give a folder or a hub id (org/name)")
         self._folder = folder.resolve()
         self._files = _plain_files(self._folder)
+        commit = _folder_commit(self._folder, self._files)
+        self._checkpoint = Checkpoint(uri=uri or str(self._folder), commit=commit)
 
     @property
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(uri=str(self._folder), commit=_folder_commit(self._folder, self._files))
+        return self._checkpoint
 
     def files(self) -> Mapping[str, FileInfo]:
         return self._files
@@ -89,18 +97,45 @@ def open_source(uri: str, revision: str | None = None) -> Source:
     if uri.startswith("demo:"):
         from tasks.demo.family import checkpoint_folder
 
-        return FolderSource(checkpoint_folder(uri))
+        return FolderSource(checkpoint_folder(uri), uri)
     if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
         return FolderSource(Path(uri).expanduser())
-    from tasks.stores.hub import HubSource
+    return _hub_source(uri, revision)
 
-    return HubSource(uri, revision)
+
+def reopen(checkpoint: Checkpoint) -> Source:
+    """Opens a checkpoint at exactly its commit.
+
+    Raises:
+        PermanentError: it is a folder, and its files have changed since it was resolved.
+    """
+    pinned = checkpoint.commit if _COMMIT.fullmatch(checkpoint.commit) else None
+    source = open_source(checkpoint.uri, pinned)
+    if source.checkpoint != checkpoint:
+        raise PermanentError(
+            f"{checkpoint.uri}: its files have changed since this run was planned "
+            f"(was {checkpoint.commit}, is {source.checkpoint.commit}); start the run again"
+        )
+    return source
 
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_opened: dict[tuple[str, str], Source] = {}
+
+
+def _hub_source(uri: str, revision: str | None) -> Source:
+    """Stages open the same commit again and again: one listing serves them all."""
+    if revision and (uri, revision) in _opened:
+        return _opened[uri, revision]
+    from tasks.stores.hub import HubSource
+
+    source = HubSource(uri, revision)
+    return _opened.setdefault((uri, source.checkpoint.commit), source)
 
 
 def _plain_files(folder: Path) -> dict[str, FileInfo]:

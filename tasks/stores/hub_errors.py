@@ -1,0 +1,115 @@
+"""The Hub client's errors, told as ours: by what to do next."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+
+from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
+
+__all__ = ["hub_errors", "retry_after", "translate"]
+
+# The HTTP library's own base of a refused, dropped or timed-out connection. The library has another
+# name in each major version of the client, so it is taken from where the client takes it.
+TRANSPORT_ERRORS: tuple[type, ...] = HfHubHTTPError.__bases__[:1]
+BUSY = (408, 409, 425, 429)
+
+
+@contextmanager
+def hub_errors(where: str) -> Iterator[None]:
+    """Raises what the Hub client raises inside as an ExpoError; `where` names the repository and file."""
+    try:
+        yield
+    except ExpoError:
+        raise
+    except Exception as error:
+        known = translate(error, where)
+        if known is None:
+            raise
+        raise known from error
+
+
+def translate(error: BaseException, where: str) -> ExpoError | None:
+    """Our error for one of the client's, None for one that is not the Hub's doing."""
+    # Order matters: a gated repository's error is also a RepositoryNotFoundError, and all are HTTP errors.
+    if isinstance(error, GatedRepoError):
+        page = f"{constants.ENDPOINT}/{where.split('@')[0]}"
+        return PermanentError(
+            f"{where}: access is not granted; accept the licence at {page} and set HF_TOKEN (or log in)"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return InputError(f"{where}: no such revision; check the branch, tag or commit")
+    if isinstance(error, RepositoryNotFoundError):
+        return InputError(f"{where}: no such repository; check the id, and HF_TOKEN if it is private")
+    if isinstance(error, HFValidationError):
+        return InputError(f"{where}: not a hub id; give a folder that exists or org/name")
+    if isinstance(error, OfflineModeIsEnabled | RevisionResolutionError):
+        return _offline(where)
+    if isinstance(error, LocalEntryNotFoundError):
+        return _not_located(error, where)
+    if isinstance(error, EntryNotFoundError):
+        return InputError(f"{where}: no such file at this commit; check the revision")
+    if isinstance(error, HfHubHTTPError):
+        return _by_status(error, where)
+    if isinstance(error, TRANSPORT_ERRORS):
+        return RetryableError(
+            f"{where}: connection to {constants.ENDPOINT} failed ({type(error).__name__}); try again"
+        )
+    return _of_system(error, where)
+
+
+def retry_after(error: BaseException | None) -> float | None:
+    """The seconds that the server asked to wait (Retry-After), None when it did not say."""
+    if not isinstance(error, HfHubHTTPError):
+        return None
+    value = error.response.headers.get("Retry-After", "").strip()
+    return float(value) if value.isdigit() else None
+
+
+def _offline(where: str) -> PermanentError:
+    return PermanentError(
+        f"{where}: not in the cache {constants.HF_HUB_CACHE}; run once without HF_HUB_OFFLINE=1"
+    )
+
+
+def _not_located(error: LocalEntryNotFoundError, where: str) -> ExpoError:
+    """The client hides why it could not ask for a file behind this error; its cause tells."""
+    if constants.is_offline_mode():
+        return _offline(where)
+    cause = translate(error.__cause__, where) if error.__cause__ else None
+    return cause or RetryableError(f"{where}: the Hub did not answer; try again")
+
+
+def _by_status(error: HfHubHTTPError, where: str) -> ExpoError:
+    status = error.response.status_code
+    if status in BUSY or status >= 500:
+        wait = retry_after(error)
+        after = f" in {wait:.0f} s" if wait is not None else " later"
+        return RetryableError(f"{where}: the Hub answered {status}; try again{after}")
+    if status in (401, 403):
+        return PermanentError(f"{where}: the Hub answered {status}; set HF_TOKEN to a token that may do this")
+    said = error.server_message or "no reason given"
+    return PermanentError(f"{where}: the Hub answered {status} ({said})")
+
+
+def _of_system(error: BaseException, where: str) -> ExpoError | None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PermanentError(
+            f"{where}: no space left in {constants.HF_HUB_CACHE}; free some or set HF_HOME to a larger disk"
+        )
+    if isinstance(error, OSError) and error.errno is None:
+        # The client's own complaints about a short body carry no errno.
+        return RetryableError(f"{where}: {error}")
+    return None
