@@ -1,0 +1,158 @@
+"""The report of a run as values: what the page, the Markdown, the JSON and the table are made of."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from tasks.reports.verdict import Verdict, across_families
+from tasks.values import Value
+
+__all__ = [
+    "AlphaPoint",
+    "AnswerRow",
+    "Failure",
+    "FamilyReport",
+    "RunReport",
+    "StageCost",
+    "TensorNorm",
+    "corrected",
+    "layer_and_module",
+    "norm_table",
+]
+
+LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.+?)(?:\.(weight|bias))?$")
+
+
+class AlphaPoint(Value):
+    """One α of the curve: the win rate of + ExPO over the original in %, on held-out instructions.
+
+    lower, upper  the 95% interval of the win rate
+    mean_length   characters of an answer
+    truncated     the share of answers cut at the token limit, 0 to 1
+    """
+
+    alpha: float
+    win_rate: float
+    lower: float
+    upper: float
+    mean_length: float
+    truncated: float
+
+
+class TensorNorm(Value):
+    """How far training, and so extrapolation, moved one tensor: L2 norms of θ_1 and of θ_1 − θ_0."""
+
+    name: str
+    aligned: float
+    delta: float
+
+    @property
+    def relative(self) -> float:
+        """‖Δ‖ / ‖θ_1‖, zero for a tensor of zeros."""
+        return self.delta / self.aligned if self.aligned else 0.0
+
+
+class StageCost(Value):
+    """What a stage took: seconds, and for judging the requests and US dollars where they are known."""
+
+    stage: str
+    seconds: float
+    requests: int | None = None
+    dollars: float | None = None
+
+
+class AnswerRow(Value):
+    """One instruction with the answers to it, and the judge's preference for each arm over the reference.
+
+    original_preference, expo_preference  0 (the reference is better) to 1 (the arm is better),
+                                          None where the judge gave none
+    """
+
+    instruction: str
+    original: str
+    expo: str
+    reference: str = ""
+    original_preference: float | None = None
+    expo_preference: float | None = None
+
+
+class Failure(Value):
+    """A family that did not reach its verdict: in which stage, and why."""
+
+    family: str
+    stage: str
+    reason: str
+
+
+class FamilyReport(Value):
+    """One family: its verdicts, and what they rest on.
+
+    verdicts     one for each benchmark and judge
+    alpha_curve  empty where no curve was made
+    norms        of the update, one for each tensor
+    costs        in the order of the stages
+    answers      those that the page shows: all, or a sample
+    settings     provenance as the reader shall see it: recipe, fingerprints, sampling, judge
+    """
+
+    family: str
+    alpha: float
+    verdicts: tuple[Verdict, ...]
+    alpha_curve: tuple[AlphaPoint, ...] = ()
+    norms: tuple[TensorNorm, ...] = ()
+    costs: tuple[StageCost, ...] = ()
+    answers: tuple[AnswerRow, ...] = ()
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class RunReport(Value):
+    """One run over some families.
+
+    created  ISO 8601, UTC
+    """
+
+    name: str
+    created: str
+    code_version: str
+    families: tuple[FamilyReport, ...]
+    failures: tuple[Failure, ...] = ()
+    note: str = ""
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All verdicts, family by family."""
+        return tuple(verdict for family in self.families for verdict in family.verdicts)
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The judges of this run, each once: figures by different judges are never mixed."""
+        return tuple(dict.fromkeys(verdict.judge for verdict in self.verdicts))
+
+
+def corrected(families: Sequence[FamilyReport]) -> tuple[FamilyReport, ...]:
+    """The families of one run with Holm's correction in their verdicts."""
+    verdicts = iter(across_families([verdict for family in families for verdict in family.verdicts]))
+    return tuple(
+        family.model_copy(update={"verdicts": tuple(next(verdicts) for _ in family.verdicts)})
+        for family in families
+    )
+
+
+def layer_and_module(tensor: str) -> tuple[int, str] | None:
+    """The layer's number and the module's name of a weight matrix, None for a tensor of no layer.
+
+    `model.layers.3.self_attn.q_proj.weight` gives (3, "self_attn.q_proj").
+    """
+    match = LAYER.search(tensor)
+    return (int(match[1]), match[2]) if match else None
+
+
+def norm_table(norms: Sequence[TensorNorm]) -> dict[str, dict[int, float]]:
+    """‖Δ‖ / ‖θ_1‖ by module, then layer; tensors outside the layers are left out."""
+    table: dict[str, dict[int, float]] = {}
+    for norm in norms:
+        place = layer_and_module(norm.name)
+        if place:
+            table.setdefault(place[1], {})[place[0]] = norm.relative
+    return table

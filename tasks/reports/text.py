@@ -1,0 +1,93 @@
+"""The report without a browser: the terminal's table, and Markdown."""
+
+from collections.abc import Iterable
+from io import StringIO
+from itertools import groupby
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.reports import wording
+from tasks.reports.run_report import RunReport
+from tasks.reports.verdict import RULE, Verdict, sentence
+
+__all__ = ["by_benchmark", "render_markdown", "terminal_table"]
+
+STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
+WIDTH = 120
+
+
+def render_markdown(report: RunReport) -> str:
+    """The report as GitHub Markdown: verdicts, tables, how to read them."""
+    environment = Environment(
+        loader=PackageLoader("tasks.reports", "page"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    template = environment.get_template("report.md.jinja")
+    return template.render(
+        report=report, groups=by_benchmark(report.verdicts), wording=wording, sentence=sentence
+    )
+
+
+def terminal_table(report: RunReport, colour: bool = False) -> str:
+    """The verdicts as tables, one for each benchmark and judge; ANSI colours on request."""
+    file = StringIO()
+    console = Console(
+        file=file, width=WIDTH, force_terminal=colour, color_system="standard" if colour else None
+    )
+    for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
+        console.print(_table(f"{wording.benchmark_title(benchmark)}, judged by {judge}", verdicts))
+        if len(verdicts) == 1:
+            console.print(f"{verdicts[0].word.capitalize()}: {verdicts[0].rule}.", markup=False)
+        else:
+            console.print(RULE, markup=False)
+    for failure in report.failures:
+        line = f"{failure.family}: failed in {failure.stage}: {failure.reason}"
+        console.print(line, style="red", markup=False)
+    return file.getvalue()
+
+
+def by_benchmark(verdicts: Iterable[Verdict]) -> list[tuple[tuple[str, str], list[Verdict]]]:
+    """Verdicts grouped by (benchmark, judge): only these may stand in one table."""
+    ordered = sorted(verdicts, key=lambda verdict: (verdict.benchmark, verdict.judge))
+    return [(key, list(group)) for key, group in groupby(ordered, lambda v: (v.benchmark, v.judge))]
+
+
+def _table(title: str, verdicts: list[Verdict]) -> Table:
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("family", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for name in ("α", "score", "gain", "95% interval", "p", "LC gain", "length", "published"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(*_row(verdict))
+    return table
+
+
+def _row(verdict: Verdict) -> list[str | Text]:
+    found, before, after = verdict.difference, verdict.original, verdict.expo
+    digits = 2 if verdict.unit == "rating points" else 1
+    return [
+        Text(verdict.family),
+        Text(verdict.word, STYLES[verdict.word]),
+        f"{verdict.alpha:g}",
+        wording.change(before.score, after.score, digits),
+        wording.signed(found.mean),
+        wording.interval(found.lower, found.upper),
+        wording.p_value(verdict.p_adjusted),
+        "–" if verdict.lc_gain is None else wording.signed(verdict.lc_gain, 1),
+        wording.signed(100 * verdict.longer, 0) + "%",
+        wording.signed(verdict.published.gain, digits) if verdict.published else "–",
+    ]
+
+
+def _cell(text: object) -> str:
+    """Text inside a Markdown table: a bar or a line break would end the cell."""
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

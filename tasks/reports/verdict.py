@@ -1,0 +1,213 @@
+"""The verdict: did extrapolation help this family? In one word, with the rule that gave it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tasks.families import Published
+from tasks.reports.statistics import LEVEL, PairedDifference, holm, paired_difference
+from tasks.reports.wording import change, interval, p_value, signed
+from tasks.values import Value
+
+__all__ = [
+    "RULE",
+    "ArmFigures",
+    "PublishedFigures",
+    "Unit",
+    "Verdict",
+    "Word",
+    "across_families",
+    "decide",
+    "published_figures",
+    "sentence",
+]
+
+Word = Literal["better", "no evidence", "worse"]
+Unit = Literal["percentage points", "rating points"]
+
+PUBLISHED_JUDGES = {"alpaca_eval": "gpt-4-1106-preview", "mt_bench": "gpt-4"}
+RULE = (
+    "A family is better or worse when the 95% interval of the paired difference excludes zero and the "
+    f"Holm-adjusted p-value of the sign-flip test is below {LEVEL}; otherwise there is no evidence."
+)
+
+
+class ArmFigures(Value):
+    """What was measured of one arm.
+
+    score           win rate in %, or the mean MT-Bench rating (1 to 10)
+    standard_error  of the score, in its unit
+    lc_win_rate     the length-controlled win rate in %, None where it is not available
+    mean_length     characters of an answer
+    truncated, repeating, empty   shares of the answers, 0 to 1
+    """
+
+    score: float
+    standard_error: float
+    mean_length: float
+    lc_win_rate: float | None = None
+    truncated: float = 0.0
+    repeating: float = 0.0
+    empty: float = 0.0
+
+
+class PublishedFigures(Value):
+    """The authors' figures (original, + ExPO), and who judged them."""
+
+    judge: str
+    score: tuple[float, float]
+    lc_win_rate: tuple[float, float] | None = None
+
+    @property
+    def gain(self) -> float:
+        """The published difference, in the unit of the score."""
+        return self.score[1] - self.score[0]
+
+
+class Verdict(Value):
+    """One family on one benchmark by one judge.
+
+    rule        in words: what made the word
+    difference  + ExPO minus original, in `unit`
+    p_adjusted  Holm's adjustment of the p-value over the `compared` families of one run
+    lc_note     why there is no length-controlled win rate, if there is none
+    n_judged    items judged in both arms; n_failed: items that were not
+    """
+
+    family: str
+    alpha: float
+    benchmark: str
+    judge: str
+    word: Word
+    rule: str
+    unit: Unit
+    difference: PairedDifference
+    p_adjusted: float
+    compared: int
+    original: ArmFigures
+    expo: ArmFigures
+    lc_note: str | None = None
+    n_judged: int
+    n_failed: int = 0
+    published: PublishedFigures | None = None
+
+    @property
+    def lc_gain(self) -> float | None:
+        """The difference of the length-controlled win rates in points, None where there are none."""
+        before, after = self.original.lc_win_rate, self.expo.lc_win_rate
+        return None if before is None or after is None else after - before
+
+    @property
+    def longer(self) -> float:
+        """How much longer the answers became: 0.1 is 10%; zero where the original's are empty."""
+        before = self.original.mean_length
+        return self.expo.mean_length / before - 1 if before else 0.0
+
+    @property
+    def published_by_same_judge(self) -> bool:
+        """Whether the published figures may be read beside this run's at face value."""
+        return self.published is not None and self.published.judge == self.judge
+
+
+def decide(
+    family: str,
+    alpha: float,
+    benchmark: str,
+    judge: str,
+    *,
+    original: ArmFigures,
+    expo: ArmFigures,
+    original_scores: ArrayLike,
+    expo_scores: ArrayLike,
+    clusters: Sequence[object] | None = None,
+    n_failed: int = 0,
+    published: Published | None = None,
+    lc_note: str | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Decides one family by itself; `across_families` then corrects for the number of families.
+
+    original_scores, expo_scores  shape (items,): the items judged in both arms, in one order, in
+                                  the unit of the verdict: win shares in % (0 to 100), or ratings
+    clusters                      MT-Bench: the question of each rating
+
+    Raises:
+        InputError: the scores are not paired, not finite, or fewer than two.
+    """
+    difference = paired_difference(original_scores, expo_scores, clusters, seed)
+    word, rule = _word(difference, difference.p_value, 1)
+    return Verdict(
+        family=family,
+        alpha=alpha,
+        benchmark=benchmark,
+        judge=judge,
+        word=word,
+        rule=rule,
+        unit="rating points" if benchmark == "mt_bench" else "percentage points",
+        difference=difference,
+        p_adjusted=difference.p_value,
+        compared=1,
+        original=original,
+        expo=expo,
+        lc_note=lc_note,
+        n_judged=np.size(original_scores),
+        n_failed=n_failed,
+        published=published_figures(published, benchmark),
+    )
+
+
+def across_families(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Applies Holm's correction over the families of one run, for each benchmark and judge by itself."""
+    corrected = list(verdicts)
+    for group in {(verdict.benchmark, verdict.judge) for verdict in verdicts}:
+        members = [i for i, verdict in enumerate(verdicts) if (verdict.benchmark, verdict.judge) == group]
+        adjusted = holm([verdicts[i].difference.p_value for i in members])
+        for i, p in zip(members, adjusted, strict=True):
+            corrected[i] = _correct(verdicts[i], p, len(members))
+    return tuple(corrected)
+
+
+def published_figures(published: Published | None, benchmark: str) -> PublishedFigures | None:
+    """The authors' figures for a benchmark, None where there are none."""
+    if published is None or benchmark not in PUBLISHED_JUDGES:
+        return None
+    judge = PUBLISHED_JUDGES[benchmark]
+    if benchmark == "mt_bench":
+        return PublishedFigures(judge=judge, score=published.mt_bench)
+    return PublishedFigures(judge=judge, score=published.win_rate, lc_win_rate=published.lc_win_rate)
+
+
+def _correct(verdict: Verdict, p_adjusted: float, compared: int) -> Verdict:
+    word, rule = _word(verdict.difference, p_adjusted, compared)
+    return verdict.model_copy(
+        update={"word": word, "rule": rule, "p_adjusted": p_adjusted, "compared": compared}
+    )
+
+
+def sentence(verdict: Verdict) -> str:
+    """The verdict in words, for a reader who reads nothing else."""
+    found = verdict.difference
+    digits = 2 if verdict.unit == "rating points" else 1
+    measure = "rating" if verdict.unit == "rating points" else "win rate"
+    figures = (
+        f"{measure} {change(verdict.original.score, verdict.expo.score, digits)}, "
+        f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
+    )
+    if verdict.word == "no evidence":
+        missed = f"A true difference below {found.detectable:.{digits}f} is easily missed"
+        return f"No evidence of a difference: {figures}. {missed}."
+    return f"+ ExPO is {verdict.word}: {figures}."
+
+
+def _word(difference: PairedDifference, p: float, compared: int) -> tuple[Word, str]:
+    """Interval and test have to agree: neither alone makes a family better or worse."""
+    name = "sign-flip p" if compared == 1 else f"Holm-adjusted sign-flip p over {compared} families"
+    ends = f"the 95% interval {interval(difference.lower, difference.upper)}"
+    if difference.lower <= 0 <= difference.upper:
+        return "no evidence", f"{ends} includes zero"
+    if p >= LEVEL:
+        return "no evidence", f"the {name} {p_value(p)} is not below {LEVEL}"
+    word: Word = "better" if difference.mean > 0 else "worse"
+    return word, f"{ends} excludes zero and the {name} {p_value(p)} is below {LEVEL}"
