@@ -1,0 +1,150 @@
+"""The embedded default family: trained on the spot once, then kept in the user's cache.
+
+    $EXPO_CACHE or ~/.cache/expo
+      demo/<fingerprint>/
+        sft/ aligned/         two checkpoints as transformers saves them, in several shards
+        instructions.json     the evaluation's instructions with the SFT model's own answers
+        alphas.json           others, held out for the choice of α
+        manifest.json         written last: without it there is no family
+
+The fingerprint covers the settings, the source of the training and the libraries' versions.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.demo.training import Advance, Pair, Training, train
+from tasks.errors import InputError
+from tasks.values import Value, fingerprint
+
+__all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "prepare"]
+
+MANIFEST = "manifest.json"
+GENERATOR = "demo-sft"
+LOG_SECONDS = 3.0
+
+log = logging.getLogger("expo")
+
+
+class DemoFamily(Value):
+    """Where the trained pair and its instructions lie on this machine."""
+
+    sft: Path
+    aligned: Path
+    instructions: Path
+    alphas: Path
+
+
+def checkpoint_folder(uri: str) -> Path:
+    """The folder of `demo:aligned` or `demo:sft`; trains the pair if it is not in the cache.
+
+    Raises:
+        InputError: another name.
+    """
+    if uri not in ("demo:aligned", "demo:sft"):
+        raise InputError(f"{uri}: the demo has the checkpoints demo:aligned and demo:sft")
+    family = prepare()
+    return family.aligned if uri == "demo:aligned" else family.sft
+
+
+def benchmark_file(uri: str) -> Path:
+    """The reference outputs of `demo:instructions` or `demo:alphas`, in AlpacaEval's form.
+
+    A JSON list of {instruction, output, generator, dataset}; the outputs are the SFT model's.
+
+    Raises:
+        InputError: another name.
+    """
+    if uri not in ("demo:instructions", "demo:alphas"):
+        raise InputError(f"{uri}: the demo has the instructions demo:instructions and demo:alphas")
+    family = prepare()
+    return family.instructions if uri == "demo:instructions" else family.alphas
+
+
+def prepare(advance: Advance | None = None, training: Training | None = None) -> DemoFamily:
+    """The trained family, from the cache or trained now (about half a minute on two cores).
+
+    Two processes train once: the second waits for the first. A training that was killed
+    leaves nothing that the next call would take for whole.
+    """
+    from filelock import FileLock
+
+    training = training or Training()
+    name = _fingerprint(training)[:16]
+    cache = Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser() / "demo"
+    folder = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{name}.lock"):
+        if not (folder / MANIFEST).is_file():
+            _train_into(folder, training, advance or _Progress())
+    return _family(folder)
+
+
+def _train_into(folder: Path, training: Training, advance: Advance) -> None:
+    """Under another name until all is written; only the holder of the lock comes here."""
+    log.info("demo  training the pair of checkpoints, once: %s", folder)
+    for left_over in [*folder.parent.glob(f".{folder.name}-*"), folder]:
+        shutil.rmtree(left_over, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    trained = train(part, training, advance)
+    family = _family(part)
+    _write_benchmark(family.instructions, trained.evaluation)
+    _write_benchmark(family.alphas, trained.alphas)
+    _write_json(part / MANIFEST, training.model_dump(mode="json"))
+    part.rename(folder)
+
+
+def _family(folder: Path) -> DemoFamily:
+    return DemoFamily(
+        sft=folder / "sft",
+        aligned=folder / "aligned",
+        instructions=folder / "instructions.json",
+        alphas=folder / "alphas.json",
+    )
+
+
+def _fingerprint(training: Training) -> str:
+    here = Path(__file__).parent
+    code = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in CODE}
+    return fingerprint(training, code, {name: version(name) for name in LIBRARIES})
+
+
+CODE = ("notes.py", "rule.py", "training.py")
+LIBRARIES = ("tokenizers", "torch", "transformers")
+
+
+def _write_benchmark(path: Path, pairs: tuple[Pair, ...]) -> None:
+    outputs = [
+        {"instruction": ask, "output": answer, "generator": GENERATOR, "dataset": "demo"}
+        for ask, answer in pairs
+    ]
+    _write_json(path, outputs)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+class _Progress:
+    """Logs a training's steps every few seconds, with the time that is left."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._started = self._logged = 0.0
+
+    def __call__(self, what: str, done: int, steps: int) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._started, self._logged = what, now, now
+        if done < steps and now - self._logged < LOG_SECONDS:
+            return
+        left = (now - self._started) / done * (steps - done)
+        self._logged = now
+        log.info("demo  %s %d/%d steps, %.0f s left", what, done, steps, left)
