@@ -11,6 +11,7 @@ into place, or put at once); the manifest is written last and never replaced. Wh
 manifest may use every file beside it; who finds none has found nothing.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -79,6 +80,19 @@ class Artefact:
             return int(self._fs.info(f"{self._root}/{name}")["size"])
         except FileNotFoundError:
             return None
+
+    def names(self) -> list[str]:
+        """The names of the files that are there, sorted; scratch files are not among them."""
+        try:
+            entries = self._fs.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{name}")
 
     def fetch(self, name: str, folder: Path) -> Path:
         """The file on this machine's disk: in its place when local, else a copy in `folder`."""
