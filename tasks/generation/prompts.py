@@ -1,0 +1,104 @@
+"""Prompts: instructions rendered through a chat template into token ids."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import InputError, PermanentError
+from tasks.generation.settings import GenerationSettings
+from tasks.values import Value
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["PromptSet", "read_instructions", "render_prompts", "require_room"]
+
+
+class PromptSet(Value):
+    """Token ids of each prompt, in the order of the instructions, and the template that made them."""
+
+    template: str
+    token_ids: tuple[tuple[int, ...], ...]
+
+
+def read_instructions(path: Path) -> list[dict[str, Any]]:
+    """The items of a JSON list in AlpacaEval's form, each with a non-empty "instruction".
+
+    Raises:
+        InputError: no such file, not such a list, or an empty one.
+    """
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: instructions cannot be read as JSON: {error}") from error
+    if not isinstance(items, list) or not items:
+        raise InputError(f"{path}: expected a JSON list of at least one instruction")
+    for index, item in enumerate(items):
+        text = item.get("instruction") if isinstance(item, dict) else None
+        if not isinstance(text, str) or not text:
+            raise InputError(f'{path}: item {index} has no text under "instruction"')
+    return items
+
+
+def render_prompts(
+    tokenizer: "PreTrainedTokenizerBase", instructions: list[str], settings: GenerationSettings
+) -> PromptSet:
+    """Each instruction as a single user turn, without system message, with the generation prompt.
+
+    Args:
+        tokenizer: the checkpoint's; its own template is used when the settings have none.
+
+    Raises:
+        InputError: there is no template, or it fails.
+        PermanentError: prompts begin with two BOS tokens.
+    """
+    template = settings.chat_template or _own_template(tokenizer)
+    token_ids = tuple(_render(tokenizer, template, text) for text in instructions)
+    bos = tokenizer.bos_token_id
+    if bos is not None and token_ids[0][:2] == (bos, bos):
+        raise PermanentError(
+            f"prompts begin with two BOS tokens ({bos}, {bos}): the chat template writes BOS twice; "
+            "give a corrected one as chat_template"
+        )
+    return PromptSet(template=template, token_ids=token_ids)
+
+
+def require_room(token_ids: tuple[tuple[int, ...], ...], max_model_len: int) -> None:
+    """Refuses a prompt that leaves no room for an answer of one token.
+
+    Raises:
+        InputError: naming the first such instruction by its index.
+    """
+    for index, ids in enumerate(token_ids):
+        if len(ids) >= max_model_len:
+            raise InputError(
+                f"instruction {index}: its prompt has {len(ids)} tokens, and the model takes "
+                f"{max_model_len} with the answer; set a larger max_model_len or leave it out"
+            )
+
+
+def _own_template(tokenizer: "PreTrainedTokenizerBase") -> str:
+    try:
+        template: str = tokenizer.get_chat_template()
+    except ValueError as error:
+        raise InputError(
+            "the checkpoint has no chat template; give one as chat_template (in the family's entry "
+            f"of the registry, or in the settings): {error}"
+        ) from error
+    return template
+
+
+def _render(tokenizer: "PreTrainedTokenizerBase", template: str, instruction: str) -> tuple[int, ...]:
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [{"role": "user", "content": instruction}],
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except TemplateError as error:
+        raise InputError(f"the chat template fails on a single user turn: {error}") from error
+    # The template writes every special token that belongs there; the tokenizer must add none.
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,100 @@
+"""The values of a generation: how answers are sampled, what is asked, what came out."""
+
+from pydantic import Field
+
+from tasks.values import Value
+
+__all__ = ["GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
+
+
+class Sampling(Value):
+    """How each token is drawn. The defaults are the authors' (arXiv 2404.16792, appendix; their
+    code has top_k 50 where the text says 40).
+
+    seed  the request at position i of the instructions draws from its own stream, seeded
+          `seed + i`: alike for both arms, independent between instructions
+    """
+
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    top_k: int = Field(default=50, ge=0)
+    presence_penalty: float = Field(default=0.1, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.1, ge=-2, le=2)
+    seed: int = Field(default=42, ge=0)
+    max_tokens: int = Field(default=2048, gt=0)
+
+
+class GenerationSettings(Value):
+    """Everything beside the model and the instructions that decides the answers.
+
+    stop_token_ids          beside the end tokens of the checkpoint's generation config
+    chat_template           Jinja text; None: the checkpoint's own
+    max_model_len           tokens of prompt and answer together; None: the checkpoint's own
+    dtype                   of weights and arithmetic: "bfloat16", "float16", "float32", "auto"
+    tensor_parallel_size    GPUs that share one model
+    gpu_memory_utilization  share of a GPU's memory that the engine may take
+    trust_remote_code       whether Python files of the checkpoint may run
+    batch_size              answers between two marks of the journal: what a crash costs at most.
+                            Batches never overlap, since on a GPU the last bits of a logit depend
+                            on what else is computed at the same time
+    """
+
+    sampling: Sampling = Sampling()
+    stop_token_ids: tuple[int, ...] = ()
+    chat_template: str | None = None
+    max_model_len: int | None = Field(default=None, gt=0)
+    dtype: str = "bfloat16"
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    trust_remote_code: bool = False
+    batch_size: int = Field(default=256, gt=0)
+
+
+class GenerationJob(Value):
+    """One arm's answers to one benchmark.
+
+    model         a local folder with a transformers checkpoint
+    instructions  path of a JSON list of objects with an "instruction" (AlpacaEval's form)
+    output        a local folder for answers.json, summary.json, the journal and the engine's log
+    generator     the name put into every answer
+    """
+
+    model: str
+    instructions: str
+    output: str
+    settings: GenerationSettings
+    generator: str
+
+
+class GenerationSummary(Value):
+    """What a finished generation is like; lies beside answers.json as summary.json.
+
+    job                   fingerprint of model, instructions, settings and generator
+    count, empty          answers in all, and those of white space only
+    truncated             answers cut at a limit of length: no end token came
+    repeating             answers that end in a loop (see `tasks.generation.answers.is_looping`)
+    mean_characters       of the text, as AlpacaEval measures length
+    mean_tokens           of the answer, end token included
+    seconds               spent generating, without start-up and loading, over all restarts
+    tokens_per_second     answer tokens only
+    engine                name and version of what generated
+    chat_template_sha256  of the template's text
+    answers_sha256        of answers.json
+    first_prompt_ids      the exact tokens of the first prompt, to see what the model was shown
+    finish_reasons        answers by the engine's reason to stop ("stop": end token, "length")
+    """
+
+    job: str
+    count: int
+    empty: int
+    truncated: int
+    repeating: int
+    mean_characters: float
+    mean_tokens: float
+    seconds: float
+    tokens_per_second: float
+    engine: str
+    chat_template_sha256: str
+    answers_sha256: str
+    first_prompt_ids: tuple[int, ...]
+    finish_reasons: dict[str, int]
