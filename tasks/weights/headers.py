@@ -1,0 +1,121 @@
+"""safetensors headers: read strictly, written deterministically.
+
+A file is an 8-byte little-endian length, a JSON header of that length, and the tensors'
+bytes without a hole. https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from tasks.errors import CorruptError
+from tasks.stores.source import Source
+from tasks.values import Value
+
+__all__ = ["ITEM_BYTES", "TensorRange", "build_header", "read_header"]
+
+ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
+    "U32": 4, "I32": 4, "F32": 4,
+    "U64": 8, "I64": 8, "F64": 8,
+}  # fmt: skip
+
+# The format's own limit; a larger header is an attack or a mistake.
+MAX_HEADER_BYTES = 100_000_000
+
+
+class TensorRange(Value):
+    """Where a tensor's bytes lie: row-major, little-endian, from `offset` of `file`.
+
+    dtype   in the words of safetensors: "BF16", "F16", "F32", …
+    offset  bytes from the start of the file
+    nbytes  length in bytes: the product of the shape times the item's size
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    offset: int
+    nbytes: int
+
+
+def read_header(source: Source, file: str) -> dict[str, TensorRange]:
+    """The tensors of one safetensors file, in the order of their bytes; the weights are not read.
+
+    Raises:
+        CorruptError: the header is not one, or the tensors do not fill the file exactly.
+    """
+    size = source.files()[file].size
+    length = int.from_bytes(source.read(file, 0, 8), "little")
+    if size < 8 or not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+        raise _corrupt(file, f"a header of {length} bytes in a file of {size}")
+    entries = _parse(file, source.read(file, 8, length))
+    start = 8 + length
+    tensors = {name: _range(file, name, entry, start) for name, entry in entries.items()}
+    ordered = sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].nbytes))
+    for name, tensor in ordered:
+        if tensor.offset != start:
+            raise _corrupt(file, f"tensor {name!r} begins at byte {tensor.offset}, not {start}")
+        start += tensor.nbytes
+    if start != size:
+        raise _corrupt(file, f"its tensors end at byte {start}, the file at {size}")
+    return dict(ordered)
+
+
+def build_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
+    """The length and the JSON of a file with these (name, dtype, shape), in this order.
+
+    Padded with spaces to a multiple of 8 bytes, as the format asks; the same tensors give
+    the same bytes.
+    """
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, dtype, shape in tensors:
+        begin, end = end, end + math.prod(shape) * ITEM_BYTES[dtype]
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _parse(file: str, header: bytes) -> dict[str, Any]:
+    try:
+        entries = json.loads(header, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(file, f"its header is no JSON ({error})") from error
+    if not isinstance(entries, dict):
+        raise _corrupt(file, "its header is no JSON object")
+    entries.pop("__metadata__", None)
+    return entries
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError("a name appears twice")
+    return entries
+
+
+def _range(file: str, name: str, entry: object, start: int) -> TensorRange:
+    """One tensor's entry, checked: offsets in the header count from the end of the header."""
+    match entry:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
+            pass
+        case _:
+            raise _corrupt(file, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
+    if dtype not in ITEM_BYTES:
+        raise _corrupt(file, f"tensor {name!r} has the unknown dtype {dtype!r}")
+    if not all(type(n) is int and n >= 0 for n in shape):
+        raise _corrupt(file, f"tensor {name!r} has the shape {shape}")
+    nbytes = math.prod(shape) * ITEM_BYTES[dtype]
+    if begin < 0 or end - begin != nbytes:
+        raise _corrupt(
+            file, f"tensor {name!r}: {dtype} of shape {shape} is {nbytes} bytes, not {end - begin}"
+        )
+    return TensorRange(dtype=dtype, shape=tuple(shape), file=file, offset=start + begin, nbytes=nbytes)
+
+
+def _corrupt(file: str, what: str) -> CorruptError:
+    return CorruptError(f"{file}: {what}; fetch the file again, it is damaged or no safetensors file")

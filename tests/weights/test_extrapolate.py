@@ -1,0 +1,205 @@
+"""The whole job on small checkpoints: the right numbers, the right files, and again after a kill."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tasks.errors import InputError
+from tasks.stores.artefact import Artefact
+from tasks.stores.source import sha256_of
+from tasks.weights.manifest import Manifest
+from tasks.weights.model import extrapolate, finished_shard, put_shard
+from tasks.weights.plan import make_plan
+from tasks.weights.recipe import Recipe
+from tasks.weights.shard import write_shard, write_shards
+from tests.weights.checkpoints import Tensors, pair, read_tensors, recipe, write_checkpoint
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+ROOT = Path(__file__).parents[2]
+FLOATS = st.sampled_from(list(DTYPES.values()))
+
+
+def oracle(new: Tensors, old: Tensors, settings: Recipe) -> dict[str, Tensor]:
+    """The formula over whole tensors: fp32, rounded once; or the authors' bf16."""
+    out = {}
+    for name in new:
+        dtype = DTYPES[settings.output_dtype] if settings.output_dtype else new[name].dtype
+        if settings.arithmetic == "parity":
+            one, two = new[name].bfloat16(), old[name].bfloat16()
+            out[name] = one + settings.alpha * (one - two)
+        else:
+            out[name] = torch.lerp(new[name].float(), old[name].float(), -settings.alpha).to(dtype)
+    return out
+
+
+@st.composite
+def two_checkpoints(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors of equal names and shapes (0-d and empty ones too), of any dtype on each side."""
+    shapes = draw(st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=7))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+
+    def side() -> dict[str, Tensor]:
+        return {
+            f"t{n}": torch.randn(shape, generator=generator).to(draw(FLOATS))
+            for n, shape in enumerate(shapes)
+        }
+
+    return side(), side()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tensors=two_checkpoints(),
+    cuts=st.tuples(st.sets(st.integers(1, 6)), st.sets(st.integers(1, 6))),
+    alpha=st.floats(-2, 9, width=32),
+    arithmetic=st.sampled_from(["fp32", "parity"]),
+    shard_bytes=st.none() | st.integers(1, 2000),
+)
+def test_streamed_equals_oracle(
+    tensors: tuple[Tensors, Tensors],
+    cuts: tuple[set[int], set[int]],
+    alpha: float,
+    arithmetic: str,
+    shard_bytes: int | None,
+) -> None:
+    """Whatever the shapes, dtypes and shard cuts of the two sides, the bits are the formula's."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        aligned = write_checkpoint(folder / "aligned", tensors[0], sorted(cuts[0]))
+        sft = write_checkpoint(folder / "sft", tensors[1], sorted(cuts[1]))
+        wanted = recipe(aligned, sft, alpha=alpha, arithmetic=arithmetic, shard_bytes=shard_bytes)
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(folder / "out")))
+        found = read_tensors(folder / "out")
+    expected = oracle(*tensors, wanted)
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key].dtype == expected[key].dtype, key
+        assert torch.equal(found[key], expected[key]), key
+
+
+@pytest.mark.parametrize("output_dtype", DTYPES)
+def test_output_dtype(tmp_path: Path, output_dtype: str) -> None:
+    wanted, aligned, sft = pair(tmp_path, output_dtype=output_dtype)
+    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+    expected = oracle(read_tensors(aligned.folder()), read_tensors(sft.folder()), wanted)
+    found = read_tensors(tmp_path / "out")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert {tensor.dtype for tensor in found.values()} == {DTYPES[output_dtype]}
+
+
+def test_model_folder_is_whole(tmp_path: Path) -> None:
+    """Every file is in the manifest with its digest; nothing of the making is left."""
+    wanted, aligned, sft = pair(tmp_path)
+    advanced: list[int] = []
+    plan = make_plan(wanted, aligned, sft)
+    out = tmp_path / "out"
+    manifest = extrapolate(plan, aligned, sft, Artefact(str(out)), advance=advanced.append)
+    assert {file.name: file.sha256 for file in manifest.files} == {
+        path.name: sha256_of(path) for path in out.iterdir() if path.name != "manifest.json"
+    }
+    assert Manifest.model_validate_json((out / "manifest.json").read_bytes()) == manifest
+    assert (out / "config.json").read_bytes() == (aligned.folder() / "config.json").read_bytes()
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == read_tensors(out).keys()
+    assert plan.output_bytes == sum(path.stat().st_size for path in out.glob("*.safetensors"))
+    assert sum(advanced) == plan.output_bytes
+
+
+def test_statistics(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    manifest = extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+    one = manifest.statistics[0]
+    new = read_tensors(aligned.folder())[one.name].double().flatten()
+    update = new - read_tensors(sft.folder())[one.name].double().flatten()
+    assert one.norm == pytest.approx(float(new.norm()), rel=1e-5)
+    assert one.update_norm == pytest.approx(float(update.norm()), rel=1e-5)
+    assert one.largest_update == pytest.approx(float(update.abs().max()))
+    assert one.cosine == pytest.approx(float(new @ update / new.norm() / update.norm()), abs=1e-5)
+    assert one.elements == new.numel()
+
+
+def test_several_alphas_in_one_pass(tmp_path: Path) -> None:
+    """One pass over the inputs writes what one pass for each α writes."""
+    alphas = (0.1, 0.5, 8.0)
+    wanted, aligned, sft = pair(tmp_path)
+    recipes = [wanted.model_copy(update={"alpha": alpha}) for alpha in alphas]
+    shards = [make_plan(one, aligned, sft).shards[0] for one in recipes]
+    parts = [tmp_path / f"{alpha}.safetensors" for alpha in alphas]
+    together = write_shards(shards, aligned, sft, parts)
+    alone = [write_shard(shard, aligned, sft, tmp_path / "alone") for shard in shards]
+    assert list(together) == alone
+    assert [sha256_of(part) for part in parts] == [receipt.sha256 for receipt in alone]
+
+
+def test_finished_shard_is_not_done_again(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    model = Artefact(str(tmp_path / "out"))
+    receipt = write_shard(job, aligned, sft, model.scratch() / "part")
+    put_shard(receipt, model.scratch() / "part", model)
+    assert finished_shard(job, model) == receipt
+
+
+def test_receipt_alone_is_not_trusted(tmp_path: Path) -> None:
+    """A flipped byte, or another recipe's shard, is not taken for finished."""
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    model = Artefact(str(tmp_path / "out"))
+    put_shard(write_shard(job, aligned, sft, model.scratch() / "part"), model.scratch() / "part", model)
+    other = make_plan(wanted.model_copy(update={"alpha": 0.4}), aligned, sft).shards[0]
+    assert finished_shard(other, model) is None
+    shard = tmp_path / "out" / job.file
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert finished_shard(job, model) is None
+
+
+def test_whole_model_is_returned(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    plan, model = make_plan(wanted, aligned, sft), Artefact(str(tmp_path / "out"))
+    first = extrapolate(plan, aligned, sft, model)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert extrapolate(plan, aligned, sft, model) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+@pytest.mark.parametrize("held", ["notes.txt", "manifest.json"])
+def test_folder_of_something_else_is_refused(tmp_path: Path, held: str) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / held).write_text("{}")
+    with pytest.raises(InputError, match="give an empty one"):
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [held]
+
+
+def test_killed_and_run_again(tmp_path: Path) -> None:
+    """kill -9 in the second shard: the first is kept, the end is that of an undisturbed run."""
+    wanted, aligned, sft = pair(tmp_path)
+    plan = make_plan(wanted, aligned, sft)
+    (tmp_path / "plan.json").write_text(plan.model_dump_json())
+    victim = [sys.executable, "-m", "tests.weights.victim"]
+    last = str(plan.shards[0].bytes + 1)
+    died = subprocess.run([*victim, tmp_path / "plan.json", tmp_path / "out", last], cwd=ROOT, check=False)
+    assert died.returncode == -signal.SIGKILL
+    model = Artefact(str(tmp_path / "out"))
+    assert model.manifest() is None
+    kept = [job.file for job in plan.shards if finished_shard(job, model)]
+    assert kept == [plan.shards[0].file]
+    before = (tmp_path / "out" / kept[0]).stat().st_mtime_ns
+    manifest = extrapolate(plan, aligned, sft, model)
+    assert (tmp_path / "out" / kept[0]).stat().st_mtime_ns == before
+    assert manifest == extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "undisturbed")))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        path.name for path in (tmp_path / "undisturbed").iterdir()
+    )
