@@ -25,8 +25,7 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
-from huggingface_hub.utils import build_hf_headers, http_backoff  # type: ignore[attr-defined]
-
+from huggingface_hub.utils import build_hf_headers, disable_progress_bars, http_backoff  # type: ignore[attr-defined]
 from tasks.errors import CorruptError, PermanentError, RetryableError
 from tasks.stores.hub_errors import hub_errors
 from tasks.stores.source import FileInfo
@@ -34,6 +33,9 @@ from tasks.values import Value
 from tasks.weights.recipe import Checkpoint
 
 __all__ = ["HubSource", "engine_files"]
+
+# They would break into the program's own; HF_HUB_DISABLE_PROGRESS_BARS=0 brings them back.
+disable_progress_bars()
 
 TIMEOUT_S = 30.0
 FETCHES_AT_ONCE = 4
@@ -131,7 +133,8 @@ class HubSource:
 
     def _download(self, name: str) -> Path:
         with hub_errors(self._where(name)):
-            return Path(hf_hub_download(self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S))
+            path = hf_hub_download(self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S)
+        return Path(path)
 
     def _request_range(self, name: str, start: int, stop: int) -> bytes:
         # Without "identity" a compressing proxy would ignore the range.
@@ -159,9 +162,9 @@ def engine_files(names: list[str]) -> list[str]:
 
 
 def _hub_listing(uri: str, revision: str | None) -> tuple[str, dict[str, _Entry]]:
-    info = HfApi().model_info(uri, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-    if info.sha is None:
-        raise PermanentError(f"{uri}: the server names no commit; is HF_ENDPOINT a Hub?")
+    api = HfApi()
+    commit = api.resolve_revision(uri, revision=revision).resolved
+    info = api.model_info(uri, revision=commit, files_metadata=True, timeout=TIMEOUT_S)
     entries = {
         file.rfilename: _Entry(
             size=file.size or 0, sha256=file.lfs.sha256 if file.lfs else None, blob_id=file.blob_id
@@ -170,8 +173,8 @@ def _hub_listing(uri: str, revision: str | None) -> tuple[str, dict[str, _Entry]
         if "/" not in file.rfilename
     }
     # This keeps the listing in the cache, for use offline, and shows at once whether access is granted.
-    snapshot_download(uri, revision=info.sha, allow_patterns="config.json", etag_timeout=TIMEOUT_S)
-    return info.sha, entries
+    snapshot_download(uri, revision=commit, allow_patterns="config.json", etag_timeout=TIMEOUT_S)
+    return commit, entries
 
 
 def _cached_listing(uri: str, revision: str | None) -> tuple[str, dict[str, _Entry]]:

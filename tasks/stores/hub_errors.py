@@ -55,9 +55,9 @@ def translate(error: BaseException, where: str) -> ExpoError | None:
         return InputError(f"{where}: no such repository; check the id, and HF_TOKEN if it is private")
     if isinstance(error, HFValidationError):
         return InputError(f"{where}: not a hub id; give a folder that exists or org/name")
-    if isinstance(error, OfflineModeIsEnabled | RevisionResolutionError):
+    if isinstance(error, OfflineModeIsEnabled):
         return _offline(where)
-    if isinstance(error, LocalEntryNotFoundError):
+    if isinstance(error, LocalEntryNotFoundError | RevisionResolutionError):
         return _not_located(error, where)
     if isinstance(error, EntryNotFoundError):
         return InputError(f"{where}: no such file at this commit; check the revision")
@@ -84,8 +84,8 @@ def _offline(where: str) -> PermanentError:
     )
 
 
-def _not_located(error: LocalEntryNotFoundError, where: str) -> ExpoError:
-    """The client hides why it could not ask for a file behind this error; its cause tells."""
+def _not_located(error: Exception, where: str) -> ExpoError:
+    """The client hides why it could not ask the Hub behind this error; its cause tells."""
     if constants.is_offline_mode():
         return _offline(where)
     cause = translate(error.__cause__, where) if error.__cause__ else None
