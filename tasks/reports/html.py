@@ -1,14 +1,25 @@
-"""The report as one HTML page that needs nothing else: styles, plots, script and answers inside."""
+"""The report as one HTML page that needs nothing else: styles, plots, script and answers inside.
+
+The page asks for nothing from outside, and its content security policy lets nothing in: only
+the page's own script may run, known by its digest. What models and judges wrote is data.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.reports import wording
-from tasks.reports.run_report import RunReport
+from tasks.reports import plots, wording
+from tasks.reports.run_report import FamilyReport, RunReport, norm_table
 from tasks.reports.text import by_benchmark
-from tasks.reports.verdict import sentence
+from tasks.reports.verdict import RULE, sentence
 
 __all__ = ["render_html"]
+
+SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
 def render_html(report: RunReport) -> str:
@@ -20,13 +31,53 @@ def render_html(report: RunReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"wording": wording, "sentence": sentence}
-    template = environment.get_template("report.html")
-    return template.render(
+    environment.globals |= {
+        "norm_table": norm_table,
+        "plot": _plot,
+        "rule": RULE,
+        "sentence": sentence,
+        "symbols": SYMBOLS,
+        "wording": wording,
+    }
+    script = _page_file(environment, "answers.js")
+    return environment.get_template("report.html").render(
         report=report,
         groups=by_benchmark(report.verdicts),
+        words=Counter(verdict.word for verdict in report.verdicts),
+        answers=_answers(report.families),
         style=Markup(_page_file(environment, "report.css")),
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
+    """What the answers browser reads. Families share instructions and references: each is stored once.
+
+    items     [[instruction, reference], …]
+    families  [{"name", "rows": [[item, original, expo, original_preference, expo_preference], …]}, …]
+    """
+    items: dict[tuple[str, str], int] = {}
+    shown = []
+    for family in families:
+        rows = [
+            [
+                items.setdefault((row.instruction, row.reference), len(items)),
+                row.original,
+                row.expo,
+                row.original_preference,
+                row.expo_preference,
+            ]
+            for row in family.answers
+        ]
+        if rows:
+            shown.append({"name": family.family, "rows": rows})
+    return {"items": [list(item) for item in items], "families": shown}
+
+
+def _plot(name: str, *arguments: Any) -> Markup:  # noqa: ANN401 - whatever that plot takes
+    """An inline SVG: matplotlib escapes the text in it."""
+    return Markup(getattr(plots, f"{name}_plot")(*arguments))
 
 
 def _page_file(environment: Environment, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ __all__ = [
     "AnswerRow",
     "Failure",
     "FamilyReport",
+    "NormTable",
     "RunReport",
     "StageCost",
     "TensorNorm",
@@ -51,6 +53,14 @@ class TensorNorm(Value):
     def relative(self) -> float:
         """‖Δ‖ / ‖θ_1‖, zero for a tensor of zeros."""
         return self.delta / self.aligned if self.aligned else 0.0
+
+
+class NormTable(NamedTuple):
+    """Relative norms: for each module one number (or None) for each of `layers`."""
+
+    layers: list[int]
+    modules: dict[str, list[float | None]]
+    largest: float
 
 
 class StageCost(Value):
@@ -148,11 +158,13 @@ def layer_and_module(tensor: str) -> tuple[int, str] | None:
     return (int(match[1]), match[2]) if match else None
 
 
-def norm_table(norms: Sequence[TensorNorm]) -> dict[str, dict[int, float]]:
-    """‖Δ‖ / ‖θ_1‖ by module, then layer; tensors outside the layers are left out."""
-    table: dict[str, dict[int, float]] = {}
-    for norm in norms:
-        place = layer_and_module(norm.name)
-        if place:
-            table.setdefault(place[1], {})[place[0]] = norm.relative
-    return table
+def norm_table(norms: Sequence[TensorNorm]) -> NormTable:
+    """‖Δ‖ / ‖θ_1‖ by module and layer; tensors outside the layers are left out."""
+    by_place = {place: norm.relative for norm in norms if (place := layer_and_module(norm.name))}
+    layers = sorted({layer for layer, _ in by_place})
+    modules = dict.fromkeys(module for _, module in by_place)
+    return NormTable(
+        layers=layers,
+        modules={module: [by_place.get((layer, module)) for layer in layers] for module in modules},
+        largest=max(by_place.values(), default=0.0),
+    )

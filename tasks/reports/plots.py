@@ -1,0 +1,204 @@
+"""The report's plots, as SVG that follows the page: its colours, its font, light and dark.
+
+matplotlib knows nothing of CSS. So each role is drawn in a colour of its own (a sentinel),
+and the finished SVG has the sentinels replaced by the page's custom properties.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from tasks.reports.run_report import AlphaPoint
+from tasks.reports.verdict import Verdict
+from tasks.reports.wording import signed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["alpha_plot", "gain_plot", "length_plot"]
+
+INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
+WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
+PROPERTIES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    LINE: "var(--line)",
+    ACCENT: "var(--accent)",
+    SURFACE: "var(--surface)",
+    WORDS["better"]: "var(--better)",
+    WORDS["no evidence"]: "var(--none)",
+    WORDS["worse"]: "var(--worse)",
+}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "svg.hashsalt": "expo",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "figure.constrained_layout.use": True,
+}
+WIDTH = 10.0  # inches
+ROW = 0.34  # inches
+
+
+def gain_plot(verdicts: Sequence[Verdict]) -> str:
+    """The gain of each family with its 95% interval; a diamond is the published gain.
+
+    verdicts  of one benchmark and one judge, at least one
+    """
+    with _style():
+        figure, axes = _figure(0.75 + ROW * len(verdicts))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for row, verdict in enumerate(verdicts):
+            _gain_row(axes, row, verdict)
+        axes.set_yticks(range(len(verdicts)), [verdict.family for verdict in verdicts], color=INK)
+        axes.set_ylim(len(verdicts) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.set_xlabel(f"gain of + ExPO over the original, {verdicts[0].unit}")
+        return _svg(figure, "Gain with its 95% interval by family; the table above has the same figures")
+
+
+def length_plot(verdicts: Sequence[Verdict]) -> str:
+    """From the original's mean length and score to those of + ExPO: one arrow a family."""
+    with _style():
+        figure, axes = _figure(max(3.2, 1.0 + 0.26 * len(verdicts)))
+        for verdict in verdicts:
+            before, after = verdict.original, verdict.expo
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": WORDS[verdict.word],
+                "linewidth": 1.6,
+                "shrinkA": 3,
+                "shrinkB": 0,
+            }
+            end, start = (after.mean_length, after.score), (before.mean_length, before.score)
+            axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
+            axes.plot(*start, "o", color=SURFACE, markeredgecolor=MUTED, markersize=5)
+            axes.plot(*end, "o", alpha=0)  # an annotation alone does not widen the axes
+        axes.margins(x=0.06, y=0.12)
+        _labels(axes, verdicts)
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.set_xlabel("mean length of an answer, characters")
+        axes.set_ylabel("mean rating" if verdicts[0].unit == "rating points" else "win rate, %")
+        return _svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
+
+
+def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
+    """The win rate over the original against α, with its interval; below it, what happens to the answers.
+
+    curve  at least one point
+    alpha  the α that the run used
+    """
+    points = sorted(curve, key=lambda point: point.alpha)
+    x = [point.alpha for point in points]
+    with _style():
+        figure, (top, lengths, cuts) = _panels()
+        top.axhline(50, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        low, high = [p.lower for p in points], [p.upper for p in points]
+        top.fill_between(x, low, high, color=ACCENT, alpha=0.16, linewidth=0)
+        top.plot(x, [p.win_rate for p in points], "o-", color=ACCENT, linewidth=2, markersize=4.5)
+        top.set_ylim(0, 100)
+        top.set_ylabel("win rate over\nthe original, %")
+        lengths.plot(x, [p.mean_length for p in points], color=MUTED, linewidth=1.6)
+        lengths.set_ylabel("mean\nlength")
+        lengths.set_ylim(bottom=0)
+        cuts.plot(x, [100 * p.truncated for p in points], color=MUTED, linewidth=1.6)
+        cuts.set_ylabel("cut off,\n%")
+        cuts.set_ylim(0, 100)
+        for axes in (top, lengths, cuts):
+            axes.axvline(alpha, color=INK, linewidth=1)
+            axes.grid(axis="y")
+            axes.set_axisbelow(True)
+        top.annotate(f"α = {alpha:g}, used", (alpha, 97), (5, 0), textcoords="offset points", va="top")
+        cuts.set_xlabel("α")
+        return _svg(
+            figure, "Win rate over the original against alpha, with mean length and share of cut answers"
+        )
+
+
+def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
+    found, colour = verdict.difference, WORDS[verdict.word]
+    axes.plot([found.lower, found.upper], [row, row], color=colour, linewidth=2.4, solid_capstyle="round")
+    axes.plot(found.mean, row, "o", color=colour, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2)
+    if verdict.published:
+        axes.plot(verdict.published.gain, row, "D", color="none", markeredgecolor=INK, markersize=6)
+    place = axes.get_yaxis_transform()
+    axes.text(1.01, row, signed(found.mean), transform=place, va="center", color=colour, weight="bold")
+
+
+def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
+    """Family names beside the plot, moved apart, each tied to its arrow's end."""
+    low, high = axes.get_ylim()
+    gap = (high - low) * 0.055
+    place = axes.get_yaxis_transform()
+    at = low
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.expo.score):
+        at = max(at, verdict.expo.score)
+        end = (verdict.expo.mean_length, verdict.expo.score)
+        tie = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 4}
+        axes.annotate(
+            verdict.family,
+            end,
+            (1.02, at),
+            textcoords=place,
+            va="center",
+            arrowprops=tie,
+            annotation_clip=False,
+        )
+        at += gap
+    axes.set_ylim(low, max(high, at))
+
+
+def _style() -> AbstractContextManager[None]:
+    import matplotlib
+
+    context: AbstractContextManager[None] = matplotlib.rc_context(STYLE)
+    return context
+
+
+def _figure(height: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.add_subplot()
+
+
+def _panels() -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 5.2))
+    return figure, list(figure.subplots(3, 1, sharex=True, height_ratios=[4, 1, 1]))
+
+
+def _svg(figure: "Figure", label: str) -> str:
+    """The figure as an inline `<svg>`: no prolog, no metadata, no fixed size, no ids that could clash."""
+    file = StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)
+    text = re.sub(r"font-family: [^;\"]*; ", "", text)
+    prefix = "s" + hashlib.sha256(text.encode()).hexdigest()[:6]
+    text = re.sub(r'(id="|#)([mph][0-9a-f]{10})', rf"\1{prefix}\2", text)
+    for colour, property_ in PROPERTIES.items():
+        text = text.replace(colour, property_)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" class="plot" ', 1)
