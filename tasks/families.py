@@ -1,0 +1,119 @@
+"""The registry: `families.yaml`, read once into frozen, validated values."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tasks.errors import InputError
+from tasks.values import Value
+
+__all__ = ["REGISTRY", "Family", "Group", "Published", "family", "load_registry", "names", "registry"]
+
+REGISTRY = Path(__file__).with_name("families.yaml")
+
+Group = Literal["published", "experimental", "demo"]
+
+
+class Published(Value):
+    """Figures of the authors' tables: (original, + ExPO).
+
+    win_rate and lc_win_rate are AlpacaEval 2.0 in %, judged by gpt-4-1106-preview;
+    mt_bench is the average rating from 1 to 10, judged by gpt-4.
+    """
+
+    win_rate: tuple[float, float]
+    lc_win_rate: tuple[float, float]
+    mt_bench: tuple[float, float]
+
+
+class Family(Value):
+    """A registry entry: two checkpoints, α, and how the pair is prompted and judged.
+
+    aligned, sft          θ_1 and θ_0: hub ids, or `demo:…`
+    alpha_source          where α comes from
+    billions              parameters, in 10⁹; None for the demo
+    gated                 hub ids whose licence has to be accepted first
+    trust_remote_code     whether the checkpoint's own Python may run (at its pinned commit)
+    chat_template         Jinja, used when the aligned checkpoint brings none
+    stop_token_ids        beside those of the checkpoint's generation config
+    max_tokens            most tokens of an answer
+    tensor_parallel_size  GPUs that one engine uses
+    instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
+    alpha_instructions    held-out instructions for the α curve: never those of the benchmark
+    judge                 the family's own judge; None: the run's
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    group: Group = "published"
+    aligned: str = Field(min_length=1)
+    sft: str = Field(min_length=1)
+    alpha: float = Field(allow_inf_nan=False)
+    alpha_source: str = Field(min_length=1)
+    architecture: str
+    billions: float | None = Field(default=None, gt=0)
+    gated: tuple[str, ...] = ()
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    stop_token_ids: tuple[int, ...] = ()
+    max_tokens: int = Field(default=2048, gt=0)
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    published: Published | None = None
+    instructions: str | None = None
+    alpha_instructions: str | None = None
+    judge: Literal["demo:rule"] | None = None
+
+
+def load_registry(path: Path = REGISTRY) -> dict[str, Family]:
+    """Reads a registry file.
+
+    Raises:
+        InputError: the file is no mapping, or an entry is wrong: names file, entry and field.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(entries, dict):
+        raise InputError(f"{path}: expected a mapping from family names to entries")
+    return {name: _family(path, name, entry) for name, entry in entries.items()}
+
+
+@cache
+def registry() -> dict[str, Family]:
+    """The project's families by name, in the order of the published tables."""
+    return load_registry()
+
+
+def names(*groups: Group) -> tuple[str, ...]:
+    """The names of all families, or of those in the given groups."""
+    return tuple(name for name, entry in registry().items() if not groups or entry.group in groups)
+
+
+def family(name: str) -> Family:
+    """One family by name.
+
+    Raises:
+        InputError: there is no such family; the message names those that there are.
+    """
+    if name not in registry():
+        raise InputError(f"no family {name!r}; there are {', '.join(names())}")
+    return registry()[name]
+
+
+def _family(path: Path, name: object, entry: Any) -> Family:  # noqa: ANN401 - whatever the file holds
+    if not isinstance(entry, dict):
+        raise InputError(f"{path}: {name}: expected a mapping of fields")
+    try:
+        return Family(name=str(name), **entry)
+    except (ValidationError, TypeError) as error:
+        raise InputError(f"{path}: {name}: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    fault = error.errors()[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
