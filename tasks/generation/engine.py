@@ -29,7 +29,7 @@ from tasks.generation.settings import GenerationJob, GenerationSettings
 from tasks.values import Value, canonical_json
 
 if TYPE_CHECKING:
-    from vllm import CompletionOutput, LLMEngine
+    from vllm import LLM, CompletionOutput, RequestOutput
 
 __all__ = ["FAILURE", "JOURNAL", "LOG", "EngineOrders", "Failure", "Order", "main"]
 
@@ -73,7 +73,8 @@ def main(path: str) -> int:
     orders = EngineOrders.model_validate_json(Path(path).read_bytes())
     _end_with(orders.parent)
     on_cpu = _prepare_environment()
-    import vllm  # noqa: F401  (paid once, before the forks)
+    from transformers import AutoTokenizer  # noqa: F401  (paid once, before the forks)
+    from vllm import LLM  # noqa: F401
 
     for order in orders.orders:
         if status := _in_child(partial(_do, order, on_cpu, orders.progress)):
@@ -181,30 +182,27 @@ def _answer_rest(
         journal.append(Batch(batch=number, seconds=time.monotonic() - started, answers=answers))
 
 
-def _load(job: GenerationJob, on_cpu: bool) -> "LLMEngine":
-    """The vLLM engine with the job's model in it."""
-    from vllm import EngineArgs, LLMEngine
+def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
+    """vLLM with the job's model in it."""
+    from vllm import LLM
 
     settings = job.settings
-    return LLMEngine.from_engine_args(
-        EngineArgs(
-            model=job.model,
-            dtype=settings.dtype,
-            seed=settings.sampling.seed,
-            max_model_len=settings.max_model_len,
-            tensor_parallel_size=settings.tensor_parallel_size,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
-            trust_remote_code=settings.trust_remote_code,
-            enforce_eager=on_cpu,
-            # A restart must compute each prompt as the first run did, not find half of it cached.
-            enable_prefix_caching=False,
-            disable_log_stats=True,
-        )
+    return LLM(
+        job.model,
+        dtype=settings.dtype,
+        seed=settings.sampling.seed,
+        max_model_len=settings.max_model_len,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        trust_remote_code=settings.trust_remote_code,
+        enforce_eager=on_cpu,
+        # A restart must compute each prompt as the first run did, not find half of it cached.
+        enable_prefix_caching=False,
     )
 
 
 def _answer(
-    engine: "LLMEngine",
+    model: "LLM",
     token_ids: tuple[tuple[int, ...], ...],
     settings: GenerationSettings,
     first: int,
@@ -214,16 +212,20 @@ def _answer(
     from vllm import SamplingParams, TokensPrompt
 
     sampling = settings.sampling.model_dump()
-    seed = sampling.pop("seed")
-    for position, ids in enumerate(token_ids, start=first):
-        params = SamplingParams(**sampling, seed=seed + position, stop_token_ids=[*settings.stop_token_ids])
-        engine.add_request(str(position), TokensPrompt(prompt_token_ids=[*ids]), params)
-    answers: dict[int, Answer] = {}
-    while engine.has_unfinished_requests():
-        for output in (output for output in engine.step() if output.finished):
-            answers[int(output.request_id)] = _as_answer(output.outputs[0])
-            landed(1)
-    return tuple(answers[position] for position in sorted(answers))
+    seed = sampling.pop("seed") + first
+    stop = [*settings.stop_token_ids]
+    model.enqueue(
+        [TokensPrompt(prompt_token_ids=[*ids]) for ids in token_ids],
+        [SamplingParams(**sampling, seed=seed + i, stop_token_ids=stop) for i in range(len(token_ids))],
+        use_tqdm=False,
+    )
+    finished: list[RequestOutput] = []
+    while model.llm_engine.has_unfinished_requests():
+        ended = [output for output in model.llm_engine.step() if output.finished]
+        finished += ended
+        landed(len(ended))
+    # Requests get rising numbers as they are enqueued; they end in any order.
+    return tuple(_as_answer(out.outputs[0]) for out in sorted(finished, key=lambda out: int(out.request_id)))
 
 
 def _as_answer(completion: "CompletionOutput") -> Answer:

@@ -66,7 +66,7 @@ def generate(
         else:
             todo.append(order)
     if todo:
-        _run_engine(todo, python or sys.executable, advance)
+        _run_engine(todo, _interpreter(python), advance)
     return tuple(_summary_of(order) for order in orders)
 
 
@@ -99,6 +99,13 @@ def _finished(order: Order) -> GenerationSummary | None:
 
 def _summary_of(order: Order) -> GenerationSummary:
     return GenerationSummary.model_validate_json((Path(order.job.output) / SUMMARY).read_bytes())
+
+
+def _interpreter(python: str | None) -> str:
+    """A path stands as it is from where the caller stands; a bare name is looked up in PATH."""
+    if python and os.sep in python:
+        return str(Path(python).expanduser().absolute())
+    return python or sys.executable
 
 
 def _run_engine(orders: list[Order], python: str, advance: Callable[[int], None]) -> None:

@@ -1,0 +1,146 @@
+"""The caller's side, with shell scripts in the engine's place: failures, progress, cancellation."""
+
+import json
+import os
+import select
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.generation.process import generate, job_fingerprint
+from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
+
+TRACEBACK = "Traceback (most recent call last):\\n"
+
+
+def no_progress(_count: int) -> None:
+    pass
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> GenerationJob:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "instructions.json").write_text(json.dumps([{"instruction": "Hi"}]))
+    return GenerationJob(
+        model=str(tmp_path / "model"),
+        instructions=str(tmp_path / "instructions.json"),
+        output=str(tmp_path / "output"),
+        settings=GenerationSettings(),
+        generator="tiny",
+    )
+
+
+def engine(folder: Path, script: str) -> str:
+    """An interpreter that runs a shell script, whatever it is asked for; its $3 is the orders' path."""
+    path = folder / "engine.sh"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+# Each text is what vLLM or transformers prints; each advice is what a user can set.
+@pytest.mark.parametrize(
+    ("log", "kind", "advice"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", PermanentError, "tensor_parallel_size"),
+        ("ValueError: No available memory for the cache blocks.", PermanentError, "gpu_memory_utilization"),
+        ("(4096), (2.0 GiB KV cache is needed, which", PermanentError, "smaller max_model_len"),
+        ("User-specified max_model_len (9) is greater than the derived", PermanentError, "max_model_len"),
+        ("Model architectures ['X'] are not supported for now.", PermanentError, "architecture"),
+        ("Please pass the argument `trust_remote_code=True` to", PermanentError, "trust_remote_code"),
+        ("SafetensorError: Error while deserializing header", CorruptError, "weights are damaged"),
+        ("ModuleNotFoundError: No module named 'vllm'", PermanentError, "extra `cpu` or `gpu`"),
+    ],
+)
+def test_known_failures_say_what_to_set(
+    job: GenerationJob, tmp_path: Path, log: str, kind: type[PermanentError], advice: str
+) -> None:
+    python = engine(tmp_path, f'printf "{TRACEBACK}%s\\n" "{log.replace("`", chr(92) + "`")}"; exit 1')
+    with pytest.raises(kind, match=advice) as caught:
+        generate([job], advance=no_progress, python=python)
+    assert type(caught.value) is kind
+
+
+def test_harmless_log_lines_do_not_make_a_crash_permanent(job: GenerationJob, tmp_path: Path) -> None:
+    python = engine(tmp_path, 'echo "INFO use trust_remote_code=True if CUDA out of memory"; kill -SEGV $$')
+    with pytest.raises(RetryableError, match="signal 11"):
+        generate([job], advance=no_progress, python=python)
+
+
+def test_a_killed_engine_is_retryable_and_its_log_is_kept(job: GenerationJob, tmp_path: Path) -> None:
+    with pytest.raises(RetryableError, match=r"signal 9 .*memory[\s\S]*last words"):
+        generate([job], advance=no_progress, python=engine(tmp_path, "echo last words >&2; kill -9 $$"))
+    assert "last words" in (Path(job.output) / "engine.log").read_text()
+
+
+def test_an_engine_without_result_is_an_error(job: GenerationJob, tmp_path: Path) -> None:
+    """Exit status 0 alone proves nothing."""
+    with pytest.raises(RetryableError, match="exit status 0"):
+        generate([job], advance=no_progress, python=engine(tmp_path, "exit 0"))
+
+
+def test_missing_interpreter(job: GenerationJob) -> None:
+    with pytest.raises(InputError, match="/no/such/python"):
+        generate([job], advance=no_progress, python="/no/such/python")
+
+
+def test_two_jobs_in_one_folder_are_refused(job: GenerationJob) -> None:
+    with pytest.raises(InputError, match="same output folder"):
+        generate([job, job.model_copy(update={"generator": "other"})], advance=no_progress)
+
+
+def test_environment_without_secrets(
+    job: GenerationJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that comes with a checkpoint must not find tokens; the user's own variables win."""
+    monkeypatch.setenv("HF_TOKEN", "hf_hidden")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-hidden")
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", "0")
+    with pytest.raises(RetryableError):
+        generate([job], advance=no_progress, python=engine(tmp_path, "env"))
+    log = (Path(job.output) / "engine.log").read_text().splitlines()
+    assert not [line for line in log if "hidden" in line]
+    assert {"HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=0", "DO_NOT_TRACK=1"} <= set(log)
+
+
+def test_cancelling_ends_the_engine_and_its_children(job: GenerationJob, tmp_path: Path) -> None:
+    """An exception in the caller (Ctrl-C, a cancelled run) may leave no process behind."""
+    script = f"""
+    fd=$(sed 's/.*"progress":\\([0-9]*\\).*/\\1/' {orders})
+    sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/engine
+    printf . > /dev/fd/$fd; wait"""
+
+    def cancel(_count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate([job], advance=cancel, python=engine(tmp_path, script))
+    for name in ("child", "engine"):
+        assert ended(int((tmp_path / name).read_text()))
+
+
+def ended(pid: int) -> bool:
+    """Whether a process ends within ten seconds (one that is gone already has)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    readable = select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+    return bool(readable)
+
+
+def test_fingerprint_follows_what_decides_the_answers(job: GenerationJob, tmp_path: Path) -> None:
+    before = job_fingerprint(job)
+    elsewhere = job.model_copy(update={"output": str(tmp_path / "other")})
+    hotter = job.model_copy(update={"settings": GenerationSettings(sampling=Sampling(temperature=1))})
+    assert job_fingerprint(elsewhere) == before
+    assert job_fingerprint(hotter) != before
+    (tmp_path / "instructions.json").write_text(json.dumps([{"instruction": "Ho"}]))
+    assert job_fingerprint(job) != before
+    between = job_fingerprint(job)
+    (tmp_path / "model" / "config.json").write_text('{"a": 1}')
+    assert job_fingerprint(job) != between

@@ -1,0 +1,74 @@
+"""Prompts: the right tokens, and a clear refusal where they cannot be right."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.errors import InputError, PermanentError
+from tasks.generation.prompts import read_instructions, render_prompts, require_room
+from tasks.generation.settings import GenerationSettings
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_llama: Path) -> Any:  # noqa: ANN401
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+def test_single_user_turn_with_generation_prompt(tokenizer: Any) -> None:  # noqa: ANN401
+    prompts = render_prompts(tokenizer, ["Hi </s>there"], GenerationSettings())
+    assert tokenizer.decode(prompts.token_ids[0]) == "<s><|user|>\nHi </s>there</s>\n<|assistant|>\n"
+
+
+def test_given_template_wins(tokenizer: Any) -> None:  # noqa: ANN401
+    """As tulu-2: the last newline matters (Jinja drops a literal one at a template's end, so it
+    has to come from an expression), and no BOS may appear that the template does not write."""
+    template = "{{ '<|user|>\n' + messages[0].content + '\n<|assistant|>\n' }}"
+    settings = GenerationSettings(chat_template=template)
+    prompts = render_prompts(tokenizer, ["Hi"], settings)
+    assert tokenizer.decode(prompts.token_ids[0]) == "<|user|>\nHi\n<|assistant|>\n"
+    assert prompts.template == settings.chat_template
+
+
+def test_double_bos_is_an_error(tokenizer: Any) -> None:  # noqa: ANN401
+    settings = GenerationSettings(chat_template="{{ bos_token }}{{ bos_token }}{{ messages[0].content }}")
+    with pytest.raises(PermanentError, match="two BOS"):
+        render_prompts(tokenizer, ["Hi"], settings)
+
+
+def test_failing_template_is_an_error(tokenizer: Any) -> None:  # noqa: ANN401
+    settings = GenerationSettings(chat_template="{{ raise_exception('a system turn, please') }}")
+    with pytest.raises(InputError, match="a system turn, please"):
+        render_prompts(tokenizer, ["Hi"], settings)
+
+
+def test_too_long_prompt_names_the_instruction() -> None:
+    require_room(((1,) * 9, (1,) * 9), max_model_len=10)
+    with pytest.raises(InputError, match=r"instruction 1: .* 10 tokens.*max_model_len"):
+        require_room(((1,) * 9, (1,) * 10), max_model_len=10)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "at least one"),
+        ('{"instruction": "x"}', "JSON list"),
+        ('[{"instruction": "x"}, {"prompt": "y"}]', "item 1"),
+        ('[{"instruction": ""}]', "item 0"),
+    ],
+)
+def test_bad_instructions_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "instructions.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_instructions(path)
+
+
+def test_instructions_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "instructions.json"
+    path.write_text(json.dumps([{"instruction": "é", "dataset": "d"}]))
+    assert read_instructions(path) == [{"instruction": "é", "dataset": "d"}]
