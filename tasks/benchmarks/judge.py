@@ -1,0 +1,116 @@
+"""The judge: the model that compares answers, behind any OpenAI-compatible endpoint."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from tasks.errors import InputError
+from tasks.stores.source import sha256_of
+from tasks.values import Value, fingerprint
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+__all__ = ["OPENAI_URL", "Judge", "api_key", "open_client", "prompt_file", "scrubbed"]
+
+OPENAI_URL = "https://api.openai.com/v1"
+PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
+
+
+class Judge(Value):
+    """A judge and how it is asked. No two judges' figures are ever mixed.
+
+    model            its name, as the endpoint knows it; it stands on every figure
+    base_url         the endpoint ("http://127.0.0.1:8000/v1"), None for OpenAI's
+    api_key_env      the environment variable that holds the key; the key itself is never a value
+    seed             decides, with the instruction, which output is shown first (0: as published)
+    max_concurrency  requests in flight
+    timeout_s        seconds that one request may take
+    retries          further tries of a request that met 429, 5xx or a dropped connection
+    rounds           how often an item that got no usable judgment is asked again, the first included
+    min_judged       the share of judged items below which there is no figure at all
+    """
+
+    model: str = Field(min_length=1)
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    seed: int = 0
+    max_concurrency: Annotated[int, Field(ge=1, le=256)] = 16
+    timeout_s: float = Field(default=120, gt=0)
+    retries: int = Field(default=6, ge=0)
+    rounds: int = Field(default=3, ge=1)
+    min_judged: float = Field(default=0.95, gt=0, le=1)
+
+    @property
+    def url(self) -> str:
+        """The endpoint's base URL, OpenAI's included."""
+        return self.base_url or OPENAI_URL
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the endpoint is on this machine."""
+        return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (64 hex digits) of what decides the judgments.
+
+        How fast and how patiently it is asked does not, nor does the port of an endpoint on
+        this machine, which is another one in each run.
+        """
+        where = "this machine" if self.is_local else self.url
+        template = sha256_of(prompt_file())
+        return fingerprint({"model": self.model, "where": where, "seed": self.seed, "prompt": template})
+
+
+@cache
+def prompt_file() -> Path:
+    """alpaca_eval's own prompt, found without importing the package (which takes seconds)."""
+    spec = importlib.util.find_spec("alpaca_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("alpaca_eval is not installed: pip install alpaca_eval")
+    return Path(spec.submodule_search_locations[0]) / PROMPT
+
+
+def api_key(judge: Judge) -> str:
+    """The key, from the environment of this process.
+
+    Raises:
+        InputError: OpenAI's endpoint is to be asked and the variable is not set.
+    """
+    key = os.environ.get(judge.api_key_env)
+    if not key and judge.base_url is None:
+        raise InputError(
+            f"judge {judge.model}: set the environment variable {judge.api_key_env} to its API key"
+        )
+    return key or "none"
+
+
+@contextmanager
+def open_client(judge: Judge) -> "Iterator[OpenAI]":
+    """An OpenAI client, to be shared by threads. It retries by itself, as long as Retry-After says."""
+    import openai
+
+    # a proxy in the environment is no way to this machine
+    http = openai.DefaultHttpxClient(trust_env=not judge.is_local)
+    with openai.OpenAI(
+        base_url=judge.url,
+        api_key=api_key(judge),
+        max_retries=judge.retries,
+        timeout=judge.timeout_s,
+        http_client=http,
+    ) as client:
+        yield client
+
+
+def scrubbed(text: str, judge: Judge) -> str:
+    """A server's message without the key, which some servers repeat, and of bounded length."""
+    key = os.environ.get(judge.api_key_env)
+    return (text.replace(key, "***") if key else text)[:500]

@@ -1,0 +1,132 @@
+"""A judge on loopback for the tests: the longer answer wins, and faults come when they are asked for.
+
+    with JudgeServer() as judge:
+        judge.fault = lambda number, body: "429" if number == 3 else None     numbered from 1
+        ... Judge(model="longer", base_url=judge.url)
+        assert len(judge.bodies) == 805
+
+Faults: "429" (with Retry-After: 0), "500", "401" (which repeats the key), "404", "400", "quota",
+"garbage" (a token that is no name), "text" (no JSON), "drop" (the connection ends), "hang" (until
+`release` is set).
+"""
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = ["JudgeServer"]
+
+Body = dict[str, Any]
+
+
+class JudgeServer:
+    """Counts every request it gets: `bodies` in the order of their arrival, faults included."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Body] = []
+        self.fault: Callable[[int, Body], str | None] = lambda number, body: None
+        self.release = threading.Event()
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def take(self, body: Body) -> str | None:
+        """Counts a request and says which fault it meets."""
+        with self._lock:
+            self.bodies.append(body)
+            number = len(self.bodies)
+        return self.fault(number, body)
+
+
+def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            fault = judge.take(body)
+            if fault == "drop":
+                self.close_connection = True
+                return
+            if fault == "hang":
+                judge.release.wait()
+                self.close_connection = True
+                return
+            status, content = _answer(fault, body, self.headers.get("Authorization", ""))
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if fault == "text" else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            if fault == "429":
+                self.send_header("Retry-After", "0")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def _answer(fault: str | None, body: Body, authorization: str) -> tuple[int, bytes]:
+    if fault in ("400", "401", "404", "429", "500"):
+        return int(fault), _json({"error": {"message": f"fault {fault} for {authorization}"}})
+    if fault == "quota":
+        return 429, _json({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
+    if fault == "text":
+        return 200, b"<html>a proxy's page</html>"
+    return 200, _json(_completion(body, ["?", "!"] if fault == "garbage" else _ranked(body)))
+
+
+def _ranked(body: Body) -> list[str]:
+    """The two names, that of the longer output first."""
+    text = body["messages"][-1]["content"]
+    first, second = (part.split('"""')[1] for part in text.split('"output": ')[1:3])
+    return ["m", "M"] if len(first) > len(second) else ["M", "m"]
+
+
+def _completion(body: Body, ranked: list[str]) -> Body:
+    top = [
+        {"token": token, "bytes": list(token.encode()), "logprob": math.log(p)}
+        for token, p in zip(ranked, (0.9, 0.1), strict=True)
+    ]
+    return {
+        "id": "judgment",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "length",
+                "message": {"role": "assistant", "content": ranked[0]},
+                "logprobs": {"content": [{**top[0], "top_logprobs": top}]},
+            }
+        ],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
+    }
+
+
+def _json(content: Body) -> bytes:
+    return json.dumps(content).encode()
