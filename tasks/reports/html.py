@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from tasks.reports import plots, wording
 from tasks.reports.run_report import FamilyReport, RunReport, norm_table
-from tasks.reports.text import by_benchmark
+from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.reports.verdict import RULE, sentence
 
 __all__ = ["render_html"]
@@ -33,6 +33,7 @@ def render_html(report: RunReport) -> str:
     )
     environment.globals |= {
         "norm_table": norm_table,
+        "other_judge_note": other_judge_note,
         "plot": _plot,
         "rule": RULE,
         "sentence": sentence,

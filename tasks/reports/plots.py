@@ -53,6 +53,7 @@ STYLE = {
 }
 WIDTH = 10.0  # inches
 ROW = 0.34  # inches
+LABEL = 11.0  # points: the height of a name in a plot
 
 
 def gain_plot(verdicts: Sequence[Verdict]) -> str:
@@ -93,6 +94,7 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
             axes.plot(*start, "o", color=SURFACE, markeredgecolor=MUTED, markersize=5)
             axes.plot(*end, "o", alpha=0)  # an annotation alone does not widen the axes
         axes.margins(x=0.06, y=0.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _labels(axes, verdicts)
         axes.grid()
         axes.set_axisbelow(True)
@@ -145,26 +147,26 @@ def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
 
 
 def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
-    """Family names beside the plot, moved apart, each tied to its arrow's end."""
-    low, high = axes.get_ylim()
-    gap = (high - low) * 0.055
-    place = axes.get_yaxis_transform()
-    at = low
+    """Each family's name at its arrow's head, moved up where it would cover another name."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.22 * (high - low))
+    placed: list[tuple[float, float, float]] = []  # left, right, y in points
     for verdict in sorted(verdicts, key=lambda verdict: verdict.expo.score):
-        at = max(at, verdict.expo.score)
-        end = (verdict.expo.mean_length, verdict.expo.score)
-        tie = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 4}
-        axes.annotate(
-            verdict.family,
-            end,
-            (1.02, at),
-            textcoords=place,
-            va="center",
-            arrowprops=tie,
-            annotation_clip=False,
+        head = (verdict.expo.mean_length, verdict.expo.score)
+        x, y = axes.transData.transform(head) * 72 / axes.figure.dpi
+        right, at = x + 5.0 * len(verdict.family), y
+        for left_of, right_of, taken in sorted(placed, key=lambda box: box[2]):
+            if left_of < right and x < right_of and abs(at - taken) < LABEL:
+                at = taken + LABEL
+        placed.append((x, right, at))
+        tie = (
+            {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
+            if at > y
+            else None
         )
-        at += gap
-    axes.set_ylim(low, max(high, at))
+        axes.annotate(
+            verdict.family, head, (6, at - y), textcoords="offset points", va="center", arrowprops=tie
+        )
 
 
 def _style() -> AbstractContextManager[None]:

@@ -56,11 +56,12 @@ class TensorNorm(Value):
 
 
 class NormTable(NamedTuple):
-    """Relative norms: for each module one number (or None) for each of `layers`."""
+    """Relative norms: for each module one number (or None) for each of `layers`; `others` by tensor."""
 
     layers: list[int]
     modules: dict[str, list[float | None]]
     largest: float
+    others: dict[str, float]
 
 
 class StageCost(Value):
@@ -159,7 +160,7 @@ def layer_and_module(tensor: str) -> tuple[int, str] | None:
 
 
 def norm_table(norms: Sequence[TensorNorm]) -> NormTable:
-    """‖Δ‖ / ‖θ_1‖ by module and layer; tensors outside the layers are left out."""
+    """‖Δ‖ / ‖θ_1‖ by module and layer; tensors outside the layers by themselves."""
     by_place = {place: norm.relative for norm in norms if (place := layer_and_module(norm.name))}
     layers = sorted({layer for layer, _ in by_place})
     modules = dict.fromkeys(module for _, module in by_place)
@@ -167,4 +168,5 @@ def norm_table(norms: Sequence[TensorNorm]) -> NormTable:
         layers=layers,
         modules={module: [by_place.get((layer, module)) for layer in layers] for module in modules},
         largest=max(by_place.values(), default=0.0),
+        others={norm.name: norm.relative for norm in norms if layer_and_module(norm.name) is None},
     )

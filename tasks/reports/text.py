@@ -1,6 +1,6 @@
 """The report without a browser: the terminal's table, and Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from tasks.reports import wording
 from tasks.reports.run_report import RunReport
 from tasks.reports.verdict import RULE, Verdict, sentence
 
-__all__ = ["by_benchmark", "render_markdown", "terminal_table"]
+__all__ = ["by_benchmark", "other_judge_note", "render_markdown", "terminal_table"]
 
 STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
 WIDTH = 120
@@ -30,10 +30,9 @@ def render_markdown(report: RunReport) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = _cell
+    environment.globals |= {"other_judge_note": other_judge_note, "sentence": sentence, "wording": wording}
     template = environment.get_template("report.md.jinja")
-    return template.render(
-        report=report, groups=by_benchmark(report.verdicts), wording=wording, sentence=sentence
-    )
+    return template.render(report=report, groups=by_benchmark(report.verdicts))
 
 
 def terminal_table(report: RunReport, colour: bool = False) -> str:
@@ -48,6 +47,8 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
             console.print(f"{verdicts[0].word.capitalize()}: {verdicts[0].rule}.", markup=False)
         else:
             console.print(RULE, markup=False)
+        if note := other_judge_note(verdicts):
+            console.print(note, markup=False)
     for failure in report.failures:
         line = f"{failure.family}: failed in {failure.stage}: {failure.reason}"
         console.print(line, style="red", markup=False)
@@ -58,6 +59,17 @@ def by_benchmark(verdicts: Iterable[Verdict]) -> list[tuple[tuple[str, str], lis
     """Verdicts grouped by (benchmark, judge): only these may stand in one table."""
     ordered = sorted(verdicts, key=lambda verdict: (verdict.benchmark, verdict.judge))
     return [(key, list(group)) for key, group in groupby(ordered, lambda v: (v.benchmark, v.judge))]
+
+
+def other_judge_note(verdicts: Sequence[Verdict]) -> str | None:
+    """A warning where published figures of another judge stand beside these, else None."""
+    for verdict in verdicts:
+        if verdict.published and not verdict.published_by_same_judge:
+            return (
+                f"The published figures were judged by {verdict.published.judge}, these by {verdict.judge}: "
+                "compare directions, not numbers."
+            )
+    return None
 
 
 def _table(title: str, verdicts: list[Verdict]) -> Table:

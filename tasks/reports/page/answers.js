@@ -37,6 +37,7 @@
         element("span", "n muted", String(row.number + 1)), element("span", "clip", short),
         element("span", "n", `${percent(row.before)} → ${percent(row.after)}`),
         element("span", "tag", LABELS[row.outcome]));
+      row.node.role = "option";
       row.node.addEventListener("click", () => select(row.number));
     }
     list.replaceChildren(...rows.map((row) => row.node));
@@ -57,12 +58,13 @@
   }
 
   function select(number) {
-    rows[selected]?.node.removeAttribute("aria-current");
+    rows[selected]?.node.setAttribute("aria-selected", "false");
     selected = number;
     const row = rows[number];
-    row.node.setAttribute("aria-current", "true");
+    row.node.setAttribute("aria-selected", "true");
     const answer = (name, className, text, value) => element("section", `answer ${className}`,
-      element("h4", "", name, element("span", "n muted", value === undefined ? "" : percent(value))),
+      element("h4", "", name, element("span", "n size", `${text.length.toLocaleString("en")} characters`),
+        element("span", "n", value === undefined ? "" : percent(value))),
       text ? element("div", "text", text) : element("div", "text muted", "empty"));
     detail.replaceChildren(
       element("h3", "", element("span", "tag " + row.outcome, LABELS[row.outcome]), " Instruction " + (number + 1)),
