@@ -94,7 +94,7 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
             axes.plot(*start, "o", color=SURFACE, markeredgecolor=MUTED, markersize=5)
             axes.plot(*end, "o", alpha=0)  # an annotation alone does not widen the axes
         axes.margins(x=0.06, y=0.12)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         _labels(axes, verdicts)
         axes.grid()
         axes.set_axisbelow(True)
@@ -159,14 +159,9 @@ def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
             if left_of < right and x < right_of and abs(at - taken) < LABEL:
                 at = taken + LABEL
         placed.append((x, right, at))
-        tie = (
-            {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
-            if at > y
-            else None
-        )
-        axes.annotate(
-            verdict.family, head, (6, at - y), textcoords="offset points", va="center", arrowprops=tie
-        )
+        tie = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
+        place = {"textcoords": "offset points", "va": "center", "arrowprops": tie if at > y else None}
+        axes.annotate(verdict.family, head, (6, at - y), **place)
 
 
 def _style() -> AbstractContextManager[None]:

@@ -203,11 +203,11 @@ def sentence(verdict: Verdict) -> str:
 
 def _word(difference: PairedDifference, p: float, compared: int) -> tuple[Word, str]:
     """Interval and test have to agree: neither alone makes a family better or worse."""
-    name = "sign-flip p" if compared == 1 else f"Holm-adjusted sign-flip p over {compared} families"
+    test = "the sign-flip p is" if compared == 1 else f"the sign-flip p (Holm over {compared} families) is"
     ends = f"the 95% interval {interval(difference.lower, difference.upper)}"
     if difference.lower <= 0 <= difference.upper:
         return "no evidence", f"{ends} includes zero"
     if p >= LEVEL:
-        return "no evidence", f"the {name} {p_value(p)} is not below {LEVEL}"
+        return "no evidence", f"{test} {p_value(p)}, not below {LEVEL}"
     word: Word = "better" if difference.mean > 0 else "worse"
-    return word, f"{ends} excludes zero and the {name} {p_value(p)} is below {LEVEL}"
+    return word, f"{ends} excludes zero and {test} {p_value(p)}, below {LEVEL}"
