@@ -51,6 +51,7 @@ STYLE = {
     "grid.linewidth": 0.7,
     "figure.constrained_layout.use": True,
 }
+TIE = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}  # of a moved name
 WIDTH = 10.0  # inches
 ROW = 0.34  # inches
 LABEL = 11.0  # points: the height of a name in a plot
@@ -159,9 +160,10 @@ def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
             if left_of < right and x < right_of and abs(at - taken) < LABEL:
                 at = taken + LABEL
         placed.append((x, right, at))
-        tie = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}
-        place = {"textcoords": "offset points", "va": "center", "arrowprops": tie if at > y else None}
-        axes.annotate(verdict.family, head, (6, at - y), **place)
+        tie = TIE if at > y else None
+        axes.annotate(
+            verdict.family, head, (6, at - y), textcoords="offset points", va="center", arrowprops=tie
+        )
 
 
 def _style() -> AbstractContextManager[None]:

@@ -1,6 +1,8 @@
 """How numbers and names are written, alike in the page, the Markdown and the terminal."""
 
-__all__ = ["benchmark_title", "change", "duration", "interval", "p_value", "share", "signed"]
+from datetime import UTC, datetime
+
+__all__ = ["benchmark_title", "change", "duration", "interval", "moment", "p_value", "share", "signed"]
 
 TITLES = {"alpaca_eval": "AlpacaEval 2.0", "mt_bench": "MT-Bench"}
 
@@ -42,3 +44,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(created: str) -> str:
+    """An ISO 8601 time as people read it: "2026-11-23 23:41 UTC"."""
+    return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
