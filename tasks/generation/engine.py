@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import ExpoError
+from tasks.errors import ExpoError, InputError
 from tasks.generation.answers import ANSWERS, SUMMARY, is_looping, model_outputs, summarise, write_whole
 from tasks.generation.journal import Answer, Batch, Header, Journal
 from tasks.generation.prompts import PromptSet, read_instructions, render_prompts, require_room
@@ -162,9 +162,12 @@ def _generate(order: Order, folder: Path, on_cpu: bool, landed: Callable[[int], 
 def _prompts(job: GenerationJob, instructions: list[str]) -> PromptSet:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        job.model, trust_remote_code=job.settings.trust_remote_code, local_files_only=True
-    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            job.model, trust_remote_code=job.settings.trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"the checkpoint's tokenizer cannot be loaded: {error}") from error
     return render_prompts(tokenizer, instructions, job.settings)
 
 

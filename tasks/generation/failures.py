@@ -56,6 +56,11 @@ KNOWN = [
         "the checkpoint's weights are damaged or incomplete: get them again",
     ),
     Known(
+        r"_pydantic_core\.ValidationError",
+        PermanentError,
+        "vLLM refuses the checkpoint's config or these settings, for the reason that it gives below",
+    ),
+    Known(
         r"No module named 'vllm'",
         PermanentError,
         "the interpreter has no vLLM: install the extra `cpu` or `gpu`, or name another environment's",

@@ -1,5 +1,7 @@
 """The values of a generation: how answers are sampled, what is asked, what came out."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.values import Value
@@ -30,7 +32,7 @@ class GenerationSettings(Value):
     stop_token_ids          beside the end tokens of the checkpoint's generation config
     chat_template           Jinja text; None: the checkpoint's own
     max_model_len           tokens of prompt and answer together; None: the checkpoint's own
-    dtype                   of weights and arithmetic: "bfloat16", "float16", "float32", "auto"
+    dtype                   of weights and arithmetic; "auto": the checkpoint's own
     tensor_parallel_size    GPUs that share one model
     gpu_memory_utilization  share of a GPU's memory that the engine may take
     trust_remote_code       whether Python files of the checkpoint may run
@@ -43,7 +45,7 @@ class GenerationSettings(Value):
     stop_token_ids: tuple[int, ...] = ()
     chat_template: str | None = None
     max_model_len: int | None = Field(default=None, gt=0)
-    dtype: str = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     tensor_parallel_size: int = Field(default=1, gt=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     trust_remote_code: bool = False

@@ -109,7 +109,7 @@ def test_environment_without_secrets(
 def test_cancelling_ends_the_engine_and_its_children(job: GenerationJob, tmp_path: Path) -> None:
     """An exception in the caller (Ctrl-C, a cancelled run) may leave no process behind."""
     script = f"""
-    fd=$(sed 's/.*"progress":\\([0-9]*\\).*/\\1/' {orders})
+    fd=$(sed 's/.*"progress":\\([0-9]*\\).*/\\1/' $3)
     sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/engine
     printf . > /dev/fd/$fd; wait"""
 

@@ -1,0 +1,216 @@
+"""Real vLLM on a tiny random Llama: the same answers whatever is killed on the way."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import CorruptError, InputError, RetryableError
+from tasks.generation.answers import ANSWERS, SUMMARY
+from tasks.generation.engine import JOURNAL
+from tasks.generation.process import generate
+from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
+
+pytestmark = pytest.mark.slow
+
+COUNT = 48
+SETTINGS = GenerationSettings(sampling=Sampling(max_tokens=200), batch_size=4)
+CALLER = """
+import sys
+from tasks.generation.process import generate
+from tasks.generation.settings import GenerationJob
+job = GenerationJob.model_validate_json(sys.argv[1])
+generate([job], advance=lambda count: print(count, flush=True))
+"""
+
+
+def no_progress(_count: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("instructions") / "instructions.json"
+    items = [{"dataset": "d", "instruction": f"Say {i}. " * (1 + i % 3)} for i in range(COUNT)]
+    path.write_text(json.dumps(items))
+    return path
+
+
+@pytest.fixture(scope="module")
+def job(tiny_llama: Path, instructions: Path) -> GenerationJob:
+    return GenerationJob(
+        model=str(tiny_llama),
+        instructions=str(instructions),
+        output="",
+        settings=SETTINGS,
+        generator="tiny",
+    )
+
+
+class Undisturbed:
+    """Three jobs in one engine, never interrupted: the job, the same at once, and one with stop tokens."""
+
+    def __init__(self, job: GenerationJob, folder: Path) -> None:
+        at_once = SETTINGS.model_copy(update={"batch_size": COUNT})
+        stopping = SETTINGS.model_copy(update={"stop_token_ids": tuple(range(4, 132))})
+        variants = {"plain": SETTINGS, "at-once": at_once, "stopping": stopping}
+        self.landed = 0
+        self.jobs = [
+            job.model_copy(update={"output": str(folder / name), "settings": settings})
+            for name, settings in variants.items()
+        ]
+        self.plain, self.at_once, self.stopping = generate(self.jobs, advance=self.advance)
+
+    def advance(self, count: int) -> None:
+        self.landed += count
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: GenerationJob, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(job, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_answers_in_order_and_in_alpacaevals_form(undisturbed: Undisturbed, instructions: Path) -> None:
+    job = undisturbed.jobs[0]
+    answers = json.loads((Path(job.output) / ANSWERS).read_text())
+    assert [a["instruction"] for a in answers] == [
+        i["instruction"] for i in json.loads(instructions.read_text())
+    ]
+    assert {tuple(a) for a in answers} == {("dataset", "instruction", "output", "generator")}
+    assert {a["generator"] for a in answers} == {"tiny"}
+    assert len({a["output"] for a in answers}) > COUNT // 2
+    assert undisturbed.landed == 3 * COUNT
+
+
+def test_summary_says_what_was_done(undisturbed: Undisturbed, tiny_llama: Path) -> None:
+    summary = undisturbed.plain
+    assert summary.count == sum(summary.finish_reasons.values()) == COUNT
+    assert summary.truncated == summary.finish_reasons["length"] > 0
+    assert 0 < summary.mean_tokens <= 200
+    assert summary.engine.startswith("vllm ")
+    # <s> <|user|> … </s> \n <|assistant|> \n: one BOS, and the generation prompt at the end.
+    assert summary.first_prompt_ids[:2] == (0, 2)
+    assert summary.first_prompt_ids[-2] == 3
+    stored = (Path(undisturbed.jobs[0].output) / SUMMARY).read_bytes()
+    assert GenerationSummary.model_validate_json(stored) == summary
+
+
+def test_answers_do_not_depend_on_the_batches(undisturbed: Undisturbed) -> None:
+    """True on a CPU; on a GPU the fixed batches keep a resumed run equal."""
+    assert undisturbed.at_once.answers_sha256 == undisturbed.plain.answers_sha256
+
+
+def test_stop_tokens_reach_the_engine(undisturbed: Undisturbed) -> None:
+    assert undisturbed.stopping.truncated == 0
+    assert undisturbed.stopping.mean_tokens < undisturbed.plain.mean_tokens / 4
+
+
+def test_what_is_done_starts_no_engine(undisturbed: Undisturbed) -> None:
+    landed: list[int] = []
+    again = generate(undisturbed.jobs, advance=landed.append, python="/no/such/python")
+    assert again == (undisturbed.plain, undisturbed.at_once, undisturbed.stopping)
+    assert sum(landed) == 3 * COUNT
+
+
+def test_changed_answers_are_made_again(undisturbed: Undisturbed) -> None:
+    job = undisturbed.jobs[2]
+    with (Path(job.output) / ANSWERS).open("a") as file:
+        file.write(" ")
+    with pytest.raises(InputError, match="/no/such/python"):
+        generate([job], advance=no_progress, python="/no/such/python")
+
+
+def test_kills_on_both_sides_then_the_same_answers(
+    job: GenerationJob, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """kill -9 of the process with the model, then of the caller, then the rest: the same sha256."""
+    job = job.model_copy(update={"output": str(tmp_path)})
+    first = kill_the_engine(job)
+    second = kill_the_caller(job)
+    assert 0 < first < second < COUNT
+    before = (tmp_path / JOURNAL).read_bytes()
+    (summary,) = generate([job], advance=no_progress)
+    assert summary.answers_sha256 == undisturbed.plain.answers_sha256
+    assert (tmp_path / JOURNAL).read_bytes().startswith(before[: before.rindex(b"\n")])
+
+
+def kill_the_engine(job: GenerationJob) -> int:
+    """Kills the process that holds the model once answers have landed; the answers in the journal."""
+
+    def kill(_count: int) -> None:
+        if journaled(job):
+            os.kill(descendants(os.getpid())[-1], signal.SIGKILL)
+
+    with pytest.raises(RetryableError, match="signal 9"):
+        generate([job], advance=kill)
+    return journaled(job)
+
+
+def kill_the_caller(job: GenerationJob) -> int:
+    """Kills the caller once new answers are in the journal, and waits for its engine's end."""
+    before = journaled(job)
+    command = [sys.executable, "-c", CALLER, job.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as caller:
+        assert caller.stdout is not None
+        for _ in caller.stdout:
+            if journaled(job) > before:
+                break
+        engines = [os.pidfd_open(pid) for pid in descendants(caller.pid)]
+        caller.kill()
+    assert len(engines) == 2  # the engine, and its child with the model
+    for engine in engines:
+        assert select.select([engine], [], [], 20)[0], "an engine outlives its caller"
+        os.close(engine)
+    return journaled(job)
+
+
+def journaled(job: GenerationJob) -> int:
+    """Answers in whole lines of the journal."""
+    path = Path(job.output) / JOURNAL
+    batches = path.read_bytes().count(b"\n") - 1 if path.is_file() else 0
+    return batches * job.settings.batch_size
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs, parents first."""
+    return [pid for child in children(pid) for pid in (child, *descendants(child))]
+
+
+def children(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield from map(int, (task / "children").read_text().split())
+
+
+def test_refusals_of_the_engine_reach_the_caller(job: GenerationJob, tmp_path: Path) -> None:
+    """A checkpoint without template, in the process that finds it out."""
+    model = copy_of(Path(job.model), tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="no chat template; give one as chat_template"):
+        generate(
+            [job.model_copy(update={"model": str(model), "output": str(tmp_path / "out")})],
+            advance=no_progress,
+        )
+
+
+def test_damaged_weights_are_named(job: GenerationJob, tmp_path: Path) -> None:
+    model = copy_of(Path(job.model), tmp_path / "model")
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CorruptError, match="weights are damaged"):
+        generate(
+            [job.model_copy(update={"model": str(model), "output": str(tmp_path / "out")})],
+            advance=no_progress,
+        )
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir()
+    for file in folder.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    return target
