@@ -3,8 +3,8 @@
 from typing import Literal
 
 from tasks.values import Value
+from tasks.weights.receipts import InputCheck, TensorStatistics
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import InputCheck, TensorStatistics
 
 __all__ = ["Manifest", "ModelFile"]
 

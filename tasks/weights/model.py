@@ -23,7 +23,8 @@ from tasks.stores.source import Source, sha256_of
 from tasks.weights.checkpoint import INDEX
 from tasks.weights.manifest import Manifest, ModelFile
 from tasks.weights.plan import Plan, ShardJob
-from tasks.weights.shard import Device, InputCheck, ShardReceipt, write_shard
+from tasks.weights.receipts import InputCheck, ShardReceipt
+from tasks.weights.shard import Device, write_shard
 
 __all__ = ["extrapolate", "finished_model", "finished_shard", "put_shard", "seal"]
 

@@ -35,9 +35,14 @@ class TensorJob(Value):
     sft: TensorRange | None
 
     @property
+    def elements(self) -> int:
+        """Number of elements of the output."""
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
         """Length of the output in bytes."""
-        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+        return self.elements * ITEM_BYTES[self.dtype]
 
 
 class ShardJob(Value):
@@ -101,7 +106,7 @@ def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
         shards=shards,
         side_files=ours.side_files,
         skipped=tuple(name for name in theirs.tensors if name not in ours.tensors),
-        parameters=sum(math.prod(job.shape) for job in jobs if job.sft),
+        parameters=sum(job.elements for job in jobs if job.sft),
         output_bytes=sum(shard.bytes for shard in shards),
         input_bytes=_weight_bytes(aligned, ours) + _weight_bytes(sft, theirs),
     )

@@ -1,86 +1,38 @@
-"""One output shard: inputs streamed through small buffers, extrapolated, hashed and measured in one pass."""
+"""One output shard: inputs streamed through small buffers, extrapolated, measured and hashed in one pass.
 
-import hashlib
-import math
-import os
+Several threads take slots of the output one after another. Each reads what its slot needs,
+computes, writes the slot at its place, and then waits for its turn to hash it: reading,
+computing, writing and hashing overlap, and memory is a few buffers for each thread,
+whatever the size of the model.
+"""
+
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tasks.errors import CorruptError, InputError, MismatchError
+from tasks.errors import InputError, MismatchError
 from tasks.stores.source import Source
-from tasks.values import Value
-from tasks.weights.formula import extrapolate_block
-from tasks.weights.headers import ITEM_BYTES, TensorRange
-from tasks.weights.plan import ShardJob, TensorJob, shard_header
-from tasks.weights.recipe import Checkpoint, Recipe
+from tasks.weights.inputs import Inputs
+from tasks.weights.part import PartFile
+from tasks.weights.plan import ShardJob, shard_header
+from tasks.weights.receipts import InputCheck, ShardReceipt
+from tasks.weights.recipe import Recipe
+from tasks.weights.slots import Piece, cut_shard
+from tasks.weights.turns import StoppedError, Turns
 
 if TYPE_CHECKING:
-    from torch import Tensor, dtype
+    from tasks.weights.desk import Desk
+    from tasks.weights.kernel import Sums
 
-__all__ = [
-    "Advance",
-    "Device",
-    "InputCheck",
-    "ShardReceipt",
-    "TensorStatistics",
-    "write_shard",
-    "write_shards",
-]
+__all__ = ["Advance", "Device", "write_shard", "write_shards"]
 
 Device = Literal["cpu", "cuda", "auto"]
 Advance = Callable[[int], None]
 
-BLOCK = 1 << 20
-"""Elements that are read, computed and written at a time."""
-
-
-class InputCheck(Value):
-    """An input file as it was read.
-
-    sha256  what the source states and `fetch` verified; None where only the size is known
-    """
-
-    side: Literal["aligned", "sft"]
-    file: str
-    size: int
-    sha256: str | None
-
-
-class TensorStatistics(Value):
-    """What the update does to one tensor; Δ = θ_aligned − θ_sft, before it is scaled by α.
-
-    norm            ‖θ_aligned‖₂
-    update_norm     ‖Δ‖₂
-    largest_update  max |Δ|
-    cosine          between θ_aligned and Δ; 0 where one of them is zero
-    nonfinite       number of NaN and Inf in the output
-    """
-
-    name: str
-    elements: int
-    alpha: float
-    norm: float
-    update_norm: float
-    largest_update: float
-    cosine: float
-    nonfinite: int
-
-
-class ShardReceipt(Value):
-    """A finished shard: what it is, and of what it was made.
-
-    job         fingerprint of the ShardJob
-    sha256      of the whole file, 64 hex digits
-    statistics  one for each extrapolated tensor
-    """
-
-    job: str
-    file: str
-    size: int
-    sha256: str
-    inputs: tuple[InputCheck, ...]
-    statistics: tuple[TensorStatistics, ...]
+SLOT_BYTES = 1 << 20
+THREADS = 3
 
 
 def write_shard(
@@ -90,17 +42,20 @@ def write_shard(
     part: Path,
     *,
     device: Device = "cpu",
+    threads: int = THREADS,
     advance: Advance = lambda _: None,
 ) -> ShardReceipt:
     """Writes the whole shard at `part`, replacing what was there; returns its receipt.
 
-    `advance` is called with the number of bytes of output written since its last call.
+    `advance` is called with the number of bytes of output that were made since its last
+    call, by one thread at a time.
 
     Raises:
         MismatchError: a source is not at the recipe's commit, or changed while it was read.
         CorruptError: an input ends early, or holds NaN or Inf and the recipe does not allow them.
+        PermanentError: the disk is full.
     """
-    return write_shards([job], aligned, sft, [part], device=device, advance=advance)[0]
+    return write_shards([job], aligned, sft, [part], device=device, threads=threads, advance=advance)[0]
 
 
 def write_shards(
@@ -110,152 +65,115 @@ def write_shards(
     parts: Sequence[Path],
     *,
     device: Device = "cpu",
+    threads: int = THREADS,
     advance: Advance = lambda _: None,
 ) -> tuple[ShardReceipt, ...]:
     """The same shard at several α, its inputs read once: `write_shard` for each job and part."""
+    job = jobs[0]
     _check_jobs(jobs)
-    _check_commits(jobs[0].recipe, aligned, sft)
+    _check_commits(job.recipe, aligned, sft)
     place = _place(device)
-    writers = [_Writer(part) for part in parts]
-    for job, writer in zip(jobs, writers, strict=True):
-        header = shard_header(job.tensors)
-        writer.write(header)
-        advance(len(header))
-    statistics: list[list[TensorStatistics]] = [[] for _ in jobs]
-    with _Inputs(aligned) as ours, _Inputs(sft) as theirs:
-        for tensors in zip(*(job.tensors for job in jobs), strict=True):
-            found = _write_tensor(tensors, jobs[0].recipe, ours, theirs, writers, place, advance)
-            for one, results in zip(found, statistics, strict=False):
-                results.append(one)
-    _check_commits(jobs[0].recipe, aligned, sft)
-    inputs = tuple(_input_checks(jobs[0], aligned, sft))
+    with (
+        Inputs(aligned, job.aligned_files) as ours,
+        Inputs(sft, job.sft_files) as theirs,
+        ExitStack() as stack,
+    ):
+        files = [PartFile(part, job.bytes) for part in parts]
+        for file in files:
+            stack.callback(file.close)
+        work = _Pass(jobs, files, advance)
+        work.run(lambda: _desk(jobs, ours, theirs, place), threads)
+        digests = [file.finish() for file in files]
+    _check_commits(job.recipe, aligned, sft)
+    inputs = (*_checks("aligned", aligned, job.aligned_files), *_checks("sft", sft, job.sft_files))
     return tuple(
         ShardReceipt(
             job=job.fingerprint,
             file=job.file,
             size=job.bytes,
-            sha256=writer.close(),
+            sha256=digest,
             inputs=inputs,
-            statistics=tuple(results),
+            statistics=tuple(tally.result() for tally in tallies.values()),
         )
-        for job, writer, results in zip(jobs, writers, statistics, strict=True)
+        for job, digest, tallies in zip(jobs, digests, work.tallies, strict=True)
     )
 
 
-def _write_tensor(
-    tensors: Sequence[TensorJob],
-    recipe: Recipe,
-    ours: "_Inputs",
-    theirs: "_Inputs",
-    writers: Sequence["_Writer"],
-    place: str,
-    advance: Advance,
-) -> list[TensorStatistics]:
-    """Writes one tensor at each α; returns nothing for a buffer, which is only copied."""
-    first = tensors[0]
-    if first.sft is None:
-        for content in ours.blocks(first.aligned):
-            for writer in writers:
-                writer.write(content)
-                advance(len(content))
-        return []
-    measures = [_Measure(tensor) for tensor in tensors]
-    for one, two in zip(ours.blocks(first.aligned), theirs.blocks(first.sft), strict=True):
-        old = _tensor(two, first.sft.dtype).to(place)
-        new = _tensor(one, first.aligned.dtype).to(place)
-        for tensor, measure, writer in zip(tensors, measures, writers, strict=True):
-            out = new.new_empty(new.shape, dtype=_torch_dtype(tensor.dtype))
-            extrapolate_block(new, old, tensor.alpha, recipe.arithmetic, out)
-            measure.add(new, old, out)
-            content = out.view(_torch_dtype("U8")).cpu().numpy().tobytes()
-            writer.write(content)
-            advance(len(content))
-    return [measure.result(recipe) for measure in measures]
+class _Pass:
+    """What the threads of one pass share."""
+
+    def __init__(self, jobs: Sequence[ShardJob], files: Sequence[PartFile], advance: Advance) -> None:
+        from tasks.weights.tally import Tally
+
+        self._header = shard_header(jobs[0].tensors)
+        self._size = jobs[0].bytes
+        self._pieces = cut_shard(jobs[0], SLOT_BYTES)
+        self._files = files
+        self._advance = advance
+        self._turns = Turns()
+        self.tallies: list[dict[int, Tally]] = [
+            {
+                number: Tally(tensor, job.recipe.nonfinite)
+                for number, tensor in enumerate(job.tensors)
+                if tensor.sft is not None
+            }
+            for job in jobs
+        ]
+
+    def run(self, desk: Callable[[], "Desk"], threads: int) -> None:
+        """Makes every slot, with a desk for each thread; raises what the first failure raised."""
+        slots = iter(range(-(-self._size // SLOT_BYTES)))
+        with ThreadPoolExecutor(threads) as pool, self._turns.stop_on_error():
+            futures = [pool.submit(self._work, desk, slots) for _ in range(threads)]
+            wait(futures)
+        errors = [error for future in futures if (error := future.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
+            raise error
+
+    def _work(self, desk: Callable[[], "Desk"], slots: Iterator[int]) -> None:
+        with self._turns.stop_on_error():
+            own = desk()
+            for slot in slots:
+                self._make(slot, own)
+
+    def _make(self, slot: int, desk: "Desk") -> None:
+        start = slot * SLOT_BYTES
+        length = min(SLOT_BYTES, self._size - start)
+        contents = [out[:length].numpy().data for out in desk.outs]
+        head = self._header[start : start + SLOT_BYTES]
+        for content in contents:
+            content[: len(head)] = head
+        pieces = self._pieces.get(slot, [])
+        sums = [desk.make(piece) for piece in pieces]
+        for file, content in zip(self._files, contents, strict=True):
+            file.write(content, start)
+        with self._turns.turn(slot):
+            for file, content in zip(self._files, contents, strict=True):
+                file.hash(content)
+                self._advance(length)
+            self._add(pieces, sums)
+
+    def _add(self, pieces: Sequence[Piece], sums: Sequence["Sums | None"]) -> None:
+        for piece, one in zip(pieces, sums, strict=True):
+            if one is not None:
+                for tallies, nonfinite in zip(self.tallies, one.nonfinite, strict=True):
+                    tallies[piece.tensor].add(one, nonfinite)
 
 
-class _Inputs:
-    """The open files of one side."""
+def _desk(jobs: Sequence[ShardJob], aligned: Inputs, sft: Inputs, place: str) -> "Desk":
+    from tasks.weights.desk import Desk
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._files: dict[str, BinaryIO] = {}
-
-    def __enter__(self) -> "_Inputs":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def blocks(self, tensor: TensorRange) -> Iterator[bytes]:
-        """The tensor's bytes, at most BLOCK elements at a time."""
-        file = self._open(tensor.file)
-        step = BLOCK * ITEM_BYTES[tensor.dtype]
-        for start in range(0, tensor.nbytes, step):
-            length = min(step, tensor.nbytes - start)
-            content = os.pread(file.fileno(), length, tensor.offset + start)
-            if len(content) != length:
-                raise CorruptError(f"{file.name}: it ends before byte {tensor.offset + start + length}")
-            yield content
-
-    def _open(self, name: str) -> BinaryIO:
-        if name not in self._files:
-            self._files[name] = self._source.fetch(name).open("rb")
-        return self._files[name]
+    return Desk(jobs, aligned, sft, SLOT_BYTES, place)
 
 
-class _Writer:
-    """A file that is hashed as it is written."""
+def _place(device: Device) -> str:
+    if device == "cpu":
+        return device
+    import torch
 
-    def __init__(self, part: Path) -> None:
-        self._file = part.open("wb")
-        self._digest = hashlib.sha256()
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
-
-    def close(self) -> str:
-        """Puts the bytes on the disk; returns their sha256."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return self._digest.hexdigest()
-
-
-class _Measure:
-    """Sums over the blocks of one tensor."""
-
-    def __init__(self, tensor: TensorJob) -> None:
-        self._tensor = tensor
-        self._squares = self._update_squares = self._product = self._largest = 0.0
-        self._nonfinite = 0
-
-    def add(self, aligned: "Tensor", sft: "Tensor", out: "Tensor") -> None:
-        new, update = aligned.float(), aligned.float() - sft.float()
-        self._squares += float(new.dot(new))
-        self._update_squares += float(update.dot(update))
-        self._product += float(new.dot(update))
-        self._largest = max(self._largest, float(update.abs().max()))
-        self._nonfinite += int((~out.isfinite()).sum())
-
-    def result(self, recipe: Recipe) -> TensorStatistics:
-        if self._nonfinite and recipe.nonfinite == "error":
-            raise CorruptError(
-                f"tensor {self._tensor.name!r}: {self._nonfinite} values are NaN or Inf after extrapolation; "
-                f"look at {self._tensor.aligned.file}, or allow them with nonfinite='allow'"
-            )
-        norms = math.sqrt(self._squares) * math.sqrt(self._update_squares)
-        return TensorStatistics(
-            name=self._tensor.name,
-            elements=math.prod(self._tensor.shape),
-            alpha=self._tensor.alpha,
-            norm=math.sqrt(self._squares),
-            update_norm=math.sqrt(self._update_squares),
-            largest_update=self._largest,
-            cosine=self._product / norms if norms else 0.0,
-            nonfinite=self._nonfinite,
-        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda': there is no CUDA device here; use 'cpu' or 'auto'")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _check_jobs(jobs: Sequence[ShardJob]) -> None:
@@ -267,38 +185,13 @@ def _check_jobs(jobs: Sequence[ShardJob]) -> None:
 
 
 def _check_commits(recipe: Recipe, aligned: Source, sft: Source) -> None:
+    """A folder's commit covers sizes and times: checked before and after, it shows any change between."""
     for wanted, source in ((recipe.aligned, aligned), (recipe.sft, sft)):
-        found: Checkpoint = source.checkpoint
-        if found != wanted:
-            raise MismatchError(
-                f"{found.uri} is at {found.commit}, the plan was made at {wanted.commit}; plan again"
-            )
+        if source.checkpoint != wanted:
+            raise MismatchError(f"{wanted.uri} changed since it was planned at {wanted.commit}; run again")
 
 
-def _input_checks(job: ShardJob, aligned: Source, sft: Source) -> Iterator[InputCheck]:
-    for file in job.aligned_files:
-        info = aligned.files()[file]
-        yield InputCheck(side="aligned", file=file, size=info.size, sha256=info.sha256)
-    for file in job.sft_files:
-        info = sft.files()[file]
-        yield InputCheck(side="sft", file=file, size=info.size, sha256=info.sha256)
-
-
-def _place(device: Device) -> str:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda': there is no CUDA device here; use 'cpu' or 'auto'")
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _tensor(content: bytes, dtype: str) -> "Tensor":
-    import torch
-
-    return torch.frombuffer(bytearray(content), dtype=_torch_dtype(dtype))
-
-
-def _torch_dtype(name: str) -> "dtype":
-    import torch
-
-    return {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "U8": torch.uint8}[name]
+def _checks(side: Literal["aligned", "sft"], source: Source, files: Sequence[str]) -> Iterator[InputCheck]:
+    for file in files:
+        info = source.files()[file]
+        yield InputCheck(side=side, file=file, size=info.size, sha256=info.sha256)

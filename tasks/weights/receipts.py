@@ -1,0 +1,60 @@
+"""What is known of a finished shard: its digest, what it was made of, and what the update did."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from tasks.values import Value
+
+__all__ = ["InputCheck", "ShardReceipt", "TensorStatistics"]
+
+
+class InputCheck(Value):
+    """An input file as it was read.
+
+    sha256  what the source states and `fetch` verified; None where only the size is known
+    """
+
+    side: Literal["aligned", "sft"]
+    file: str
+    size: int
+    sha256: str | None
+
+
+class TensorStatistics(Value):
+    """What the update does to one tensor; Δ = θ_aligned − θ_sft, before it is scaled by α.
+
+    norm            ‖θ_aligned‖₂
+    update_norm     ‖Δ‖₂
+    largest_update  max |Δ|
+    cosine          between θ_aligned and Δ; 0 where one of them is zero
+    nonfinite       number of NaN and Inf in the output; the figures above may be NaN then
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    name: str
+    elements: int
+    alpha: float
+    norm: float
+    update_norm: float
+    largest_update: float
+    cosine: float
+    nonfinite: int
+
+
+class ShardReceipt(Value):
+    """A finished shard: what it is, and of what it was made.
+
+    job         fingerprint of the ShardJob
+    size        of the whole file in bytes
+    sha256      of the whole file, 64 hex digits
+    statistics  one for each extrapolated tensor
+    """
+
+    job: str
+    file: str
+    size: int
+    sha256: str
+    inputs: tuple[InputCheck, ...]
+    statistics: tuple[TensorStatistics, ...]

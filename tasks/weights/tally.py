@@ -1,0 +1,63 @@
+"""Sums of pieces, put together to one tensor's statistics."""
+
+import math
+
+from tasks.errors import CorruptError
+from tasks.weights.kernel import Sums
+from tasks.weights.plan import TensorJob
+from tasks.weights.receipts import TensorStatistics
+from tasks.weights.recipe import Nonfinite
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """The statistics of one tensor at one α; pieces are added in order, so that it is always the same."""
+
+    def __init__(self, tensor: TensorJob, nonfinite: Nonfinite) -> None:
+        self._tensor = tensor
+        self._policy = nonfinite
+        self._squares = self._update_squares = self._product = self._largest = 0.0
+        self._nonfinite = 0
+
+    def add(self, sums: Sums, nonfinite: int) -> None:
+        """Adds a piece, with the count of NaN and Inf at this α.
+
+        Raises:
+            CorruptError: there are some, and the recipe does not allow them.
+        """
+        if nonfinite and self._policy == "error":
+            raise CorruptError(self._complaint(sums, nonfinite))
+        self._squares += sums.squares
+        self._update_squares += sums.update_squares
+        self._product += sums.product
+        self._largest = max(self._largest, sums.largest)
+        self._nonfinite += nonfinite
+
+    def result(self) -> TensorStatistics:
+        """The statistics of all pieces so far."""
+        norm, update_norm = math.sqrt(self._squares), math.sqrt(self._update_squares)
+        both = norm * update_norm
+        return TensorStatistics(
+            name=self._tensor.name,
+            elements=self._tensor.elements,
+            alpha=self._tensor.alpha,
+            norm=norm,
+            update_norm=update_norm,
+            largest_update=self._largest,
+            cosine=self._product / both if both else 0.0,
+            nonfinite=self._nonfinite,
+        )
+
+    def _complaint(self, sums: Sums, count: int) -> str:
+        tensor = self._tensor
+        if math.isfinite(sums.squares) and math.isfinite(sums.update_squares):
+            return (
+                f"tensor {tensor.name!r}: {count} values overflow {tensor.dtype} at α = {tensor.alpha}; "
+                "choose output_dtype 'bfloat16' or 'float32', or nonfinite 'allow'"
+            )
+        parent = tensor.sft if math.isfinite(sums.squares) and tensor.sft else tensor.aligned
+        return (
+            f"tensor {tensor.name!r}: NaN or Inf in {parent.file}, {count} values of one piece; "
+            "fetch the file again, or choose nonfinite 'allow' if the model is meant to have them"
+        )
