@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from tasks.benchmarks.asking import Choice, Failure, Journal, Request, ask_all, check_share
+from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
+from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge, prompt_file
 from tasks.benchmarks.outputs import in_order_of, read_answers, write_rows
 from tasks.values import canonical_json
@@ -93,7 +94,7 @@ def _annotate(
         seed=judge.seed,
         fn_completions=complete,
         caching_path=None,
-        other_output_keys_to_keep=("{annotation_key}_price_per_example", "{annotation_key}_raw_completion"),
+        other_output_keys_to_keep=("{annotation_key}_raw_completion",),
     )
     rows = annotator.annotate_head2head(
         outputs_1=[_shown(row) for row in theirs],

@@ -1,35 +1,23 @@
-"""Asking a judge many questions, so that no answer that was paid for is lost or paid for twice.
+"""Asking a judge many questions, so that no answer that was paid for is lost or paid for twice."""
 
-    {"choice": {"message": …, "logprobs": …}, "key": "5f0e…"}     one line an answer, in the journal
-
-The journal's key is the sha256 of the request (model, messages, sampling): a question whose
-answer is there is not asked again, whoever asks. Killed at any moment, only the requests in
-flight are paid again.
-"""
-
-import fcntl
-import json
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge, open_client, scrubbed
 from tasks.errors import ExpoError, PermanentError, RetryableError
-from tasks.values import canonical_json, fingerprint
+from tasks.values import fingerprint
 
 if TYPE_CHECKING:
     from openai import APIError, OpenAI
 
-__all__ = ["Choice", "Failure", "Journal", "Request", "ask_all", "check_share"]
+__all__ = ["Failure", "Request", "ask_all", "check_share"]
 
 Request = dict[str, Any]
-Choice = dict[str, Any]
 
-PATIENCE = 20  # failures in a row after which the judge is not asked on
+PATIENCE = 20  # failures in a row after which the judge is asked no more (or more, see `ask_all`)
 
 
 class Failure(NamedTuple):
@@ -44,56 +32,6 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Journal:
-    """An append-only file of answers that one process at a time holds open; safe for threads."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens the journal, makes it if need be, and cuts off a torn last line.
-
-        Raises:
-            RetryableError: another process is writing this journal.
-        """
-        self._lock = threading.Lock()
-        self._file = path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise RetryableError(f"{path}: another process is judging here; wait for its end") from None
-        self._answers = self._recover()
-
-    def get(self, key: str) -> Choice | None:
-        """The last answer to a request, None if there is none."""
-        return self._answers.get(key)
-
-    def add(self, key: str, choice: Choice) -> None:
-        """Keeps an answer; when this returns it is on the disk."""
-        with self._lock:
-            self._file.write(canonical_json({"key": key, "choice": choice}) + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._answers[key] = choice
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def _recover(self) -> dict[str, Choice]:
-        self._file.seek(0)
-        answers: dict[str, Choice] = {}
-        whole = 0
-        for line in self._file:
-            entry = _entry(line)
-            if entry is None:
-                break
-            answers[entry["key"]] = entry["choice"]
-            whole += len(line)
-        self._file.truncate(whole)
-        return answers
-
-
 class _Desk(NamedTuple):
     """What every request of a judging has in common."""
 
@@ -101,6 +39,7 @@ class _Desk(NamedTuple):
     judge: Judge
     journal: Journal
     is_usable: Callable[[Choice], bool]
+    patience: int
 
     def fail(self, kind: type[ExpoError], reason: str) -> ExpoError:
         return kind(f"judge {self.judge.model} at {self.judge.url}: {scrubbed(reason, self.judge)}")
@@ -131,14 +70,18 @@ def ask_all(
         key: choice for key in by_key if (choice := journal.get(key)) is not None and is_usable(choice)
     }
     advance(sum(times[key] for key in answers))
+    # so many failures in a row that too few items would be left for a figure
+    patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
     with open_client(judge) as client:
-        desk = _Desk(client, judge, journal, is_usable)
+        desk = _Desk(client, judge, journal, is_usable, patience)
         for _ in range(judge.rounds):
             for key, answer in _one_round(
                 desk, {key: by_key[key] for key in by_key if _is_open(answers, key)}
             ):
                 answers[key] = answer
                 advance(0 if isinstance(answer, Failure) else times[key])
+    given_up = [key for key in keys if isinstance(answers[key], Failure)]
+    advance(len(given_up))
     return [answers[key] for key in keys]
 
 
@@ -174,9 +117,9 @@ def _one_round(desk: _Desk, requests: dict[str, Request]) -> Iterator[tuple[str,
         for future in as_completed(asked):
             answer = future.result()
             failed_in_a_row = failed_in_a_row + 1 if isinstance(answer, Failure) else 0
-            if isinstance(answer, Failure) and failed_in_a_row == PATIENCE:
+            if isinstance(answer, Failure) and failed_in_a_row == desk.patience:
                 kind = RetryableError if answer.kind == "busy" else PermanentError
-                raise desk.fail(kind, f"{PATIENCE} requests in a row failed; {answer.reason}")
+                raise desk.fail(kind, f"{failed_in_a_row} requests in a row failed; {answer.reason}")
             yield asked[future], answer
     finally:
         # what is in flight is paid for: wait until it is in the journal
@@ -194,7 +137,8 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
     if not getattr(completion, "choices", None):
         return Failure("unusable", "an answer that is no chat completion")
     choice: Choice = completion.choices[0].model_dump(mode="json", exclude_none=True)
-    choice["total_tokens"] = completion.usage.total_tokens if completion.usage else 0
+    if completion.usage:
+        choice["total_tokens"] = completion.usage.total_tokens
     desk.journal.add(key, choice)
     if not desk.is_usable(choice):
         return Failure(
@@ -219,17 +163,8 @@ def _failure(desk: _Desk, error: "APIError") -> Failure:
         raise desk.fail(PermanentError, f"the account's quota is used up: {said}") from None
     if isinstance(error, openai.APITimeoutError):
         return Failure("busy", f"no answer within {desk.judge.timeout_s:g} s")
-    if isinstance(error, openai.APIConnectionError):
+    if isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ == "ConnectError":
         raise desk.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
-    if isinstance(error, openai.RateLimitError | openai.InternalServerError | openai.ConflictError):
+    if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError):
         return Failure("busy", f"the judge said: {said}")
     return Failure("refused", f"the judge said: {said}")
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """A line's entry, None where the line is torn or damaged."""
-    try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and {"key", "choice"} <= entry.keys() else None

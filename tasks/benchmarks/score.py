@@ -7,6 +7,7 @@ preferences(Path("annotations.json"))                           for pairing two 
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ __all__ = ["INSTRUCTIONS_SHA256", "AlpacaEvalScore", "preferences", "score_annot
 # sha256 of the canonical JSON list of the 805 instructions, in AlpacaEval's order
 INSTRUCTIONS_SHA256 = "d02007bfbcc8fcf624c641e8b70d53e82f7d0c061d12cf1b5695357e0d0090ce"
 MIN_JUDGED = 0.95
-RESAMPLES = 200
+RESAMPLES = 100
 
 
 class AlpacaEvalScore(Value):
@@ -177,7 +178,8 @@ def _fit(frame: "pd.DataFrame", difficulty: Path) -> float:
 
     # the package would fetch whatever is newest; it is the same pinned file for everybody here
     glm_winrate.hf_hub_download = lambda **_: str(difficulty)
-    figures = glm_winrate.get_length_controlled_winrate(
-        frame, save_weights_dir=None, is_add_glm_preference_inplace=False, is_warn_extreme_changes=False
-    )
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # scikit-learn's, a dozen a fit
+        figures = glm_winrate.get_length_controlled_winrate(
+            frame, save_weights_dir=None, is_add_glm_preference_inplace=False, is_warn_extreme_changes=False
+        )
     return float(figures["length_controlled_winrate"])

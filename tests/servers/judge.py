@@ -28,7 +28,7 @@ class JudgeServer:
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
-        self.fault: Callable[[int, Body], str | None] = lambda number, body: None
+        self.fault: Callable[[int, Body], str | None] = lambda *_: None
         self.release = threading.Event()
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

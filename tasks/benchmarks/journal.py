@@ -1,0 +1,82 @@
+"""The journal of a judging: each answer of the judge on disk before it is used.
+
+    {"choice": {"message": …, "logprobs": …}, "key": "5f0e…"}     one line an answer
+    {"choice": {"mess                                             a torn line: cut off
+
+The key is the sha256 of the request (model, messages, sampling): a question whose answer is
+there is not asked again, whoever asks. Killed at any moment, only the requests in flight are
+paid for again.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from tasks.errors import RetryableError
+from tasks.values import canonical_json
+
+__all__ = ["Choice", "Journal"]
+
+Choice = dict[str, Any]
+
+
+class Journal:
+    """An append-only file of answers that one process at a time holds open; safe for threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the journal, makes it if need be, and cuts off a torn last line.
+
+        Raises:
+            RetryableError: another process is writing this journal.
+        """
+        self._lock = threading.Lock()
+        self._file = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise RetryableError(f"{path}: another process is judging here; wait for its end") from None
+        self._answers = self._recover()
+
+    def get(self, key: str) -> Choice | None:
+        """The last answer to a request, None if there is none."""
+        return self._answers.get(key)
+
+    def add(self, key: str, choice: Choice) -> None:
+        """Keeps an answer; when this returns it is on the disk."""
+        with self._lock:
+            self._file.write(canonical_json({"key": key, "choice": choice}) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._answers[key] = choice
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _recover(self) -> dict[str, Choice]:
+        self._file.seek(0)
+        answers: dict[str, Choice] = {}
+        whole = 0
+        for line in self._file:
+            entry = _entry(line)
+            if entry is None:
+                break
+            answers[entry["key"]] = entry["choice"]
+            whole += len(line)
+        self._file.truncate(whole)
+        return answers
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """A line's entry, None where the line is torn or damaged."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and {"key", "choice"} <= entry.keys() else None
