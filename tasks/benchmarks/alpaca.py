@@ -9,6 +9,7 @@ after ten rate limits, and up to 128 paid answers when it is killed).
 import logging
 import math
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,7 +18,7 @@ from typing import Any
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge, prompt_file
-from tasks.benchmarks.outputs import in_order_of, read_answers, write_rows
+from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
 from tasks.values import canonical_json
 
 __all__ = ["ANNOTATIONS", "judge_answers", "load_package"]
@@ -74,28 +75,25 @@ def judge_answers(
             return _completions(choices)
 
         advance(sum(a["output"] == b["output"] for a, b in zip(ours, theirs, strict=True)))
-        rows = _annotate(theirs, ours, judge, folder, complete)
+        rows = _annotate(theirs, ours, judge, complete)
     check_share(failures, len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
 
 
 def _annotate(
-    theirs: list[dict[str, Any]],
-    ours: list[dict[str, Any]],
-    judge: Judge,
-    folder: Path,
-    complete: Callable[..., dict[str, list[Any]]],
-) -> list[dict[str, Any]]:
+    theirs: list[Row], ours: list[Row], judge: Judge, complete: Callable[..., dict[str, list[Any]]]
+) -> list[Row]:
     """Runs the package's annotator with our completions, its cache off: ours is the journal."""
     annotators = load_package()
-    annotator = annotators.PairwiseAnnotator(
-        annotators_config=_write_config(judge, folder).resolve(),
-        seed=judge.seed,
-        fn_completions=complete,
-        caching_path=None,
-        other_output_keys_to_keep=("{annotation_key}_raw_completion",),
-    )
+    with tempfile.TemporaryDirectory(prefix="expo-") as folder:
+        annotator = annotators.PairwiseAnnotator(
+            annotators_config=_write_config(judge, Path(folder)),
+            seed=judge.seed,
+            fn_completions=complete,
+            caching_path=None,
+            other_output_keys_to_keep=("{annotation_key}_raw_completion",),
+        )
     rows = annotator.annotate_head2head(
         outputs_1=[_shown(row) for row in theirs],
         outputs_2=[_shown(row) for row in ours],
@@ -106,7 +104,7 @@ def _annotate(
 
 
 def _write_config(judge: Judge, folder: Path) -> Path:
-    """The annotator's folder. JSON is YAML; the key of the dictionary is the annotator's name."""
+    """The annotator's configuration. JSON is YAML; its one key is the annotator's name."""
     config = {
         "prompt_template": str(prompt_file()),
         "completions_kwargs": {"model_name": judge.model, **SAMPLING},
@@ -115,8 +113,7 @@ def _write_config(judge: Judge, folder: Path) -> Path:
         "completion_key": "completions_all",
         "batch_size": 1,
     }
-    path = folder / "annotator" / "configs.yaml"
-    path.parent.mkdir(exist_ok=True)
+    path = folder / "configs.yaml"
     path.write_bytes(canonical_json({judge.model: config}))
     return path
 
@@ -147,7 +144,7 @@ def _is_usable(choice: Choice) -> bool:
     return len(content) == 1 and bool(names & set(PARSER["denominator_tokens"]))
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: Row) -> Row:
     return {key: row[key] for key in ("instruction", "output", "generator", "dataset") if key in row}
 
 

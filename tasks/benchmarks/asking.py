@@ -131,19 +131,20 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
     import openai
 
     try:
-        completion = desk.client.chat.completions.create(**request)
+        completion: Any = desk.client.chat.completions.create(**request)
     except openai.APIError as error:
         return _failure(desk, error)
+    except ValueError:  # the client lets a body through that is no JSON
+        completion = None
     if not getattr(completion, "choices", None):
         return Failure("unusable", "an answer that is no chat completion")
-    choice: Choice = completion.choices[0].model_dump(mode="json", exclude_none=True)
+    choice = completion.choices[0].model_dump(mode="json", exclude_none=True)
     if completion.usage:
         choice["total_tokens"] = completion.usage.total_tokens
-    desk.journal.add(key, choice)
+    choice = desk.journal.add(key, choice)
     if not desk.is_usable(choice):
-        return Failure(
-            "unusable", f"no judgment in the answer {str(choice['message'].get('content'))[:40]!r}"
-        )
+        said = str(choice["message"].get("content"))[:40]
+        return Failure("unusable", f"no judgment in the answer {said!r}")
     return choice
 
 

@@ -45,13 +45,18 @@ class Journal:
         """The last answer to a request, None if there is none."""
         return self._answers.get(key)
 
-    def add(self, key: str, choice: Choice) -> None:
-        """Keeps an answer; when this returns it is on the disk."""
+    def add(self, key: str, choice: Choice) -> Choice:
+        """Keeps an answer; when this returns it is on the disk.
+
+        Returns it as a restart would find it, so that both write the same bytes.
+        """
+        line = canonical_json({"key": key, "choice": choice}) + b"\n"
         with self._lock:
-            self._file.write(canonical_json({"key": key, "choice": choice}) + b"\n")
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._answers[key] = choice
+            self._answers[key] = json.loads(line)["choice"]
+        return self._answers[key]
 
     def __enter__(self) -> Self:
         return self

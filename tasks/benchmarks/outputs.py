@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.errors import InputError
 
-__all__ = ["in_order_of", "read_annotations", "read_answers", "write_rows"]
+__all__ = ["Row", "in_order_of", "read_annotations", "read_answers", "write_rows"]
 
 Row = dict[str, Any]
 

@@ -1,24 +1,27 @@
 """A judge on loopback for the tests: the longer answer wins, and faults come when they are asked for.
 
     with JudgeServer() as judge:
-        judge.fault = lambda number, body: "429" if number == 3 else None     numbered from 1
+        judge.fail("429", on={3, 8})               the third and the eighth request, counted from 1
+        judge.fail("400", on={"question 7"})       every request about this instruction
+        judge.fail("401")                          every request
+        judge.fail(None)                           none any more
         ... Judge(model="longer", base_url=judge.url)
         assert len(judge.bodies) == 805
 
-Faults: "429" (with Retry-After: 0), "500", "401" (which repeats the key), "404", "400", "quota",
-"garbage" (a token that is no name), "text" (no JSON), "drop" (the connection ends), "hang" (until
-`release` is set).
+Faults: "429", "500", "401" (which repeats the key), "404", "400", "quota", "garbage" (a token that is
+no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
+"hang" (until the server ends; `hung` counts them).
 """
 
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Container
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["JudgeServer"]
+__all__ = ["Body", "JudgeServer", "question_of"]
 
 Body = dict[str, Any]
 
@@ -28,8 +31,10 @@ class JudgeServer:
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
-        self.fault: Callable[[int, Body], str | None] = lambda *_: None
+        self.hung = threading.Semaphore(0)
         self.release = threading.Event()
+        self._fault: str | None = None
+        self._on: Container[int | str] | None = None
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -51,12 +56,23 @@ class JudgeServer:
         self._thread.join()
         self._server.server_close()
 
+    def fail(self, fault: str | None, on: Container[int | str] | None = None) -> None:
+        """From now on the requests `on` (numbers or instructions; None: all) meet this fault."""
+        self._fault, self._on = fault, on
+
     def take(self, body: Body) -> str | None:
         """Counts a request and says which fault it meets."""
         with self._lock:
             self.bodies.append(body)
             number = len(self.bodies)
-        return self.fault(number, body)
+        if self._on is None or number in self._on or question_of(body) in self._on:
+            return self._fault
+        return None
+
+
+def question_of(body: Body) -> str:
+    """The instruction that a request is about."""
+    return str(body["messages"][-1]["content"].split('"""')[1])
 
 
 def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
@@ -71,6 +87,7 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             if fault == "hang":
+                judge.hung.release()
                 judge.release.wait()
                 self.close_connection = True
                 return
@@ -78,8 +95,6 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "text/plain" if fault == "text" else "application/json")
             self.send_header("Content-Length", str(len(content)))
-            if fault == "429":
-                self.send_header("Retry-After", "0")
             self.end_headers()
             self.wfile.write(content)
 
@@ -94,7 +109,7 @@ def _answer(fault: str | None, body: Body, authorization: str) -> tuple[int, byt
         return int(fault), _json({"error": {"message": f"fault {fault} for {authorization}"}})
     if fault == "quota":
         return 429, _json({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
-    if fault == "text":
+    if fault in ("text", "broken"):
         return 200, b"<html>a proxy's page</html>"
     return 200, _json(_completion(body, ["?", "!"] if fault == "garbage" else _ranked(body)))
 

@@ -1,0 +1,60 @@
+"""Fixtures: a judge on loopback, files of answers, and the real annotations where they are given."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.judge import Judge
+from tests.servers.judge import JudgeServer
+
+Judging = Callable[..., Path]
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def judge(server: JudgeServer) -> Judge:
+    return Judge(model="longer", base_url=server.url, max_concurrency=4, retries=2, timeout_s=20)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with real annotation files."""
+    folder = os.environ.get("EXPO_TEST_DATA")
+    if folder is None:
+        pytest.skip("EXPO_TEST_DATA is not set: the folder with annotations/ and gpt4_1106_preview.json")
+    return Path(folder)
+
+
+def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:
+    """A file of answers to "question 0", "question 1", …"""
+    rows = [
+        {"instruction": f"question {index}", "output": output, "generator": generator, "dataset": "tests"}
+        for index, output in enumerate(outputs)
+    ]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.fixture
+def judging(tmp_path: Path, judge: Judge) -> Judging:
+    """judging(ours, theirs, **changes of the judge): judges two lists of outputs in one folder."""
+
+    def run(ours: list[str], theirs: list[str], **changes: object) -> Path:
+        return judge_answers(
+            write_outputs(tmp_path / "answers.json", ours, "model"),
+            write_outputs(tmp_path / "reference.json", theirs, "reference"),
+            judge.model_copy(update=changes),
+            tmp_path / "judging",
+            advance=lambda _: None,
+        )
+
+    return run
