@@ -11,115 +11,157 @@ into place, or put at once); the manifest is written last and never replaced. Wh
 manifest may use every file beside it; who finds none has found nothing.
 """
 
-import contextlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
+from typing import Protocol
 
-import fsspec
-
-from tasks.errors import InputError
+from tasks.errors import InputError, PermanentError
+from tasks.stores.local import SCRATCH, LocalFiles
+from tasks.stores.source import sha256_of
+from tasks.values import fingerprint
 
 __all__ = ["MANIFEST", "Artefact", "Store"]
 
 MANIFEST = "manifest.json"
-SCRATCH = ".partial"
+
+
+class Files(Protocol):
+    """What an artefact needs of the place where its files lie."""
+
+    def put(self, file: Path, name: str) -> None: ...
+    def copy_in(self, file: Path, name: str) -> None: ...
+    def create(self, file: Path, name: str) -> bool: ...
+    def sha256(self, name: str) -> str | None: ...
+    def read(self, name: str) -> bytes | None: ...
+    def size(self, name: str) -> int | None: ...
+    def names(self) -> list[str]: ...
+    def remove(self, name: str) -> None: ...
+    def fetch(self, name: str, folder: Path) -> Path: ...
 
 
 class Artefact:
-    """A folder of files under `uri` (an absolute path or `s3://…`)."""
+    """A folder of files under `uri` (an absolute path or `s3://…`).
+
+    On S3 every method raises InputError where the bucket is missing, PermanentError where access
+    is denied, and RetryableError where the store is busy or cannot be reached.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        self._fs, self._root = fsspec.url_to_fs(self.uri, **_options(self.uri))
+        self._files = _files(self.uri)
 
     @property
     def local(self) -> Path | None:
         """The folder itself when it is on this machine, else None."""
-        return None if "://" in self.uri else Path(self._root)
+        return None if "://" in self.uri else Path(self.uri)
 
     def scratch(self) -> Path:
-        """Where files are written before `put`: beside a local artefact, so that a put is a rename."""
-        folder = self.local / SCRATCH if self.local else Path(tempfile.mkdtemp(prefix="expo-"))
+        """Where files are written before `put`: beside a local artefact, so that a put is a rename.
+
+        For an artefact on S3 it is a folder of $EXPO_CACHE, the same at every try.
+        """
+        folder = self._scratch_folder()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def put(self, file: Path, name: str) -> None:
-        """Moves a finished local file into the artefact under `name`, replacing an older one."""
-        if self.local:
-            self.local.mkdir(parents=True, exist_ok=True)
-            os.replace(file, self.local / name)
-            return
-        self._fs.put_file(str(file), f"{self._root}/{name}")
-        file.unlink()
+        """Moves a finished local file into the artefact under `name`, replacing an older one.
+
+        Raises:
+            PermanentError: the artefact is whole already, and has another content under this name.
+        """
+        if self._has(file, name):
+            file.unlink(missing_ok=True)
+        else:
+            self._files.put(file, name)
 
     def copy_in(self, file: Path, name: str) -> None:
-        """Copies a local file that stays where it is."""
-        copy = self.scratch() / name
-        shutil.copyfile(file, copy)
-        self.put(copy, name)
+        """Copies a local file that stays where it is; raises as `put`."""
+        if not self._has(file, name):
+            self._files.copy_in(file, name)
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file at once."""
-        part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        part.write_bytes(content)
-        self.put(part, name)
+        self.put(self._part(name, content), name)
 
     def read(self, name: str) -> bytes | None:
         """A small file's content, None if there is none."""
-        try:
-            content: bytes = self._fs.cat_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            return None
-        return content
+        return self._files.read(name)
 
     def size(self, name: str) -> int | None:
         """A file's size in bytes, None if there is none."""
-        try:
-            return int(self._fs.info(f"{self._root}/{name}")["size"])
-        except FileNotFoundError:
-            return None
+        return self._files.size(name)
+
+    def sha256(self, name: str) -> str | None:
+        """A file's digest, 64 hex digits: computed when local, on S3 as it was uploaded; None if unknown."""
+        return self._files.sha256(name)
 
     def names(self) -> list[str]:
         """The names of the files that are there, sorted; scratch files are not among them."""
-        try:
-            entries = self._fs.ls(self._root, detail=True)
-        except FileNotFoundError:
-            return []
-        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+        return self._files.names()
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(f"{self._root}/{name}")
+        self._files.remove(name)
 
     def fetch(self, name: str, folder: Path) -> Path:
-        """The file on this machine's disk: in its place when local, else a copy in `folder`."""
-        if self.local:
-            return self.local / name
-        folder.mkdir(parents=True, exist_ok=True)
-        self._fs.get_file(f"{self._root}/{name}", str(folder / name))
-        return folder / name
+        """The file on this machine's disk: in its place when local, else a verified copy in `folder`.
+
+        Raises:
+            CorruptError: the object's content is not what was uploaded.
+        """
+        return self._files.fetch(name, folder)
 
     def manifest(self) -> bytes | None:
         """The manifest's content: None means that the artefact does not exist yet."""
         return self.read(MANIFEST)
 
     def seal(self, manifest: bytes) -> None:
-        """Writes the manifest, the last file; what was left of partial files goes."""
+        """Writes the manifest, the last file, once; what was left of partial files goes.
+
+        Raises:
+            PermanentError: another run sealed this artefact meanwhile, with other content.
+        """
+        if not self._files.create(self._part(MANIFEST, manifest), MANIFEST) and self.manifest() != manifest:
+            raise self._finished_by_another(MANIFEST)
+        shutil.rmtree(self._scratch_folder(), ignore_errors=True)
+
+    def _has(self, file: Path, name: str) -> bool:
+        """Whether the artefact is whole and has this very file: then another run was faster."""
+        if self.size(MANIFEST) is None or (held := self._files.sha256(name)) is None:
+            return False
+        if not file.exists() or held == sha256_of(file):  # its seal took the scratch folder along
+            return True
+        raise self._finished_by_another(name)
+
+    def _finished_by_another(self, name: str) -> PermanentError:
+        return PermanentError(
+            f"{self.uri}: another run has finished this artefact meanwhile, and its {name} differs; "
+            "run the same command again, it will use that one"
+        )
+
+    def _scratch_folder(self) -> Path:
         if self.local:
-            shutil.rmtree(self.local / SCRATCH, ignore_errors=True)
-        self.write(MANIFEST, manifest)
-        if self.local:
-            shutil.rmtree(self.local / SCRATCH, ignore_errors=True)
+            return self.local / SCRATCH
+        cache = Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
+        return cache / "parts" / fingerprint({"uri": self.uri})[:16]
+
+    def _part(self, name: str, content: bytes) -> Path:
+        part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        part.write_bytes(content)
+        return part
 
 
 class Store:
-    """The layout of artefacts under one uri."""
+    """The layout of artefacts under one uri.
+
+    Raises:
+        InputError: the uri is of another kind than a folder or s3://bucket/prefix.
+    """
 
     def __init__(self, uri: str) -> None:
-        if "://" in uri and not uri.startswith(("s3://", "memory://")):
+        if "://" in uri and not uri.startswith("s3://"):
             raise InputError(f"store {uri!r}: use a folder or s3://bucket/prefix")
         self.uri = uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
 
@@ -127,6 +169,18 @@ class Store:
         """The artefact of a kind ("models", "generations", …) by fingerprint or name."""
         return Artefact(f"{self.uri}/{kind}/{name}")
 
+    def names(self, kind: str) -> list[str]:
+        """The names of the artefacts of a kind that are whole, sorted."""
+        import fsspec
 
-def _options(uri: str) -> dict[str, bool]:
-    return {"use_listings_cache": False} if uri.startswith("s3://") else {}
+        options = {"use_listings_cache": False} if self.uri.startswith("s3://") else {}
+        files, root = fsspec.url_to_fs(f"{self.uri}/{kind}", **options)
+        return sorted(path.split("/")[-2] for path in files.glob(f"{root}/*/{MANIFEST}"))
+
+
+def _files(uri: str) -> Files:
+    if not uri.startswith("s3://"):
+        return LocalFiles(Path(uri))
+    from tasks.stores.s3 import S3Files
+
+    return S3Files(uri)

@@ -1,12 +1,16 @@
-"""Fixtures: a Hub on loopback for the client of this process, and its waits without the waiting."""
+"""Fixtures: a Hub on loopback for the client of this process, an S3 server, and stores of both kinds."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
+from tasks.stores.artefact import Store
+from tasks.stores.s3 import forget_clients
 from tests.servers.hub import HubServer, use_in_this_process
+from tests.servers.s3 import BUCKET, S3Server, weed_program
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,33 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
     monkeypatch.setattr("huggingface_hub.file_download.time", clock)
     return waited
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    try:
+        weed_program()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    with S3Server(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A real S3 server that the AWS_* variables of this process name."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    yield s3_server
+    forget_clients()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store, once in a folder and once on S3."""
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "expo-cache"))
+    if request.param == "folder":
+        return Store(str(tmp_path / "store"))
+    request.getfixturevalue("s3")
+    return Store(f"s3://{BUCKET}/{uuid4().hex}")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
-from tasks.stores.hub import HubSource, engine_files
+from tasks.stores.hub import HubSource
+from tasks.stores.hub_listing import engine_files
 from tasks.stores.source import open_source, reopen
 from tests.servers.hub import HubServer
 

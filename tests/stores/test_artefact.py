@@ -1,0 +1,130 @@
+"""Artefacts behave alike in a folder and on a real S3 server."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import CorruptError, InputError, PermanentError
+from tasks.stores.artefact import MANIFEST, Artefact, Store
+
+CONTENT = bytes(range(251)) * 4096
+
+
+def _file(folder: Path, content: bytes = CONTENT) -> Path:
+    path = folder / "made-elsewhere"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def model(store: Store) -> Artefact:
+    return store.artefact("models", "a1b2")
+
+
+def test_what_was_put_is_there(model: Artefact, tmp_path: Path) -> None:
+    model.copy_in(_file(tmp_path), "model.safetensors")
+    part = model.scratch() / "tokenizer.json"
+    part.write_bytes(b"{}")
+    model.put(part, "tokenizer.json")
+    model.write("config.json", b"[]")
+
+    assert not part.exists()
+    assert model.names() == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert model.read("config.json") == b"[]"
+    assert model.size("model.safetensors") == len(CONTENT)
+    assert model.sha256("model.safetensors") == hashlib.sha256(CONTENT).hexdigest()
+    assert model.fetch("model.safetensors", tmp_path / "here").read_bytes() == CONTENT
+
+
+def test_nothing_there_is_no_error(model: Artefact) -> None:
+    assert (model.read("a"), model.size("a"), model.sha256("a"), model.manifest()) == (None,) * 4
+    assert model.names() == []
+    model.remove("a")
+
+
+def test_missing_file_is_named(model: Artefact, tmp_path: Path) -> None:
+    with pytest.raises(CorruptError, match=r"model\.safetensors is missing"):
+        model.fetch("model.safetensors", tmp_path)
+
+
+def test_replaces_and_removes_until_sealed(model: Artefact) -> None:
+    model.write("receipt.json", b"1")
+    model.write("receipt.json", b"2")
+    assert model.read("receipt.json") == b"2"
+    model.remove("receipt.json")
+    assert model.names() == []
+
+
+def test_a_sealed_artefact_keeps_its_content(model: Artefact) -> None:
+    """Two runs of one family at the same time: the slower one must not change what the other finished."""
+    model.write("answers.json", b"first")
+    model.seal(b"manifest of the first")
+
+    model.write("answers.json", b"first")  # equal bytes: nothing to do
+    with pytest.raises(PermanentError, match="another run has finished"):
+        model.write("answers.json", b"second")
+    with pytest.raises(PermanentError, match="another run has finished"):
+        model.seal(b"manifest of the second")
+    model.seal(b"manifest of the first")
+    assert (model.read("answers.json"), model.manifest()) == (b"first", b"manifest of the first")
+
+
+def test_one_of_many_seals_wins(model: Artefact) -> None:
+    def seal(content: bytes) -> bool:
+        try:
+            model.seal(content)
+        except PermanentError:
+            return False
+        return True
+
+    contents = [b"manifest %d" % number for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(seal, contents))
+    assert won.count(True) == 1
+    assert model.manifest() == contents[won.index(True)]
+
+
+def test_scratch_is_no_part_of_it_and_goes_with_the_seal(model: Artefact) -> None:
+    (model.scratch() / "half-written").write_bytes(b"...")
+    assert model.names() == []
+    model.seal(b"{}")
+    assert model.names() == [MANIFEST]
+    assert not model._scratch_folder().exists()
+
+
+def test_fetch_replaces_what_differs(model: Artefact, tmp_path: Path) -> None:
+    model.write("config.json", b"{}")
+    here = tmp_path / "here"
+    here.mkdir()
+    if not model.local:
+        (here / "config.json").write_bytes(b"..")  # same size, other bytes
+    assert model.fetch("config.json", here).read_bytes() == b"{}"
+
+
+def _write_in_child(uri: str) -> None:
+    Artefact(uri).write("from-the-child", b"1")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_can_write(model: Artefact, method: str) -> None:
+    """A client inherited through fork raises; workers are forked."""
+    model.write("from-the-parent", b"1")
+    child = get_context(method).Process(target=_write_in_child, args=(model.uri,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert model.names() == ["from-the-child", "from-the-parent"]
+
+
+def test_store_refuses_what_it_cannot_write() -> None:
+    with pytest.raises(InputError, match="use a folder or s3://"):
+        Store("gs://bucket/prefix")
+
+
+def test_store_in_a_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker in another working folder must find the same artefacts."""
+    monkeypatch.chdir(tmp_path)
+    assert Store("out/").uri == str(tmp_path / "out")

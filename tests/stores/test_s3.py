@@ -1,0 +1,180 @@
+"""What goes wrong with S3, one fault a test, against a real server."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.stores import s3 as s3_module
+from tasks.stores.s3 import S3Files, forget_clients
+from tests.servers.s3 import BUCKET, S3Server
+
+LARGE = os.urandom(1024**2) * 48
+UPLOAD = """
+import sys
+from pathlib import Path
+from tasks.stores import s3
+s3.PART_BYTES, s3.PARTS_AT_ONCE = 5 * 1024**2, 1
+s3.S3Files(sys.argv[1]).copy_in(Path(sys.argv[2]), "model.safetensors")
+"""
+
+
+@pytest.fixture
+def files(s3: S3Server) -> S3Files:
+    return S3Files(f"s3://{BUCKET}/{uuid4().hex}")
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large"
+    path.write_bytes(LARGE)
+    return path
+
+
+def test_multipart_upload_and_ranged_download(files: S3Files, large: Path, tmp_path: Path) -> None:
+    files.copy_in(large, "model.safetensors")
+    assert files._head("model.safetensors")["ETag"].endswith('-3"')  # type: ignore[index]
+    assert files.fetch("model.safetensors", tmp_path / "here").read_bytes() == LARGE
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["model.safetensors"]
+
+
+def test_flipped_byte_is_found_on_the_way_back(files: S3Files, tmp_path: Path) -> None:
+    """S3 gives no digest of a large object; without ours a damaged one would be taken for whole."""
+    (tmp_path / "file").write_bytes(b"right")
+    files.copy_in(tmp_path / "file", "answers.json")
+    stated = {s3_module.SHA256: files.sha256("answers.json")}
+    files._call("put_object", "answers.json", Body=b"wrong", Metadata=stated)
+    with pytest.raises(CorruptError, match=r"answers\.json"):
+        files.fetch("answers.json", tmp_path / "here")
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_upload_of_other_bytes_is_refused(
+    files: S3Files, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file changed between hashing and sending, or the way damaged it: size and name are right."""
+    monkeypatch.setattr(s3_module, "sha256_of", lambda path: "0" * 64)
+    monkeypatch.setattr(s3_module, "_etags", lambda path, part_bytes: ("", ""))
+    with pytest.raises(RetryableError, match="removed"):
+        files.copy_in(large, "model.safetensors")
+    assert files.size("model.safetensors") is None
+
+
+def test_an_etag_of_another_kind_is_no_harm(
+    files: S3Files, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encrypted buckets have ETags that are no MD5: then the object is read back."""
+    monkeypatch.setattr(s3_module, "_etags", lambda path, part_bytes: ("", ""))
+    files.copy_in(large, "model.safetensors")
+    assert files.size("model.safetensors") == len(LARGE)
+
+
+def test_killed_upload_leaves_nothing_whole(files: S3Files, large: Path) -> None:
+    upload = subprocess.Popen([sys.executable, "-c", UPLOAD, files._uri, str(large)])
+    assert _wait_for_upload(files)
+    upload.kill()
+    upload.wait()
+
+    assert (files.names(), files.size("model.safetensors")) == ([], None)
+    assert files.abandon_uploads(older_than=timedelta(hours=1)) == 0
+    assert files.abandon_uploads(older_than=timedelta(0)) == 1
+    assert not _uploads(files)
+    files.copy_in(large, "model.safetensors")
+    assert files.size("model.safetensors") == len(LARGE)
+
+
+def test_server_killed_during_upload(
+    files: S3Files, s3: S3Server, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_module, "PART_BYTES", 5 * 1024**2)
+    monkeypatch.setattr(s3_module, "PARTS_AT_ONCE", 1)
+    raised: list[BaseException] = []
+
+    def upload() -> None:
+        try:
+            files.copy_in(large, "model.safetensors")
+        except RetryableError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=upload)
+    thread.start()
+    assert _wait_for_upload(files)
+    s3.kill()
+    thread.join()
+    s3.start()
+    assert len(raised) == 1
+    assert files.size("model.safetensors") is None
+    files.copy_in(large, "model.safetensors")
+    assert files.sha256("model.safetensors")
+
+
+def test_restarted_server_has_what_was_put(files: S3Files, s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"{}")
+    files.copy_in(tmp_path / "file", "config.json")
+    s3.kill()
+    s3.start()
+    assert files.read("config.json") == b"{}"
+
+
+CALLS = {
+    "read": lambda files, file: files.read("a"),
+    "names": lambda files, file: files.names(),
+    "copy_in": lambda files, file: files.copy_in(file, "a"),
+    "create": lambda files, file: files.create(file, "a"),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[object]:
+    file = tmp_path / "file"
+    file.write_bytes(b"{}")
+    yield lambda files: CALLS[request.param](files, file)
+
+
+def test_missing_bucket(s3: S3Server, call) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    with pytest.raises(InputError, match="s3://nobody-has-this.*no such bucket"):
+        call(S3Files("s3://nobody-has-this/prefix"))
+
+
+def test_wrong_secret(files: S3Files, call, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    forget_clients()
+    with pytest.raises(PermanentError, match="AWS_SECRET_ACCESS_KEY") as raised:
+        call(files)
+    assert "wrong" not in str(raised.value)
+
+
+def test_no_credentials(files: S3Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    forget_clients()
+    with pytest.raises(PermanentError, match="AWS_ACCESS_KEY_ID"):
+        files.read("a")
+
+
+def test_dead_endpoint(files: S3Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    forget_clients()
+    with pytest.raises(RetryableError, match=r"127\.0\.0\.1:9"):
+        files.read("a")
+
+
+def _uploads(files: S3Files) -> list[object]:
+    found = s3_module._filesystem(os.getpid()).call_s3(
+        "list_multipart_uploads", Bucket=BUCKET, Prefix=files._prefix
+    )
+    return list(found.get("Uploads", []))
+
+
+def _wait_for_upload(files: S3Files) -> bool:
+    """The server tells nobody that an upload began, so it is asked."""
+    return any(_uploads(files) for _ in range(2000))
