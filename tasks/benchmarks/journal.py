@@ -66,22 +66,16 @@ class Journal:
 
     def _recover(self) -> dict[str, Choice]:
         self._file.seek(0)
-        answers: dict[str, Choice] = {}
-        whole = 0
-        for line in self._file:
-            entry = _entry(line)
-            if entry is None:
-                break
-            answers[entry["key"]] = entry["choice"]
-            whole += len(line)
-        self._file.truncate(whole)
-        return answers
+        *lines, torn = self._file.read().split(b"\n")
+        self._file.truncate(self._file.tell() - len(torn))
+        entries = [entry for line in lines if (entry := _entry(line)) is not None]
+        return {entry["key"]: entry["choice"] for entry in entries}
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """A line's entry, None where the line is torn or damaged."""
+    """A line's entry, None where the line is damaged: its question is asked again."""
     try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
+        entry = json.loads(line)
     except ValueError:
         return None
     return entry if isinstance(entry, dict) and {"key", "choice"} <= entry.keys() else None

@@ -1,0 +1,184 @@
+"""Figures from annotation files: the official leaderboard's, and the package's own where it has them."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.benchmarks import score
+from tasks.benchmarks.alpaca import load_package
+from tasks.benchmarks.score import preferences, score_annotations
+from tasks.errors import InputError, PermanentError
+from tasks.values import canonical_json
+
+Rows = list[dict[str, Any]]
+N = 60
+
+
+@pytest.mark.parametrize("model", ["zephyr_0.05", "zephyr_0.1"])
+def test_official_annotations_give_the_official_leaderboard(data: Path, model: str) -> None:
+    with (data / "annotations/leaderboard.csv").open() as file:
+        official = {row[""]: row for row in csv.DictReader(file)}[model]
+    figures = score_annotations(data / f"annotations/{model}/annotations.json")
+    for field in ("win_rate", "standard_error", "discrete_win_rate"):
+        assert getattr(figures, field) == pytest.approx(float(official[field]), abs=1e-6)
+    for field in ("n_wins", "n_wins_base", "n_draws", "n_total"):
+        assert getattr(figures, field) == int(official[field])
+    assert figures.mean_length == int(official["avg_length"])
+    assert figures.judge == "weighted_alpaca_eval_gpt4_turbo"
+    assert (figures.n_failed, figures.n_identical) == (0, 2)
+    assert figures.lc_win_rate is None and "df_gamed.csv is not there" in figures.lc_note
+
+
+def test_sister_models_correlate_by_instruction(data: Path) -> None:
+    """The pairing that cuts the error of a difference: wrong if one file were read in another order."""
+    a, b = (preferences(data / f"annotations/zephyr_{name}/annotations.json") for name in ("0.05", "0.1"))
+    assert len(a) == 805 and a.keys() == b.keys()
+    assert 0.4 < np.corrcoef(list(a.values()), [b[name] for name in a])[0, 1] < 0.9
+
+
+@pytest.fixture
+def rows() -> Rows:
+    """Annotations of 60 instructions by one judge, made by chance."""
+    chance = np.random.default_rng(0)
+    return [
+        {
+            "instruction": f"question {index}",
+            "output_1": "x" * int(chance.integers(500, 1500)),
+            "output_2": "y" * int(chance.integers(100, 1500)),
+            "annotator": "someone",
+            "preference": 1 + float(chance.beta(0.4, 0.8)),
+        }
+        for index in range(N)
+    ]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Rows], Path]:
+    def write(rows: Rows) -> Path:
+        path = tmp_path / "annotations.json"
+        path.write_text(json.dumps(rows))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def difficulty(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of df_gamed.csv's form for the 60 instructions, which now count as the whole set."""
+    instructions = canonical_json([row["instruction"] for row in rows])
+    monkeypatch.setattr(score, "INSTRUCTIONS_SHA256", hashlib.sha256(instructions).hexdigest())
+    chance = np.random.default_rng(1)
+    hard = chance.normal(size=N)
+    models = [
+        pd.DataFrame(
+            {
+                "index": range(N),
+                "model": model,
+                "instruction_difficulty": hard,
+                "std_delta_len": chance.normal(shift, 1, N),
+                "preference": chance.beta(0.4, 0.8, N),
+                "not_gamed_baseline": False,
+            }
+        )
+        for model, shift in (("concise", 1), ("verbose", -1))
+    ]
+    path = tmp_path / "df_gamed.csv"
+    pd.concat(models).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_length_control_is_the_packages_own(
+    rows: Rows, write: Callable[[Rows], Path], difficulty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = score_annotations(write(rows), difficulty, resamples=3)
+    load_package()
+    from alpaca_eval.metrics import get_length_controlled_winrate, glm_winrate
+
+    monkeypatch.setattr(glm_winrate, "hf_hub_download", lambda **_: difficulty)
+    frame = pd.DataFrame(rows).assign(generator_1="a", generator_2="b")
+    official = get_length_controlled_winrate(frame, save_weights_dir=None)
+    assert figures.lc_win_rate == pytest.approx(official["length_controlled_winrate"], abs=1e-9)
+    assert figures.lc_win_rate != pytest.approx(figures.win_rate, abs=0.1)
+    assert figures.lc_note == ""
+
+
+def test_the_error_of_the_length_controlled_rate_is_a_bootstraps(
+    rows: Rows, write: Callable[[Rows], Path], difficulty: Path
+) -> None:
+    """The package's own "standard error" is the spread of its predictions: next to nothing here."""
+    once, twice = (score_annotations(write(rows), difficulty, resamples=25) for _ in range(2))
+    assert once == twice
+    assert once.lc_standard_error is not None
+    assert 0.4 < once.lc_standard_error / once.standard_error < 2.5
+
+
+def test_an_unjudged_item_keeps_its_place_in_length_control(
+    rows: Rows, write: Callable[[Rows], Path], difficulty: Path
+) -> None:
+    """Dropped instead, every later item would be given its neighbour's difficulty."""
+    rows[5]["preference"] = None
+    figures = score_annotations(write(rows), difficulty, resamples=2)
+    assert figures.n_failed == 1 and figures.lc_win_rate is not None
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows.pop(), lambda rows: rows.reverse()])
+def test_no_length_control_for_a_subset_or_another_order(
+    change: Callable[[Rows], object], rows: Rows, write: Callable[[Rows], Path], difficulty: Path
+) -> None:
+    change(rows)
+    figures = score_annotations(write(rows), difficulty)
+    assert figures.lc_win_rate is None and figures.lc_standard_error is None
+    assert "not AlpacaEval's 805 instructions in order" in figures.lc_note
+
+
+def test_marks_of_failure_are_never_preferences(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    """-1 is what the package's cache keeps of a rate limit; 0 is an old file's draw."""
+    rows[0]["preference"], rows[1]["preference"], rows[2]["preference"] = -1, None, 0
+    figures = score_annotations(write(rows))
+    judged = preferences(write(rows))
+    assert (figures.n_total, figures.n_failed) == (N - 2, 2)
+    assert "question 0" not in judged and "question 1" not in judged
+    assert judged["question 2"] == 0.5
+    assert figures.win_rate == pytest.approx(100 * float(np.mean(list(judged.values()))))
+
+
+def test_too_few_judgments_give_no_figure(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    for row in rows[:4]:
+        row["preference"] = None
+    with pytest.raises(PermanentError, match="56 of 60 items have a judgment and a figure needs 95%"):
+        score_annotations(write(rows))
+    assert score_annotations(write(rows), min_judged=0.9).n_failed == 4
+
+
+def test_figures_of_two_judges_are_not_mixed(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    rows[3]["annotator"] = "another"
+    with pytest.raises(InputError, match="judged by another, someone"):
+        score_annotations(write(rows))
+
+
+def test_an_instruction_twice_cannot_be_paired(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    with pytest.raises(InputError, match="more than once"):
+        preferences(write([*rows, rows[0]]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "not a list of items"),
+        ('[{"instruction": "a", "output_1": "b"}]', "item 0 has no text in 'output_2'"),
+    ],
+)
+def test_another_file_is_refused_by_name(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"other\.json: .*{message}"):
+        score_annotations(path)
