@@ -93,7 +93,7 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
             end, start = (after.mean_length, after.score), (before.mean_length, before.score)
             axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
             axes.plot(*start, "o", color=SURFACE, markeredgecolor=MUTED, markersize=5)
-            axes.plot(*end, "o", alpha=0)  # an annotation alone does not widen the axes
+            axes.update_datalim([end])  # an annotation alone does not widen the axes
         axes.margins(x=0.06, y=0.12)
         axes.locator_params(axis="x", integer=True)
         _labels(axes, verdicts)

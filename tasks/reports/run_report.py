@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from tasks.reports.statistics import Figures
 from tasks.reports.verdict import Verdict, across_families
 from tasks.values import Value
 
@@ -26,7 +27,7 @@ __all__ = [
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.+?)(?:\.(weight|bias))?$")
 
 
-class AlphaPoint(Value):
+class AlphaPoint(Figures):
     """One α of the curve: the win rate of + ExPO over the original in %, on held-out instructions.
 
     lower, upper  the 95% interval of the win rate
@@ -42,8 +43,11 @@ class AlphaPoint(Value):
     truncated: float
 
 
-class TensorNorm(Value):
-    """How far training, and so extrapolation, moved one tensor: L2 norms of θ_1 and of θ_1 − θ_0."""
+class TensorNorm(Figures):
+    """How far training, and so extrapolation, moved one tensor: L2 norms of θ_1 and of θ_1 − θ_0.
+
+    Both are finite: leave out a tensor that holds NaN or Inf.
+    """
 
     name: str
     aligned: float
@@ -64,7 +68,7 @@ class NormTable(NamedTuple):
     others: dict[str, float]
 
 
-class StageCost(Value):
+class StageCost(Figures):
     """What a stage took: seconds, and for judging the requests and US dollars where they are known."""
 
     stage: str
@@ -73,7 +77,7 @@ class StageCost(Value):
     dollars: float | None = None
 
 
-class AnswerRow(Value):
+class AnswerRow(Figures):
     """One instruction with the answers to it, and the judge's preference for each arm over the reference.
 
     original_preference, expo_preference  0 (the reference is better) to 1 (the arm is better),

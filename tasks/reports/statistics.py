@@ -14,21 +14,28 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict
 
 from tasks.errors import InputError
 from tasks.values import Value
 
-__all__ = ["RESAMPLES", "PairedDifference", "holm", "paired_difference"]
+__all__ = ["LEVEL", "RESAMPLES", "Figures", "PairedDifference", "holm", "paired_difference"]
 
 RESAMPLES = 10_000
 LEVEL = 0.05
 POWER = 0.8
-CHUNK = 2_000_000  # numbers in one batch of resamples: about 16 MB for each array
+CHUNK = 1_000_000  # numbers in one batch of resamples: at most 8 MB for each array
 
 FloatArray = NDArray[np.float64]
 
 
-class PairedDifference(Value):
+class Figures(Value):
+    """A value whose numbers are all finite: what is not available is None, never NaN."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class PairedDifference(Figures):
     """+ ExPO minus original, over the same items, in the unit of the inputs.
 
     mean            the mean difference over items
@@ -122,23 +129,26 @@ def _standard_error(sums: FloatArray, counts: FloatArray) -> float:
 
 def _bootstrap(sums: FloatArray, counts: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Shape (RESAMPLES,): the mean of each resample of units."""
+    equal = bool((counts == counts[0]).all())
     means = []
     for rows in _chunks(len(sums)):
         drawn = rng.integers(0, len(sums), size=(rows, len(sums)), dtype=np.int32)
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+        items = counts[0] * len(sums) if equal else counts[drawn].sum(axis=1)
+        means.append(sums[drawn].sum(axis=1) / items)
     return np.concatenate(means)
 
 
 def _sign_flip(sums: FloatArray, rng: np.random.Generator) -> float:
     """Under "no difference" the sign of each unit's sum is a coin toss."""
-    observed = abs(sums.sum())
+    total = sums.sum()
     tolerance = (
         1e-9 * np.abs(sums).sum()
     )  # a flip that equals the observed sum must count, whatever the rounding
     extreme = 0
     for rows in _chunks(len(sums)):
-        signs = rng.integers(0, 2, size=(rows, len(sums)), dtype=np.int8) * 2.0 - 1.0
-        extreme += int((np.abs(signs @ sums) >= observed - tolerance).sum())
+        heads = rng.integers(0, 2, size=(rows, len(sums)), dtype=np.int8).astype(np.float64)
+        flipped = 2 * (heads @ sums) - total  # heads keep their sign, tails lose it
+        extreme += int((np.abs(flipped) >= abs(total) - tolerance).sum())
     return (1 + extreme) / (1 + RESAMPLES)
 
 

@@ -1,5 +1,6 @@
 """The report without a browser: the terminal's table, and Markdown."""
 
+import html
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import groupby
@@ -101,5 +102,6 @@ def _row(verdict: Verdict) -> list[str | Text]:
 
 
 def _cell(text: object) -> str:
-    """Text inside a Markdown table: a bar or a line break would end the cell."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    """Foreign text inside a Markdown table: no bar or line break may end the cell, no tag may open."""
+    one_line = " ".join(str(text).split())
+    return html.escape(one_line, quote=False).replace("\\", "\\\\").replace("|", "\\|")

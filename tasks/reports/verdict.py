@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tasks.families import Published
-from tasks.reports.statistics import LEVEL, PairedDifference, holm, paired_difference
+from tasks.reports.statistics import LEVEL, Figures, PairedDifference, holm, paired_difference
 from tasks.reports.wording import change, interval, p_value, signed
-from tasks.values import Value
 
 __all__ = [
     "RULE",
@@ -34,7 +33,7 @@ RULE = (
 )
 
 
-class ArmFigures(Value):
+class ArmFigures(Figures):
     """What was measured of one arm.
 
     score           win rate in %, or the mean MT-Bench rating (1 to 10)
@@ -53,7 +52,7 @@ class ArmFigures(Value):
     empty: float = 0.0
 
 
-class PublishedFigures(Value):
+class PublishedFigures(Figures):
     """The authors' figures (original, + ExPO), and who judged them."""
 
     judge: str
@@ -66,7 +65,7 @@ class PublishedFigures(Value):
         return self.score[1] - self.score[0]
 
 
-class Verdict(Value):
+class Verdict(Figures):
     """One family on one benchmark by one judge.
 
     rule        in words: what made the word

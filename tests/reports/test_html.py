@@ -1,0 +1,124 @@
+"""The page as a file: whole, self-contained, and closed to whatever models wrote."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from tasks.reports.html import render_html
+from tasks.reports.run_report import AnswerRow, Failure, FamilyReport, RunReport, TensorNorm, norm_table
+
+FamilyMaker = Callable[..., FamilyReport]
+
+EVIL = "</script><script>alert(1)</script><!--<script><img src=x onerror=alert(2)>{{ 7 * 7 }}\u2028${1}&lt;"
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text of each script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "script" and data.strip():
+            self.scripts.append(data)
+
+
+def test_the_page_asks_for_nothing_from_outside(many: RunReport) -> None:
+    page = Page(render_html(many))
+    for tag, attributes in page.tags:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base"}, tag
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
+    assert "url(http" not in render_html(many)
+    assert "@import" not in render_html(many)
+
+
+def test_only_the_pages_own_script_may_run(one: RunReport) -> None:
+    page = Page(render_html(one))
+    data, script = page.scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert json.loads(data)["families"][0]["name"] == "demo"
+
+
+def test_what_models_wrote_stays_data(make_family: FamilyMaker, one: RunReport) -> None:
+    row = AnswerRow(instruction=EVIL, original=EVIL, expo="x", reference=EVIL, expo_preference=1.0)
+    family = make_family("demo", answers=(row,)).model_copy(update={"family": EVIL, "settings": {EVIL: EVIL}})
+    failure = Failure(family=EVIL, stage=EVIL, reason=EVIL)
+    evil = one.model_copy(update={"name": EVIL, "families": (family,), "failures": (failure,), "note": EVIL})
+    page, plain = Page(render_html(evil)), Page(render_html(one))
+    assert [tag for tag, _ in page.tags].count("script") == [tag for tag, _ in plain.tags].count("script")
+    assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
+    assert json.loads(page.scripts[0])["items"] == [[EVIL, EVIL]]
+
+
+def test_shared_instructions_are_stored_once(make_family: FamilyMaker, one: RunReport) -> None:
+    two = one.model_copy(update={"families": (make_family("demo"), make_family("zephyr-7b-beta"))})
+    data = json.loads(Page(render_html(two)).scripts[0])
+    assert len(data["items"]) == 7
+    assert [family["name"] for family in data["families"]] == ["demo", "zephyr-7b-beta"]
+    assert data["families"][1]["rows"][6] == [6, "plain 6", "better 6", None, 1.0]
+
+
+def test_every_verdict_judge_and_failure_is_told(many: RunReport) -> None:
+    text = render_html(many)
+    words = {word: sum(verdict.word == word for verdict in many.verdicts) for word in ("better", "worse")}
+    lead = re.sub(r"<[^>]+>|\s+", " ", text[text.index('class="lead"') : text.index('class="cards')])
+    assert f"{words['better']} are better" in " ".join(lead.split())
+    assert "1 did not finish" in " ".join(lead.split())
+    assert "&lt;80 GB&gt; asked for" in text
+    assert "The published figures were judged by gpt-4-1106-preview, these by gpt-4.1" in text
+
+
+def test_the_plots_follow_the_theme(one: RunReport) -> None:
+    """A colour that matplotlib wrote and nobody replaced would be invisible in one of the themes."""
+    plots = re.findall(r"<svg.*?</svg>", render_html(one), re.DOTALL)
+    assert len(plots) == 3
+    for plot in plots:
+        assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r'(href|url\()="?#\w+', "", plot))
+        assert "var(--" in plot
+        assert "aria-label" in plot
+    ids = re.findall(r' id="([^"]+)"', "".join(plots))
+    assert len(ids) == len(set(ids)), "plots in one page share no ids"
+
+
+def test_the_same_report_is_the_same_page(one: RunReport) -> None:
+    assert render_html(one) == render_html(RunReport.model_validate_json(one.model_dump_json()))
+
+
+@pytest.mark.parametrize("families", ["none", "without a verdict"])
+def test_a_run_without_verdicts_has_a_page(one: RunReport, families: str) -> None:
+    bare = FamilyReport(family="demo", alpha=0.5, verdicts=())
+    run = one.model_copy(update={"families": () if families == "none" else (bare,)})
+    text = render_html(run)
+    assert "nothing to plot" in text
+    assert 'id="answers"' not in text
+
+
+def test_norms_find_their_layer_in_every_architecture() -> None:
+    names = [
+        "model.layers.3.self_attn.q_proj.weight",
+        "model.layers.0.attention.wqkv.weight",
+        "transformer.h.1.mlp.bias",
+    ]
+    table = norm_table([TensorNorm(name=name, aligned=2.0, delta=1.0) for name in [*names, "lm_head.weight"]])
+    assert table.layers == [0, 1, 3]
+    assert table.modules == {
+        "self_attn.q_proj": [None, None, 0.5],
+        "attention.wqkv": [0.5, None, None],
+        "mlp": [None, 0.5, None],
+    }
+    assert table.others == {"lm_head.weight": 0.5}
+    assert norm_table([TensorNorm(name="x", aligned=0.0, delta=0.0)]).largest == 0.0

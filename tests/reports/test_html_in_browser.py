@@ -1,0 +1,185 @@
+"""The page in a real browser: no error, no request, a filter that filters, hostile answers inert.
+
+The browser is driven by its own debugging protocol, since the page lets no foreign script in.
+"""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
+
+from tasks.reports.html import render_html
+from tasks.reports.run_report import AnswerRow, FamilyReport, RunReport
+
+FamilyMaker = Callable[..., FamilyReport]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\u2028<!--<script>"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium is installed: the page cannot be opened"
+)
+
+
+class Browser:
+    """One tab of a headless browser, and what it complained about."""
+
+    def __init__(self, socket: Connection) -> None:
+        self.socket = socket
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.loaded = False
+        self.calls = 0
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": params}))
+        while (message := self._receive()).get("id") != self.calls:
+            pass
+        assert "error" not in message, message
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def open(self, file: Path) -> None:
+        self.loaded = False
+        self.call("Page.navigate", url=file.as_uri())
+        while not self.loaded:
+            self._receive()
+
+    def evaluate(self, expression: str) -> Any:  # noqa: ANN401
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
+        method, params = message.get("method"), message.get("params", {})
+        if method == "Runtime.exceptionThrown" or (
+            method == "Log.entryAdded" and params["entry"]["level"] == "error"
+        ):
+            self.errors.append(json.dumps(params))
+        if method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        self.loaded = self.loaded or method == "Page.loadEventFired"
+        return message
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM is not None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr is not None
+            address = next(line.split()[-1] for line in process.stderr if "DevTools listening on" in line)
+            with connect(address, max_size=None) as root:
+                root.send(
+                    json.dumps({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
+                )
+                target = json.loads(root.recv())["result"]["targetId"]
+            with connect(f"{address.rsplit('/', 2)[0]}/page/{target}", max_size=None) as socket:
+                yield Browser(socket)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def shown(browser: Browser, run: RunReport, folder: Path, inject: str = "") -> None:
+    """Opens the run's page, and starts counting errors and requests anew."""
+    file = folder / "report.html"
+    file.write_text(render_html(run).replace("<main>", f"<main>{inject}"))
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.open(file)
+
+
+def visible(browser: Browser) -> list[str]:
+    """The instructions that the list shows."""
+    rows = "[...document.querySelectorAll('#list li:not([hidden]) .clip')].map(node => node.textContent)"
+    found: list[str] = browser.evaluate(rows)
+    return found
+
+
+def test_filter_and_search_show_what_they_say(browser: Browser, one: RunReport, tmp_path: Path) -> None:
+    shown(browser, one, tmp_path)
+    assert visible(browser) == [f"instruction {n}" for n in range(7)]
+    for kind, expected in {"win": [0, 1, 2], "loss": [3, 4], "tie": [5]}.items():
+        browser.evaluate(f"document.querySelector('input[value={kind}]').click()")
+        assert visible(browser) == [f"instruction {n}" for n in expected]
+        assert browser.evaluate(f"document.querySelector('[data-count={kind}]').textContent") == str(
+            len(expected)
+        )
+    browser.evaluate("document.querySelector('input[value=all]').click()")
+    search = "document.getElementById('search')"
+    browser.evaluate(f"{search}.value = 'BETTER 4'; {search}.dispatchEvent(new Event('input'))")
+    assert visible(browser) == ["instruction 4"]
+    assert "better 4" in browser.evaluate("document.getElementById('detail').textContent")
+    assert browser.errors == []
+    assert all(url.startswith("file:") for url in browser.requests)
+    assert len(browser.requests) == 1, "one page, nothing else"
+
+
+def test_hostile_text_is_shown_and_never_run(
+    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+) -> None:
+    row = AnswerRow(instruction=EVIL, original=EVIL, expo=EVIL, reference=EVIL)
+    family = make_family("demo", answers=(row,)).model_copy(update={"family": EVIL, "settings": {EVIL: EVIL}})
+    shown(browser, one.model_copy(update={"name": EVIL, "families": (family,), "note": EVIL}), tmp_path)
+    assert browser.evaluate("typeof window.hacked") == "undefined"
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+    assert browser.evaluate("document.querySelector('.answer.expo .text').textContent") == EVIL
+    assert browser.errors == []
+
+
+def test_the_policy_stops_a_script_that_got_in(browser: Browser, one: RunReport, tmp_path: Path) -> None:
+    """Even if escaping failed one day: the page runs its own script only."""
+    shown(browser, one, tmp_path, inject="<script>window.hacked=1</script>")
+    assert browser.evaluate("typeof window.hacked") == "undefined"
+    assert "Content Security Policy" in "".join(browser.errors)
+    assert visible(browser)
+
+
+def test_families_can_be_switched(
+    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+) -> None:
+    row = AnswerRow(instruction="only here", original="a", expo="b" * 200_000, original_preference=0.1)
+    second = make_family("zephyr-7b-beta", answers=(row,))
+    shown(browser, one.model_copy(update={"families": (*one.families, second)}), tmp_path)
+    select = "document.getElementById('family')"
+    browser.evaluate(f"{select}.value = '1'; {select}.dispatchEvent(new Event('change'))")
+    assert visible(browser) == ["only here"]
+    assert "not judged" in browser.evaluate("document.getElementById('detail').textContent")
+    assert browser.errors == []
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_nothing_is_wider_than_the_window(
+    browser: Browser, many: RunReport, tmp_path: Path, width: int
+) -> None:
+    browser.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+    )
+    shown(browser, many, tmp_path)
+    browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width

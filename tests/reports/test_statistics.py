@@ -1,0 +1,145 @@
+"""The statistics, against distributions whose answer is known and against real annotations."""
+
+import itertools
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.errors import InputError
+from tasks.reports import statistics
+from tasks.reports.statistics import PairedDifference, holm, paired_difference
+
+SIMULATIONS = 300
+
+
+def shares(model: str) -> list[float]:
+    """The win shares in % of the real annotations of a model."""
+    root = os.environ.get("EXPO_TEST_DATA")
+    if not root:
+        pytest.skip("EXPO_TEST_DATA is not set: no real annotations to compare with")
+    rows = json.loads((Path(root) / "annotations" / model / "annotations.json").read_text())
+    return [100 * (row["preference"] - 1) for row in rows]
+
+
+def test_real_annotations_give_the_known_figures() -> None:
+    found = paired_difference(shares("zephyr_0.05"), shares("zephyr_0.1"))
+    assert found.n == 805
+    assert found.mean == pytest.approx(5.9391328310 - 5.0087843670, abs=1e-6)  # the official leaderboard's
+    assert found.standard_error == pytest.approx(0.5498, abs=1e-4)
+    assert found.lower == pytest.approx(-0.12, abs=0.05)
+    assert found.upper == pytest.approx(2.02, abs=0.05)
+    assert found.p_value == pytest.approx(0.087, abs=0.012)  # two Monte Carlo estimates, each ± 0.006
+
+
+@pytest.mark.parametrize("effect", [0.0, 1.0], ids=["no effect", "the detectable effect"])
+def test_coverage_level_and_power_are_as_promised(effect: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge-like differences: mostly near zero, some large. The true mean is known, so count."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    rng = np.random.default_rng(7)
+    size, spread = 120, np.sqrt(0.3) * 40
+    true = effect * 2.8016 * spread / np.sqrt(size)
+    covered = rejected = 0
+    for seed in range(SIMULATIONS):
+        difference = true + np.where(rng.random(size) < 0.3, rng.normal(0, 40, size), 0.0)
+        found = paired_difference(np.zeros(size), difference, seed=seed)
+        covered += found.lower <= true <= found.upper
+        rejected += found.p_value < 0.05
+    assert 0.91 <= covered / SIMULATIONS <= 0.98  # 0.95 ± three standard errors
+    if effect:
+        assert 0.72 <= rejected / SIMULATIONS <= 0.88  # 80% power
+    else:
+        assert rejected / SIMULATIONS <= 0.09  # 5% level
+
+
+def test_items_that_depend_on_each_other_need_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two equal turns a question: counted as separate items they reject far too often."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    rng = np.random.default_rng(3)
+    questions = np.repeat(np.arange(40), 2)
+    rejected = {"clusters": 0, "items": 0}
+    for _ in range(200):
+        difference = np.repeat(rng.normal(0, 1, 40), 2)
+        zero = np.zeros(80)
+        rejected["clusters"] += paired_difference(zero, difference, questions.tolist()).p_value < 0.05
+        rejected["items"] += paired_difference(zero, difference).p_value < 0.05
+    assert rejected["clusters"] <= 20
+    assert rejected["items"] >= 24
+
+
+def test_sign_flip_agrees_with_all_flips_of_few_items() -> None:
+    difference = np.array([3.0, 1.0, -0.5, 2.0, 0.25, -1.0, 4.0, 0.0])
+    flips = np.array(list(itertools.product([-1, 1], repeat=len(difference))))
+    exact = (np.abs(flips @ difference) >= abs(difference.sum()) - 1e-12).mean()
+    assert paired_difference(np.zeros(8), difference).p_value == pytest.approx(exact, abs=0.015)
+
+
+def test_clusters_of_unequal_size_weigh_items_alike() -> None:
+    """A question with an unparsed turn counts once, not twice; the figures are worked by hand."""
+    found = paired_difference([0, 0, 0], [3, 0, 6], ["a", "a", "b"])
+    assert found.mean == 3.0
+    assert found.n == 2
+    assert found.standard_error == pytest.approx(np.sqrt(2 * (3.0**2 + 3.0**2)) / 3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=40), st.integers(0, 5))
+def test_swapping_the_arms_mirrors_everything(pairs: list[tuple[float, float]], seed: int) -> None:
+    original, expo = zip(*pairs, strict=True)
+    there, back = paired_difference(original, expo, seed=seed), paired_difference(expo, original, seed=seed)
+    assert there.mean == pytest.approx(-back.mean, abs=1e-9)
+    assert (there.lower, there.upper) == pytest.approx((-back.upper, -back.lower), abs=1e-9)
+    assert there.p_value == back.p_value
+    assert there.standard_error == pytest.approx(back.standard_error, abs=1e-9)
+
+
+def test_equal_arms_are_no_evidence() -> None:
+    assert paired_difference([1.0, 2.0], [1.0, 2.0]) == PairedDifference(
+        mean=0, lower=0, upper=0, standard_error=0, p_value=1, n=2, detectable=0
+    )
+
+
+def test_memory_stays_bounded_for_many_items() -> None:
+    """10,000 resamples of 4,000 items at once would be 320 MB."""
+    tracemalloc.start()
+    paired_difference(np.zeros(4_000), np.random.default_rng(0).normal(size=4_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+
+
+@pytest.mark.parametrize(
+    ("original", "expo", "clusters", "word"),
+    [
+        ([1.0, 2.0], [1.0], None, "same items"),
+        ([1.0, float("nan")], [1.0, 2.0], None, "item 1"),
+        ([1.0], [2.0], None, "at least two"),
+        ([1.0, 2.0], [2.0, 3.0], ["a", "a"], "at least two"),
+        ([1.0, 2.0], [2.0, 3.0], ["a"], "label"),
+        ([], [], None, "at least two"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    original: list[float], expo: list[float], clusters: list[str] | None, word: str
+) -> None:
+    with pytest.raises(InputError, match=word):
+        paired_difference(original, expo, clusters)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=14))
+def test_holm_never_lowers_a_p_value_nor_changes_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(raw <= value <= 1 for raw, value in zip(p_values, adjusted, strict=True))
+    assert min(adjusted) == min(1.0, min(p_values) * len(p_values))
+    order = np.argsort(p_values, kind="stable")
+    assert np.all(np.diff(np.array(adjusted)[order]) >= 0)

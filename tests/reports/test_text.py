@@ -1,0 +1,60 @@
+"""The terminal's table and the Markdown: complete, aligned, and safe with foreign text."""
+
+import re
+from collections.abc import Callable
+
+from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.text import render_markdown, terminal_table
+
+FamilyMaker = Callable[..., FamilyReport]
+
+
+def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
+    table = terminal_table(many)
+    lines = {line.split()[0]: line for line in table.splitlines() if line.strip()}
+    for verdict in many.verdicts:
+        assert verdict.word in lines[verdict.family]
+    assert "judged by gpt-4.1" in table
+    assert "judged by gpt-4-1106-preview" in table, "published figures of another judge are flagged"
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 120
+    assert "\x1b" not in table
+    assert "\x1b" in terminal_table(many, colour=True)
+
+
+def test_names_are_no_console_markup(make_family: FamilyMaker, one: RunReport) -> None:
+    odd = Failure(family="[red]x[/red]", stage="plan", reason="[bold]why[/bold] [/]")
+    table = terminal_table(one.model_copy(update={"failures": (odd,)}))
+    assert "[red]x[/red]: failed in plan: [bold]why[/bold] [/]" in table
+
+
+def test_figures_by_different_judges_stand_in_different_tables(
+    make_family: FamilyMaker, one: RunReport
+) -> None:
+    mixed = one.model_copy(
+        update={"families": (*one.families, make_family("zephyr-7b-beta", judge="gpt-4.1"))}
+    )
+    for text in (terminal_table(mixed), render_markdown(mixed).replace("| ", " ")):
+        _, *parts = re.split(r"^(?:## )?AlpacaEval 2.0, judged by (\S+)", text, flags=re.MULTILINE)
+        rows = [
+            [line.split()[0] for line in table.splitlines() if " → " in line[:70]] for table in parts[1::2]
+        ]
+        assert parts[::2] == ["demo:rule", "gpt-4.1"]
+        assert rows == [["demo"], ["zephyr-7b-beta"]]
+
+
+def test_markdown_tables_keep_their_columns(many: RunReport) -> None:
+    odd = Failure(family="x", stage="plan", reason="a | b\n<img src=x>\nc")
+    text = render_markdown(many.model_copy(update={"failures": (odd,)}))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(many.verdicts)
+    assert len({row.count("|") for row in rows}) == 1
+    assert "a \\| b &lt;img src=x&gt; c" in text
+
+
+def test_a_run_without_any_verdict_can_be_told(one: RunReport) -> None:
+    failed = one.model_copy(
+        update={"families": (), "failures": (Failure(family="x", stage="plan", reason="y"),)}
+    )
+    assert terminal_table(failed) == "x: failed in plan: y\n"
+    assert "**x** failed in plan: y" in render_markdown(failed)

@@ -1,0 +1,102 @@
+"""The word of a verdict, and what it takes to get it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tasks.families import registry
+from tasks.reports.verdict import ArmFigures, Verdict, across_families, decide, sentence
+
+ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
+
+
+def judged(shift: float, spread: float = 10.0, **more: Any) -> Verdict:  # noqa: ANN401
+    """A verdict over 100 items whose differences have exactly this mean and about this spread."""
+    noise = np.linspace(-spread, spread, 100)
+    fields: dict[str, Any] = {
+        "family": "demo",
+        "alpha": 0.5,
+        "benchmark": "alpaca_eval",
+        "judge": "a judge",
+    } | more
+    return decide(
+        **fields,
+        original=ARM,
+        expo=ARM.model_copy(update={"score": 20.0 + shift, "mean_length": 1100.0}),
+        original_scores=np.full(100, 20.0),
+        expo_scores=20.0 + shift + noise,
+    )
+
+
+def test_the_three_words() -> None:
+    assert judged(5).word == "better"
+    assert judged(-5).word == "worse"
+    assert judged(0.3).word == "no evidence"
+
+
+def test_the_rule_names_what_decided() -> None:
+    assert "excludes zero" in judged(5).rule
+    assert "includes zero" in judged(0.3).rule
+    assert "−" in judged(0.3).rule, "numbers carry a true minus sign"
+
+
+def test_a_word_for_a_family_alone_may_not_survive_many_families() -> None:
+    alone = judged(1.3)
+    assert alone.word == "better"
+    corrected = across_families([alone] + [judged(0.1, family=f"other-{n}") for n in range(12)])[0]
+    assert corrected.word == "no evidence"
+    assert "Holm over 13 families" in corrected.rule
+    assert corrected.difference == alone.difference, "the correction changes the word, never the figures"
+
+
+def test_different_judges_are_corrected_apart() -> None:
+    verdicts = across_families([judged(1.3, judge="one"), judged(1.3, judge="two")])
+    assert [verdict.compared for verdict in verdicts] == [1, 1]
+    assert [verdict.p_adjusted for verdict in verdicts] == [
+        verdict.difference.p_value for verdict in verdicts
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-4, 4), min_size=1, max_size=6))
+def test_better_and_worse_need_interval_and_test_together(shifts: list[float]) -> None:
+    for verdict in across_families([judged(shift) for shift in shifts]):
+        found = verdict.difference
+        excludes = found.lower > 0 or found.upper < 0
+        assert (verdict.word != "no evidence") == (excludes and verdict.p_adjusted < 0.05)
+        assert verdict.word != "better" or found.mean > 0
+        assert verdict.word != "worse" or found.mean < 0
+
+
+def test_published_figures_are_those_of_the_benchmark_and_carry_their_judge() -> None:
+    published = registry()["zephyr-7b-beta"].published
+    alpaca = judged(1, published=published, judge="gpt-4-1106-preview")
+    assert alpaca.published is not None
+    assert alpaca.published.gain == pytest.approx(0.9)
+    assert alpaca.published_by_same_judge
+    assert not judged(1, published=published, judge="a small judge").published_by_same_judge
+    rating = judged(0.04, benchmark="mt_bench", published=published)
+    assert rating.published is not None
+    assert rating.published.judge == "gpt-4"
+    assert rating.published.score == (7.02, 7.06)
+    assert judged(1, benchmark="my own", published=published).published is None
+
+
+def test_the_sentence_says_what_could_have_been_missed() -> None:
+    words = sentence(judged(0.3))
+    assert words.startswith("No evidence of a difference: win rate 20.0 → 20.3, +0.30 percentage points")
+    assert f"below {judged(0.3).difference.detectable:.1f} is easily missed" in words
+    assert sentence(judged(-5)).startswith("+ ExPO is worse: ")
+    assert "rating 20.00 → 20.30" in sentence(judged(0.3, benchmark="mt_bench"))
+
+
+def test_not_available_is_none_never_nan() -> None:
+    """A NaN would be written as null into the JSON report, which then could not be read."""
+    with pytest.raises(ValidationError, match="finite"):
+        ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0, lc_win_rate=float("nan"))
+    assert judged(1).lc_gain is None
+    assert Verdict.model_validate_json(judged(1).model_dump_json()) == judged(1)
