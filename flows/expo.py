@@ -1,0 +1,65 @@
+"""Flow "expo": families fan out, each to its verdict, and one report tells of all of them.
+
+prefect deployment run expo/all-models --watch -p families='["demo"]'
+expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
+"""
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.family import expo_family, find_judge
+from flows.parameters import BenchmarkName, FamilyName, default_store
+from tasks.arms import ArmName
+from tasks.benchmarks.judge import Judge
+from tasks.errors import ExpoError
+from tasks.families import family, names
+from tasks.report import report
+from tasks.reports.run_report import Failure
+from tasks.stores.artefact import Store
+
+__all__ = ["expo"]
+
+
+@flow(name="expo")
+def expo(
+    families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
+    alpha: float | None = None,
+    curve: tuple[float, ...] = (),
+    arms: tuple[ArmName, ...] = ("original", "expo"),
+    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
+    judge: Judge | None = None,
+    store: str | None = None,
+) -> str:
+    """Takes families from two checkpoints to a verdict, and writes one report.
+
+    A family that fails does not stop the others; the run fails in the end and says which.
+
+    Args:
+        families: Names of the registry; by default the twelve of the published tables.
+        alpha: One α for all, in place of each family's own.
+        curve: More values of α, each against the original on held-out instructions.
+        arms: "original", "expo", or both; only both make a verdict.
+        benchmarks: None of them extrapolates only.
+        judge: Who compares the answers: any OpenAI-compatible endpoint. Its API key is read
+            from the environment of the worker.
+        store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
+
+    Returns:
+        The uri of the run's report in the store.
+    """
+    store = Store(store or default_store()).uri
+    if benchmarks:
+        for name in families:
+            find_judge(family(name), judge)
+    reports, failures = [], []
+    for name in families:
+        state = expo_family(name, alpha, curve, arms, benchmarks, judge, store, return_state=True)
+        if state.is_completed():
+            reports.append(state.result())
+        else:
+            failures.append(Failure(family=name, stage="", reason=state.message or str(state.name)))
+    uri = report(flow_run.name, tuple(one for one in reports if one), tuple(failures), store)
+    if failures:
+        failed = ", ".join(one.family for one in failures)
+        raise ExpoError(f"{len(failures)} of {len(families)} families failed: {failed}; the report is {uri}")
+    return uri

@@ -1,0 +1,135 @@
+"""Flow "expo-family": one family, from two checkpoints to a verdict."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.parameters import BenchmarkName, FamilyName, default_store
+from tasks.arms import Arm, ArmName, model_artefact
+from tasks.benchmarks.judge import Judge
+from tasks.errors import InputError
+from tasks.families import Family
+from tasks.families import family as find
+from tasks.generate import generate
+from tasks.generation.settings import GenerationSettings, Sampling
+from tasks.instructions import ALPACA_EVAL, instructions
+from tasks.judge import Judgments, demo_judge
+from tasks.judge import judge as judge_arm
+from tasks.plan import plan
+from tasks.resolve import resolve
+from tasks.seal import seal
+from tasks.shard import shard
+from tasks.stores.artefact import Store
+from tasks.verdict import verdict
+from tasks.weights.recipe import Recipe
+
+__all__ = ["expo_family", "find_judge"]
+
+
+RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
+
+
+@flow(name="expo-family", flow_run_name="{family}", task_runner=RUNNER)
+def expo_family(
+    family: FamilyName,
+    alpha: float | None = None,
+    curve: tuple[float, ...] = (),
+    arms: tuple[ArmName, ...] = ("original", "expo"),
+    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
+    judge: Judge | None = None,
+    store: str | None = None,
+) -> str | None:
+    """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
+
+    Args:
+        family: A name of the registry.
+        alpha: In place of the family's own.
+        curve: More values of α, each against the original on held-out instructions.
+        arms: "original", "expo", or both; only both make a verdict.
+        benchmarks: None of them extrapolates only.
+        judge: Who compares the answers. A family that brings its own judge keeps it.
+        store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
+
+    Returns:
+        The uri of the family's report in the store; None without a benchmark.
+    """
+    entry, store = find(family), Store(store or default_store()).uri
+    alphas = tuple(dict.fromkeys((entry.alpha if alpha is None else alpha, *curve)))
+    if not benchmarks:
+        extrapolate_models(resolve(entry, alphas), store)
+        return None
+    judge, held_out = find_judge(entry, judge), _held_out(entry) if curve else None
+
+    recipes = resolve(entry, alphas)
+    asked, settings = instructions(entry.instructions or ALPACA_EVAL), _settings(entry)
+    both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
+    answers = []
+    for arm in both:
+        if arm.name == "expo":  # the original is answering while the shards are written
+            extrapolate_models(recipes, store)
+        answers.append(generate.submit(arm.name, (arm,), asked, settings, store))
+    points = _alpha_curve(recipes, held_out, settings, judge, store) if held_out else ()
+    judged = [judge_arm.submit(future.result()[0], asked, judge, store) for future in answers]
+    return verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
+
+
+def find_judge(family: Family, judge: Judge | None) -> Judge:
+    """The judge of a family's answers: its own, or the run's.
+
+    Raises:
+        InputError: the family brings none and the run names none.
+    """
+    if family.judge:
+        return demo_judge()
+    if judge is None:
+        raise InputError(
+            f"{family.name}: no judge; give one (its model, and base_url for an endpoint of your own), "
+            "or no benchmarks to extrapolate only"
+        )
+    return judge
+
+
+def extrapolate_models(recipes: Sequence[Recipe], store: str) -> None:
+    """Writes the models that the store does not have yet: one task for each output shard."""
+    todo = tuple(one for one in recipes if model_artefact(Store(store), one).manifest() is None)
+    if not todo:
+        return
+    plans = plan(todo)
+    shards = [shard.submit(jobs, store) for jobs in zip(*(one.shards for one in plans), strict=True)]
+    receipts = zip(*(future.result() for future in shards), strict=True)
+    for one, of_model in zip(plans, receipts, strict=True):
+        seal(one, of_model, store)
+
+
+def _alpha_curve(
+    recipes: Sequence[Recipe], held_out: str, settings: GenerationSettings, judge: Judge, store: str
+) -> tuple[Judgments, ...]:
+    """+ ExPO at each α against the original, on instructions that the benchmark does not ask."""
+    extrapolate_models(recipes, store)
+    asked = instructions(held_out)
+    rising = sorted(recipes, key=lambda recipe: recipe.alpha)
+    arms = (Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in rising))
+    original, *answers = generate("α curve", arms, asked, settings, store)
+    judged = [judge_arm.submit(one, original, judge, store) for one in answers]
+    return tuple(future.result() for future in judged)
+
+
+def _held_out(family: Family) -> str:
+    if family.alpha_instructions is None:
+        raise InputError(
+            f"{family.name}: an α curve needs held-out instructions, and the registry has none for it; "
+            "leave `curve` out (the benchmark's own instructions may not choose α)"
+        )
+    return family.alpha_instructions
+
+
+def _settings(family: Family) -> GenerationSettings:
+    return GenerationSettings(
+        sampling=Sampling(max_tokens=family.max_tokens),
+        stop_token_ids=family.stop_token_ids,
+        chat_template=family.chat_template,
+        tensor_parallel_size=family.tensor_parallel_size,
+        trust_remote_code=family.trust_remote_code,
+    )

@@ -1,0 +1,93 @@
+"""What the `expo` command prints: tables and the progress bar."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from tasks.errors import InputError
+from tasks.families import Family, registry
+from tasks.reports.run_report import RunReport
+from tasks.reports.text import terminal_table
+from tasks.stores.artefact import Artefact, Store
+from tasks.weights.plan import Plan
+
+__all__ = ["families_table", "find_report", "plan_table", "progress_bar", "show_report"]
+
+REPORT = "report.json"
+
+
+def families_table() -> None:
+    """Prints the registry, and the published figures as original → + ExPO."""
+    table = Table("family", "aligned", "SFT", "α", "AlpacaEval 2.0 LC", "MT-Bench", box=None, pad_edge=False)
+    for entry in registry().values():
+        table.add_row(entry.name, entry.aligned, entry.sft, f"{entry.alpha:g}", *_published(entry))
+    Console().print(table)
+
+
+def plan_table(plan: Plan) -> None:
+    """Prints what an extrapolation reads and writes."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    recipe = plan.recipe
+    table.add_row("aligned", f"{recipe.aligned.uri} at {recipe.aligned.commit[:12]}")
+    table.add_row("SFT", f"{recipe.sft.uri} at {recipe.sft.commit[:12]}")
+    table.add_row("α", f"{recipe.alpha:g}")
+    table.add_row("parameters", f"{plan.parameters:,}")
+    table.add_row("reads", _gigabytes(plan.input_bytes))
+    table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {len(plan.shards)} shards")
+    if plan.skipped:
+        table.add_row("skipped", f"{', '.join(plan.skipped)} (buffers of the SFT side alone)")
+    table.add_row("fingerprint", recipe.fingerprint[:16])
+    Console().print(table)
+
+
+def show_report(store: str, name: str | None) -> None:
+    """Prints a run's verdict table, its α curve and where the page lies; None: the latest run's.
+
+    Raises:
+        InputError: the store has no such report.
+    """
+    artefact, run = find_report(Store(store), name)
+    print(terminal_table(run, colour=Console().is_terminal))
+    print(f"report: {artefact.uri}/report.html")
+
+
+def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
+    """A run's report by name, or the one that was created last."""
+    reports = []
+    for one in [name] if name else store.names("reports"):
+        artefact = store.artefact("reports", one)
+        if content := artefact.read(REPORT):
+            reports.append((artefact, RunReport.model_validate_json(content)))
+    if not reports:
+        raise InputError(f"{store.uri}: no report {name or 'of any run'} in this store")
+    return max(reports, key=lambda report: report[1].created)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal: gives a function that counts bytes, callable from any thread."""
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+def _published(entry: Family) -> tuple[str, str]:
+    if entry.published is None:
+        return "–", "–"
+    lc, mt = entry.published.lc_win_rate, entry.published.mt_bench
+    return f"{lc[0]:.1f} → {lc[1]:.1f}", f"{mt[0]:.2f} → {mt[1]:.2f}"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"

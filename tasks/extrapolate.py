@@ -1,0 +1,44 @@
+"""Stage extrapolate: one output shard, for every alpha asked for, in one pass over the inputs."""
+
+import os
+
+from tasks.arms import model_artefact
+from tasks.progress import Progress
+from tasks.stage import stage
+from tasks.stores.artefact import Store
+from tasks.stores.source import reopen
+from tasks.values import Value
+from tasks.weights.plan import ShardJob
+from tasks.weights.receipts import ShardReceipt
+from tasks.weights.shard import write_shards
+
+__all__ = ["ShardPart", "extrapolate"]
+
+
+class ShardPart(Value):
+    """A shard on this machine's disk that is not in the store yet."""
+
+    path: str
+    receipt: ShardReceipt
+
+
+@stage("extrapolate {jobs[0].file}")
+def extrapolate(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardPart, ...]:
+    """Writes one part for each job; the jobs are of one output file and differ in alpha.
+
+    Raises:
+        CorruptError: a parent holds NaN or Inf, or ends early.
+        MismatchError: a parent changed since the plan was made.
+    """
+    recipe = jobs[0].recipe
+    parts = [model_artefact(Store(store), job.recipe).scratch() / _part_name(job) for job in jobs]
+    progress = Progress(sum(job.bytes for job in jobs), "bytes")
+    receipts = write_shards(
+        jobs, reopen(recipe.aligned), reopen(recipe.sft), parts, device="auto", advance=progress.advance
+    )
+    return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))
+
+
+def _part_name(job: ShardJob) -> str:
+    """Of this process alone: two runs of one family may write the same shard at the same time."""
+    return f"{job.file}.{os.getpid()}.part"

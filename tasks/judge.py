@@ -1,0 +1,96 @@
+"""Stage judge: every answer of an arm compared with the reference's, by the judge."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.benchmarks.alpaca import ANNOTATIONS, judge_answers
+from tasks.benchmarks.judge import Judge
+from tasks.generate import Generation
+from tasks.instructions import Instructions
+from tasks.progress import Progress, run_logger
+from tasks.stage import stage
+from tasks.stores.artefact import Artefact, Store
+from tasks.values import Value, fingerprint
+from tasks.workplace import workplace
+
+__all__ = ["Judgments", "demo_judge", "judge"]
+
+DEMO_RULE = "demo:rule"
+
+
+class Judgments(Value):
+    """All judgments of one generation against one reference: the manifest of their artefact.
+
+    reference  sha256 of the reference outputs
+    seconds    that judging took, in the run that finished it
+    """
+
+    generation: Generation
+    reference: str
+    judge: Judge
+    uri: str
+    fingerprint: str
+    seconds: float
+
+    def annotations(self) -> Path:
+        """alpaca_eval's annotations on this machine's disk, one for each instruction, in order."""
+        artefact = Artefact(self.uri)
+        return artefact.fetch(ANNOTATIONS, workplace(artefact))
+
+
+@stage("judge {generation.arm.label}")
+def judge(
+    generation: Generation, reference: Instructions | Generation, judge: Judge, store: str
+) -> Judgments:
+    """Judges an arm's answers against a benchmark's reference outputs, or against another arm's answers.
+
+    Raises:
+        InputError: the judge's API key is not set.
+        PermanentError: the judge refuses the key, or too few answers could be judged.
+        RetryableError: the endpoint does not answer; what was judged is kept.
+    """
+    against = reference.summary.answers_sha256 if isinstance(reference, Generation) else reference.sha256
+    name = fingerprint({"answers": generation.fingerprint, "reference": against, "judge": judge.fingerprint})
+    artefact = Store(store).artefact("judgments", name[:16])
+    if content := artefact.manifest():
+        run_logger().info("finished before")
+        return Judgments.model_validate_json(content)
+    start = time.monotonic()
+    progress = Progress(generation.summary.count, "judgments")
+    with _reachable(judge) as endpoint:
+        judge_answers(
+            generation.path(), reference.path(), endpoint, workplace(artefact), advance=progress.advance
+        )
+    judgments = Judgments(
+        generation=generation,
+        reference=against,
+        judge=judge,
+        uri=artefact.uri,
+        fingerprint=name,
+        seconds=time.monotonic() - start,
+    )
+    if artefact.local is None:
+        artefact.copy_in(workplace(artefact) / ANNOTATIONS, ANNOTATIONS)
+    artefact.seal(judgments.model_dump_json(indent=1).encode())
+    return judgments
+
+
+def demo_judge() -> Judge:
+    """The rule that judges the demo family; it has no address until it is served."""
+    from tasks.demo.judge import MODEL
+
+    return Judge(model=MODEL, base_url=DEMO_RULE)
+
+
+@contextmanager
+def _reachable(judge: Judge) -> Iterator[Judge]:
+    """The judge at an address: the demo's is served on loopback for as long as it is needed."""
+    if judge.base_url != DEMO_RULE:
+        yield judge
+        return
+    from tasks.demo.judge import serve_judge
+
+    with serve_judge() as url:
+        yield judge.model_copy(update={"base_url": url})

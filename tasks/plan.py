@@ -1,0 +1,20 @@
+"""Stage plan: from headers alone, one shard job for each output shard. Every refusal happens here."""
+
+from tasks.stage import stage
+from tasks.stores.source import reopen
+from tasks.weights.plan import Plan, make_plan
+from tasks.weights.recipe import Recipe
+
+__all__ = ["plan"]
+
+
+@stage("plan {recipes[0].aligned.uri}")
+def plan(recipes: tuple[Recipe, ...]) -> tuple[Plan, ...]:
+    """One plan for each recipe; the recipes are of one pair and differ in alpha.
+
+    Raises:
+        MismatchError: the two checkpoints do not fit; every mismatch is named.
+        PermanentError: a folder has changed since it was resolved.
+    """
+    aligned, sft = reopen(recipes[0].aligned), reopen(recipes[0].sft)
+    return tuple(make_plan(recipe, aligned, sft) for recipe in recipes)

@@ -1,0 +1,78 @@
+"""Stage report: the run as a page, as Markdown and as JSON, in the store and in the Prefect UI."""
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.errors import CorruptError
+from tasks.progress import run_logger
+from tasks.reports.html import render_html
+from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.text import render_markdown
+from tasks.reports.verdict import Verdict, across_families
+from tasks.stage import stage
+from tasks.stores.artefact import Artefact, Store
+from tasks.verdict import FAMILY_REPORT
+
+__all__ = ["REPORT", "report", "write_report"]
+
+REPORT = "report.json"
+
+
+@stage("report {name}")
+def report(name: str, families: tuple[str, ...], failures: tuple[Failure, ...], store: str) -> str:
+    """Joins the families' reports, corrects for their number, and writes the run's; gives its uri."""
+    run = RunReport(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_version=version("expo-flows"),
+        families=_corrected(tuple(_family_report(uri) for uri in families)),
+        failures=failures,
+    )
+    artefact = Store(store).artefact("reports", name)
+    write_report(run, artefact)
+    markdown = render_markdown(run)
+    create_markdown_artifact(markdown, key="expo-report", description=f"{artefact.uri}/report.html")
+    create_table_artifact([_row(one) for one in run.verdicts], key="expo-verdicts")
+    run_logger().info(f"report: {artefact.uri}/report.html")
+    return artefact.uri
+
+
+def write_report(run: RunReport, artefact: Artefact) -> None:
+    """Writes report.json, report.md and report.html; the manifest, last, is for listings."""
+    artefact.write(REPORT, run.model_dump_json(indent=1).encode())
+    artefact.write("report.md", render_markdown(run).encode())
+    artefact.write("report.html", render_html(run).encode())
+    artefact.seal(json.dumps({"name": run.name, "created": run.created}).encode())
+
+
+def _family_report(uri: str) -> FamilyReport:
+    content = Artefact(uri).read(FAMILY_REPORT)
+    if content is None:
+        raise CorruptError(f"{uri}: no {FAMILY_REPORT} in this artefact; run the family again")
+    return FamilyReport.model_validate_json(content)
+
+
+def _corrected(families: tuple[FamilyReport, ...]) -> tuple[FamilyReport, ...]:
+    """The families with their verdicts corrected for how many were compared."""
+    verdicts = iter(across_families([one for family in families for one in family.verdicts]))
+    return tuple(
+        family.model_copy(update={"verdicts": tuple(next(verdicts) for _ in family.verdicts)})
+        for family in families
+    )
+
+
+def _row(verdict: Verdict) -> dict[str, str]:
+    """A row of the table artifact."""
+    difference = verdict.difference
+    return {
+        "family": verdict.family,
+        "α": f"{verdict.alpha:g}",
+        "verdict": verdict.word,
+        "original": f"{verdict.original.score:.1f}",
+        "+ ExPO": f"{verdict.expo.score:.1f}",
+        "difference": f"{difference.mean:+.1f} ({difference.lower:+.1f} … {difference.upper:+.1f})",
+        "judge": verdict.judge,
+    }

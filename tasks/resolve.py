@@ -1,0 +1,21 @@
+"""Stage resolve: a family becomes recipes, every revision a commit."""
+
+from tasks.families import Family
+from tasks.stage import stage
+from tasks.stores.source import open_source
+from tasks.weights.recipe import Recipe
+
+__all__ = ["resolve"]
+
+
+@stage("resolve {family.name}")
+def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
+    """One recipe for each alpha, all of the same two commits.
+
+    Raises:
+        InputError: a checkpoint, or a revision of it, does not exist or is not accessible.
+        RetryableError: the Hub did not answer.
+    """
+    aligned = open_source(family.aligned).checkpoint
+    sft = open_source(family.sft).checkpoint
+    return tuple(Recipe(aligned=aligned, sft=sft, alpha=alpha) for alpha in alphas)

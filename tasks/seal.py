@@ -1,0 +1,19 @@
+"""Stage seal: side files, the index, and last the manifest. From then on the model is whole."""
+
+from tasks.arms import model_artefact
+from tasks.stage import stage
+from tasks.stores.artefact import Store
+from tasks.stores.source import reopen
+from tasks.weights.model import seal as write_manifest
+from tasks.weights.plan import Plan
+from tasks.weights.receipts import ShardReceipt
+
+__all__ = ["seal"]
+
+
+@stage("seal {plan.recipe.aligned.uri}")
+def seal(plan: Plan, receipts: tuple[ShardReceipt, ...], store: str) -> str:
+    """Completes the model; gives its uri in the store."""
+    model = model_artefact(Store(store), plan.recipe)
+    write_manifest(plan, receipts, reopen(plan.recipe.aligned), model)
+    return model.uri

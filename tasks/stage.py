@@ -1,0 +1,43 @@
+"""What every stage has in common: one `stage` decorator over Prefect's `task`.
+
+A stage is retried when what failed may pass, never when it cannot. Prefect caches nothing:
+an artefact's manifest says that a stage has nothing to do, and only the manifest does.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from tasks.errors import PermanentError
+
+__all__ = ["RETRIES", "may_pass", "stage"]
+
+RETRIES = 3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def may_pass(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed stage is worth another try: after any error but a PermanentError it is."""
+    return not isinstance(state.data, PermanentError)
+
+
+def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Makes a function a Prefect task with this run name (a format string of its parameters).
+
+    A failed run is tried again after about 2, 4 and 8 seconds, with jitter, if it `may_pass`.
+    """
+    return task(
+        task_run_name=run_name,
+        retries=retries,
+        retry_delay_seconds=exponential_backoff(backoff_factor=2),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=may_pass,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
