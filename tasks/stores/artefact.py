@@ -31,7 +31,7 @@ class Files(Protocol):
 
     def put(self, file: Path, name: str) -> None: ...
     def copy_in(self, file: Path, name: str) -> None: ...
-    def create(self, file: Path, name: str) -> bool: ...
+    def create(self, content: bytes, name: str) -> bool: ...
     def sha256(self, name: str) -> str | None: ...
     def read(self, name: str) -> bytes | None: ...
     def size(self, name: str) -> int | None: ...
@@ -83,7 +83,9 @@ class Artefact:
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file at once."""
-        self.put(self._part(name, content), name)
+        part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        part.write_bytes(content)
+        self.put(part, name)
 
     def read(self, name: str) -> bytes | None:
         """A small file's content, None if there is none."""
@@ -123,7 +125,7 @@ class Artefact:
         Raises:
             PermanentError: another run sealed this artefact meanwhile, with other content.
         """
-        if not self._files.create(self._part(MANIFEST, manifest), MANIFEST) and self.manifest() != manifest:
+        if not self._files.create(manifest, MANIFEST) and self.manifest() != manifest:
             raise self._finished_by_another(MANIFEST)
         shutil.rmtree(self._scratch_folder(), ignore_errors=True)
 
@@ -146,11 +148,6 @@ class Artefact:
             return self.local / SCRATCH
         cache = Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
         return cache / "parts" / fingerprint({"uri": self.uri})[:16]
-
-    def _part(self, name: str, content: bytes) -> Path:
-        part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        part.write_bytes(content)
-        return part
 
 
 class Store:

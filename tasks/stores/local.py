@@ -29,27 +29,25 @@ class LocalFiles:
         file.replace(self._folder / name)
 
     def copy_in(self, file: Path, name: str) -> None:
-        part = self._folder / SCRATCH / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        part.parent.mkdir(parents=True, exist_ok=True)
+        part = self._part(name)
         shutil.copyfile(file, part)
         self.put(part, name)
 
-    def create(self, file: Path, name: str) -> bool:
-        """Puts a file that must not replace another; False if there is one. All files are durable then."""
-        for path in (*self._paths(), file):
-            _make_durable(path)
-        _make_durable(self._folder)
+    def create(self, content: bytes, name: str) -> bool:
+        """Writes a file that must not replace another; False if there is one. All files are durable then."""
+        target, part = self._folder / name, self._part(name)
         try:
+            part.write_bytes(content)
+            for path in (*self._paths(), part, self._folder):
+                _make_durable(path)
             # A link, unlike a rename, fails when the name is taken.
-            (self._folder / name).hardlink_to(file)
-        except FileExistsError:
-            return False
+            target.hardlink_to(part)
         except OSError as error:
+            if target.exists():  # another was faster, and may have cleared the scratch folder
+                return False
             if error.errno not in NO_LINKS:
                 raise
-            if (self._folder / name).exists():
-                return False
-            file.replace(self._folder / name)
+            part.replace(target)
         _make_durable(self._folder)
         return True
 
@@ -78,6 +76,11 @@ class LocalFiles:
         if self.size(name) is None:
             raise CorruptError(f"{self._folder}: {name} is missing; make the artefact again")
         return self._folder / name
+
+    def _part(self, name: str) -> Path:
+        scratch = self._folder / SCRATCH
+        scratch.mkdir(parents=True, exist_ok=True)
+        return scratch / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
 
     def _paths(self) -> list[Path]:
         if not self._folder.is_dir():

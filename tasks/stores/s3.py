@@ -61,25 +61,17 @@ class S3Files:
                 f"{self._uri}/{name}: the uploaded object differs; it was removed, try again"
             )
 
-    def create(self, file: Path, name: str) -> bool:
-        """Uploads a small file that must not replace another; False if there is one already."""
-        content = file.read_bytes()
+    def create(self, content: bytes, name: str) -> bool:
+        """Writes a small object that must not replace another; False if there is one already."""
+        sha256 = hashlib.sha256(content).hexdigest()
         with self._errors(name):
             try:
-                self._call(
-                    "put_object",
-                    name,
-                    Body=content,
-                    IfNoneMatch="*",
-                    Metadata={SHA256: hashlib.sha256(content).hexdigest()},
-                )
+                self._call("put_object", name, Body=content, IfNoneMatch="*", Metadata={SHA256: sha256})
             except OSError as error:
                 # s3fs has FileExistsError for AWS, and EINVAL for servers that word it otherwise.
                 if isinstance(error, FileExistsError) or code_of(error)[0] in TAKEN:
                     return False
                 raise
-            finally:
-                file.unlink()
         return True
 
     def read(self, name: str) -> bytes | None:
@@ -95,7 +87,8 @@ class S3Files:
     def names(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError), self._errors(""):
             entries = _filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True)
-            return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+            found = (entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
+            return sorted(name for name in found if name)  # some servers list the folder itself
         return []
 
     def remove(self, name: str) -> None:

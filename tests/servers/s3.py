@@ -17,13 +17,15 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+from botocore.session import get_session  # type: ignore[import-untyped]
 
 __all__ = ["BUCKET", "S3Server", "weed_program"]
 
 BUCKET = "expo-tests"
-KEY, SECRET = "tests-key", "tests-secret"
+KEY, SECRET, REGION = "tests-key", "tests-secret", "us-east-1"
 READY_S = 60.0
 # Each component listens on its port and on this much above it.
 GRPC_OFFSET = 10_000
@@ -57,7 +59,7 @@ class S3Server:
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": REGION,
         }
 
     def start(self) -> None:
@@ -79,23 +81,33 @@ class S3Server:
     def _command(self, config: Path) -> list[str]:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         safe = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false"]
-        quiet = ["-admin.ui=false", "-s3.autoCreateBucket=false", f"-s3.config={config}", f"-bucket={BUCKET}"]
+        quiet = ["-admin.ui=false", "-s3.autoCreateBucket=false", f"-s3.config={config}"]
         return [weed_program(), "mini", f"-dir={self._folder}", *safe, *quiet, *ports]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """The server tells nobody when it is ready, so it is asked until the bucket answers."""
+        """The server tells nobody when it is ready, so it is asked until it keeps the bucket."""
         deadline = time.monotonic() + READY_S
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                urlopen(f"{self.url}/{BUCKET}", timeout=5)
-            except HTTPError as answer:
-                if answer.code == 403:  # the bucket is there, and wants a signature
-                    return
-            except (URLError, OSError):
-                pass
-            time.sleep(0.2)
+                self._require_bucket()
+                return
+            except (BotoCoreError, ClientError):
+                time.sleep(0.2)
         self.kill()
         raise RuntimeError(f"SeaweedFS did not start; see {self._folder / 'log'}")
+
+    def _require_bucket(self) -> None:
+        client = get_session().create_client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name=REGION,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+            client.create_bucket(Bucket=BUCKET)
+        client.head_bucket(Bucket=BUCKET)
 
 
 def weed_program() -> str:
