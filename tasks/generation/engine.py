@@ -83,7 +83,8 @@ def main(path: str) -> int:
 
 
 def _end_with(parent: int) -> None:
-    """Ties this process's life to its parent's: the kernel kills it when the parent dies."""
+    """Ties this process's life to its parent's: the kernel kills it when the parent dies, or the
+    parent's thread that started it (which waits for it all the while)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched
@@ -199,6 +200,8 @@ def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
         gpu_memory_utilization=settings.gpu_memory_utilization,
         trust_remote_code=settings.trust_remote_code,
         enforce_eager=on_cpu,
+        # A prompt in pieces makes vLLM rewind the request's random stream, which torch refuses on a CPU.
+        enable_chunked_prefill=not on_cpu,
         # A restart must compute each prompt as the first run did, not find half of it cached.
         enable_prefix_caching=False,
     )

@@ -25,7 +25,7 @@ class Known(NamedTuple):
 
 KNOWN = [
     Known(
-        r"CUDA out of memory|No available memory for the cache blocks|KV\s+cache is needed",
+        r"CUDA out of memory|No available memory for the cache blocks|KV cache is needed",
         PermanentError,
         "the model does not fit: set a larger tensor_parallel_size, another gpu_memory_utilization, "
         "or a smaller max_model_len",
@@ -51,14 +51,14 @@ KNOWN = [
         "this vLLM does not know the architecture: name an interpreter with a newer one, or another model",
     ),
     Known(
-        r"SafetensorError|not initialized from checkpoint",
+        r"SafetensorError|not initialized from checkpoint|Cannot find any model weights",
         CorruptError,
         "the checkpoint's weights are damaged or incomplete: get them again",
     ),
     Known(
         r"_pydantic_core\.ValidationError",
         PermanentError,
-        "vLLM refuses the checkpoint's config or these settings, for the reason that it gives below",
+        "vLLM refuses the checkpoint's config or these settings, for the reason that its log gives",
     ),
     Known(
         r"No module named 'vllm'",
@@ -86,8 +86,8 @@ def engine_error(job: GenerationJob, status: int) -> ExpoError:
     # Only what Python raised counts: the ordinary log mentions the same words harmlessly.
     raised = log[log.find("Traceback (most recent call last)") :] if "Traceback" in log else ""
     for known in KNOWN:
-        if re.search(known.pattern, raised):
-            return known.kind(f"{where}: {known.advice}; see {folder / LOG}\n{tail}")
+        if line := re.search(rf"^.*({known.pattern}).*$", raised, re.MULTILINE):
+            return known.kind(f"{where}: {known.advice}; see {folder / LOG}: {line.group().strip()}")
     return RetryableError(f"{where}: the engine ended {_how(status)}; see {folder / LOG}\n{tail}")
 
 

@@ -37,8 +37,8 @@ class GenerationSettings(Value):
     gpu_memory_utilization  share of a GPU's memory that the engine may take
     trust_remote_code       whether Python files of the checkpoint may run
     batch_size              answers between two marks of the journal: what a crash costs at most.
-                            Batches never overlap, since on a GPU the last bits of a logit depend
-                            on what else is computed at the same time
+                            Batches never overlap: on a GPU the last bits of a logit depend on
+                            what is computed with it, so a resumed run must cut where this one did
     """
 
     sampling: Sampling = Sampling()

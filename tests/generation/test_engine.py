@@ -37,7 +37,9 @@ def no_progress(_count: int) -> None:
 @pytest.fixture(scope="module")
 def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("instructions") / "instructions.json"
-    items = [{"dataset": "d", "instruction": f"Say {i}. " * (1 + i % 3)} for i in range(COUNT)]
+    # More tokens together than vLLM takes in one step: it must not cut a prompt in pieces.
+    items = [{"dataset": "d", "instruction": f"Say {i}. " * (5 + i % 20)} for i in range(COUNT)]
+    assert sum(len(item["instruction"]) for item in items) > 4096
     path.write_text(json.dumps(items))
     return path
 

@@ -3,6 +3,8 @@
 import json
 import os
 import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,8 @@ def engine(folder: Path, script: str) -> str:
         ("Model architectures ['X'] are not supported for now.", PermanentError, "architecture"),
         ("Please pass the argument `trust_remote_code=True` to", PermanentError, "trust_remote_code"),
         ("SafetensorError: Error while deserializing header", CorruptError, "weights are damaged"),
+        ("RuntimeError: Cannot find any model weights with", CorruptError, "get them again"),
+        ("pydantic_core._pydantic_core.ValidationError: 1 valid", PermanentError, "vLLM refuses"),
         ("ModuleNotFoundError: No module named 'vllm'", PermanentError, "extra `cpu` or `gpu`"),
     ],
 )
@@ -61,6 +65,7 @@ def test_known_failures_say_what_to_set(
     with pytest.raises(kind, match=advice) as caught:
         generate([job], advance=no_progress, python=python)
     assert type(caught.value) is kind
+    assert log in str(caught.value)
 
 
 def test_harmless_log_lines_do_not_make_a_crash_permanent(job: GenerationJob, tmp_path: Path) -> None:
@@ -144,3 +149,12 @@ def test_fingerprint_follows_what_decides_the_answers(job: GenerationJob, tmp_pa
     between = job_fingerprint(job)
     (tmp_path / "model" / "config.json").write_text('{"a": 1}')
     assert job_fingerprint(job) != between
+
+
+def test_the_engine_needs_little_beside_vllm() -> None:
+    """Another environment runs it, which has neither Prefect nor the rest of this project."""
+    script = "import sys, tasks.generation.engine; print(*{name.split('.')[0] for name in sys.modules})"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    heavy = {"prefect", "fsspec", "huggingface_hub", "transformers", "torch", "numpy", "vllm", "jinja2"}
+    assert "pydantic" in output.split()
+    assert not heavy & set(output.split())
