@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.reports import wording
-from tasks.reports.run_report import RunReport
+from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.verdict import RULE, Verdict, sentence
 
 __all__ = ["by_benchmark", "other_judge_note", "render_markdown", "terminal_table"]
 
 STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
-WIDTH = 120
+WIDTH = 120  # columns
+BAR = 40  # columns that stand for a win rate of 100%
 
 
 def render_markdown(report: RunReport) -> str:
@@ -37,7 +38,7 @@ def render_markdown(report: RunReport) -> str:
 
 
 def terminal_table(report: RunReport, colour: bool = False) -> str:
-    """The verdicts as tables, one for each benchmark and judge; ANSI colours on request."""
+    """Verdicts, a table for each benchmark and judge, then the α curves; ANSI colours on request."""
     file = StringIO()
     console = Console(
         file=file, width=WIDTH, force_terminal=colour, color_system="standard" if colour else None
@@ -50,10 +51,13 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
             console.print(RULE, markup=False)
         if note := other_judge_note(verdicts):
             console.print(note, markup=False)
+    for family in report.families:
+        if family.alpha_curve:
+            console.print("", _curve(family))
     for failure in report.failures:
         line = f"{failure.family}: failed in {failure.stage}: {failure.reason}"
         console.print(line, style="red", markup=False)
-    return file.getvalue()
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
 def by_benchmark(verdicts: Iterable[Verdict]) -> list[tuple[tuple[str, str], list[Verdict]]]:
@@ -81,6 +85,27 @@ def _table(title: str, verdicts: list[Verdict]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(*_row(verdict))
+    return table
+
+
+def _curve(family: FamilyReport) -> Table:
+    title = Text(f"What α does to {family.family}: win rate over the original, held-out instructions", "bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("α", "win rate", "95% interval"):
+        table.add_column(name, justify="right")
+    table.add_column(f"0%{'50%':^{BAR - 6}}100%")
+    for name in ("length", "cut off"):
+        table.add_column(name, justify="right")
+    for point in sorted(family.alpha_curve, key=lambda point: point.alpha):
+        table.add_row(
+            f"{'▸ ' if point.alpha == family.alpha else ''}{point.alpha:g}",
+            f"{point.win_rate:.1f}",
+            f"{point.lower:.1f} to {point.upper:.1f}",
+            Text("█" * round(point.win_rate / 100 * BAR), "blue"),
+            f"{point.mean_length:.0f}",
+            wording.share(point.truncated),
+            style="bold" if point.alpha == family.alpha else None,
+        )
     return table
 
 

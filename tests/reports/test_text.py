@@ -22,6 +22,22 @@ def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     assert "\x1b" in terminal_table(many, colour=True)
 
 
+def test_the_curve_is_told_with_the_used_alpha_marked(one: RunReport) -> None:
+    lines = [
+        line.split()
+        for line in terminal_table(one).split("What α does to demo")[1].splitlines()[4:]
+        if line.strip()
+    ]
+    assert [line[:3] for line in lines] == [
+        ["0", "50.0", "45.0"],
+        ["▸", "0.5", "64.0"],
+        ["1", "70.0", "65.0"],
+        ["4", "6.0", "1.0"],
+    ]
+    assert [sum(word.count("█") for word in line) for line in lines] == [20, 26, 28, 2]
+    assert "| 0.5 | 64.0 | 59.0 to 69.0 | 44 | 6.2% |" in render_markdown(one)
+
+
 def test_names_are_no_console_markup(make_family: FamilyMaker, one: RunReport) -> None:
     odd = Failure(family="[red]x[/red]", stage="plan", reason="[bold]why[/bold] [/]")
     table = terminal_table(one.model_copy(update={"failures": (odd,)}))
@@ -46,7 +62,7 @@ def test_figures_by_different_judges_stand_in_different_tables(
 def test_markdown_tables_keep_their_columns(many: RunReport) -> None:
     odd = Failure(family="x", stage="plan", reason="a | b\n<img src=x>\nc")
     text = render_markdown(many.model_copy(update={"failures": (odd,)}))
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in text.split("## What α does")[0].splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(many.verdicts)
     assert len({row.count("|") for row in rows}) == 1
     assert "a \\| b &lt;img src=x&gt; c" in text
