@@ -11,12 +11,14 @@
 Faults: "429", "500", "401" (which repeats the key), "404", "400", "quota", "garbage" (a token that is
 no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
 "hang" (until the server ends; `hung` counts them).
+
+Asked without log-probabilities, as MT-Bench asks, it says `says`: "Rating: [[7]]", or what it is set to.
 """
 
 import json
 import math
 import threading
-from collections.abc import Container
+from collections.abc import Callable, Container
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +33,7 @@ class JudgeServer:
 
     def __init__(self) -> None:
         self.bodies: list[Body] = []
+        self.says: Callable[[Body], str] = lambda _: "Rating: [[7]]"
         self.hung = threading.Semaphore(0)
         self.release = threading.Event()
         self._fault: str | None = None
@@ -71,8 +74,8 @@ class JudgeServer:
 
 
 def question_of(body: Body) -> str:
-    """The instruction that a request is about."""
-    return str(body["messages"][-1]["content"].split('"""')[1])
+    """The instruction that a request is about, "" where it is not AlpacaEval's."""
+    return str([*body["messages"][-1]["content"].split('"""'), ""][1])
 
 
 def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
@@ -91,7 +94,7 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 judge.release.wait()
                 self.close_connection = True
                 return
-            status, content = _answer(fault, body, self.headers.get("Authorization", ""))
+            status, content = _answer(judge, fault, body, self.headers.get("Authorization", ""))
             self.send_response(status)
             self.send_header("Content-Type", "text/plain" if fault == "text" else "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -104,14 +107,17 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _answer(fault: str | None, body: Body, authorization: str) -> tuple[int, bytes]:
+def _answer(judge: JudgeServer, fault: str | None, body: Body, authorization: str) -> tuple[int, bytes]:
     if fault in ("400", "401", "404", "429", "500"):
         return int(fault), _json({"error": {"message": f"fault {fault} for {authorization}"}})
     if fault == "quota":
         return 429, _json({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
     if fault in ("text", "broken"):
         return 200, b"<html>a proxy's page</html>"
-    return 200, _json(_completion(body, ["?", "!"] if fault == "garbage" else _ranked(body)))
+    if "logprobs" not in body:
+        return 200, _json(_completion(body, judge.says(body), None))
+    ranked = ["?", "!"] if fault == "garbage" else _ranked(body)
+    return 200, _json(_completion(body, ranked[0], {"content": [_likeliest(ranked)]}))
 
 
 def _ranked(body: Body) -> list[str]:
@@ -121,24 +127,22 @@ def _ranked(body: Body) -> list[str]:
     return ["m", "M"] if len(first) > len(second) else ["M", "m"]
 
 
-def _completion(body: Body, ranked: list[str]) -> Body:
+def _likeliest(ranked: list[str]) -> Body:
     top = [
         {"token": token, "bytes": list(token.encode()), "logprob": math.log(p)}
         for token, p in zip(ranked, (0.9, 0.1), strict=True)
     ]
+    return {**top[0], "top_logprobs": top}
+
+
+def _completion(body: Body, text: str, logprobs: Body | None) -> Body:
+    message = {"role": "assistant", "content": text}
     return {
         "id": "judgment",
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "length",
-                "message": {"role": "assistant", "content": ranked[0]},
-                "logprobs": {"content": [{**top[0], "top_logprobs": top}]},
-            }
-        ],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message, "logprobs": logprobs}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101},
     }
 

@@ -1,0 +1,188 @@
+"""MT-Bench: 80 questions of two turns, each answer rated from 1 to 10 by the judge.
+
+The rules are FastChat's `llm_judge`, single-answer grading (arXiv 2306.05685), whose own program
+does not run with today's openai package: its prompts, a reference answer for math, reasoning and
+coding, temperature 0, at most 2048 tokens, and its two patterns for the rating.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
+from tasks.benchmarks.journal import Choice, Journal
+from tasks.benchmarks.judge import Judge
+from tasks.errors import InputError
+
+__all__ = ["JUDGMENTS", "TEMPERATURES", "UNPARSED", "MTBenchFiles", "judge_turns", "rating_of", "read_lines"]
+
+JUDGMENTS = "judgments.jsonl"
+JOURNAL = "journal.jsonl"
+UNPARSED = -1.0
+
+# of the answers that are to be judged, by category
+TEMPERATURES = {
+    "writing": 0.7,
+    "roleplay": 0.7,
+    "reasoning": 0.0,
+    "math": 0.0,
+    "coding": 0.0,
+    "extraction": 0.0,
+    "stem": 0.1,
+    "humanities": 0.1,
+}
+REFERENCED = ("math", "reasoning", "coding")
+RATINGS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
+
+Row = dict[str, Any]
+
+
+class MTBenchFiles(NamedTuple):
+    """FastChat's question.jsonl, judge_prompts.jsonl and reference_answer/gpt-4.jsonl."""
+
+    questions: Path
+    prompts: Path
+    references: Path
+
+
+class _Item(NamedTuple):
+    """One turn of one question, as it is put to the judge."""
+
+    question_id: int
+    turn: int
+    prompt: str
+    system: str
+    user: str
+
+
+def judge_turns(
+    answers: Path, files: MTBenchFiles, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+) -> Path:
+    """Rates a file of answers in FastChat's form, and writes folder/judgments.jsonl in FastChat's form.
+
+    A line for each turn, first turns first: "question_id", "turn", "judge" (model and prompt),
+    "user_prompt", "judgment", and "score": -1 where the judgment holds no rating, null where there
+    is no judgment. The journal beside it makes a restart pay only for what was in flight.
+
+    Raises:
+        InputError: a question is not answered in both turns, or a file is not of its form.
+        RetryableError, PermanentError: as in `ask_all` and `check_share`.
+    """
+    items = _items(_turns(answers), files)
+    model = read_lines(answers)[0][1].get("model_id", "unknown model")
+    folder.mkdir(parents=True, exist_ok=True)
+    with Journal(folder / JOURNAL) as journal:
+        requests = [_request(item, judge) for item in items]
+        choices = ask_all(requests, judge, journal, is_usable=_has_text, advance=advance)
+    check_share([choice for choice in choices if isinstance(choice, Failure)], len(items), judge)
+    lines = [_judgment(item, choice, judge, model) for item, choice in zip(items, choices, strict=True)]
+    part = folder / f"{JUDGMENTS}.part"
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    part.replace(folder / JUDGMENTS)
+    return folder / JUDGMENTS
+
+
+def rating_of(judgment: str) -> float:
+    """The rating in a judgment's text, -1 where neither of the two patterns is in it."""
+    for pattern in RATINGS:
+        if found := pattern.search(judgment):
+            return float(found[1])
+    return UNPARSED
+
+
+def _items(turns: dict[int, list[str]], files: MTBenchFiles) -> list[_Item]:
+    """What the judge sees of each turn: FastChat's prompts, filled."""
+    prompts = {row["name"]: row for _, row in read_lines(files.prompts)}
+    references = _turns(files.references)
+    items = []
+    for turn, suffix in ((1, ""), (2, "-multi-turn")):
+        for _, question in read_lines(files.questions):
+            number, referenced = question["question_id"], question["category"] in REFERENCED
+            if number not in turns:
+                raise InputError(f"no answer to question {number} of {files.questions}: answer all of them")
+            if referenced and number not in references:
+                raise InputError(f"{files.references}: no reference answer to question {number}")
+            fields = _fields(question["turns"], turns[number], references[number] if referenced else None)
+            prompt = prompts[f"single-math-v1{suffix}" if referenced else f"single-v1{suffix}"]
+            user = prompt["prompt_template"].format(**fields)
+            items.append(_Item(number, turn, prompt["name"], prompt["system_prompt"], user))
+    return items
+
+
+def _fields(questions: list[str], answers: list[str], references: list[str] | None) -> dict[str, str]:
+    """The names that FastChat's prompts use."""
+    fields = {"question": questions[0], "answer": answers[0]}
+    for name, texts in (("question", questions), ("answer", answers), ("ref_answer", references or [])):
+        fields |= {f"{name}_{number}": text for number, text in enumerate(texts, start=1)}
+    return fields
+
+
+def _request(item: _Item, judge: Judge) -> Request:
+    messages = [{"role": "system", "content": item.system}, {"role": "user", "content": item.user}]
+    return {"model": judge.model, "messages": messages, "temperature": 0, "max_tokens": 2048}
+
+
+def _has_text(choice: Choice) -> bool:
+    """Any text is a judgment: one without a rating is counted, as published, and not asked again."""
+    return bool(choice["message"].get("content"))
+
+
+def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -> Row:
+    text = None if isinstance(choice, Failure) else choice["message"]["content"]
+    return {
+        "question_id": item.question_id,
+        "model": model,
+        "judge": [judge.model, item.prompt],
+        "user_prompt": item.user,
+        "judgment": text,
+        "score": None if text is None else rating_of(text),
+        "turn": item.turn,
+    }
+
+
+def _turns(path: Path) -> dict[int, list[str]]:
+    """Each question's two answers, in a file of FastChat's form."""
+    turns: dict[int, list[str]] = {}
+    for number, row in read_lines(path):
+        try:
+            texts = row["choices"][0]["turns"]
+            question = int(row["question_id"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise InputError(f"{path}: line {number} is no answer of FastChat's form") from None
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{path}: line {number}: question {question} needs two turns of text")
+        if question in turns:
+            raise InputError(f"{path}: line {number}: question {question} is answered twice")
+        turns[question] = texts
+    return turns
+
+
+def read_lines(path: Path) -> list[tuple[int, Row]]:
+    """The JSON objects of a file, each with its line's number.
+
+    Raises:
+        InputError: no such file, empty, or a line is no JSON object.
+    """
+    try:
+        lines = path.read_text().split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    rows: list[tuple[int, Row]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            rows.append((number, _object(line, f"{path}: line {number}")))
+    if not rows:
+        raise InputError(f"{path}: empty")
+    return rows
+
+
+def _object(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: not a JSON object")
+    return row
