@@ -15,8 +15,8 @@ from tasks.weights.recipe import Arithmetic
 
 __all__ = ["CpuKernel", "CudaKernel", "Kernel", "Sums"]
 
-# PyTorch starts threads of its own above 32768 elements; below, a block stays in the core's cache.
-BLOCK = 32768
+# From 32768 elements on PyTorch starts threads of its own; below, a block also stays in the core's cache.
+BLOCK = 32768 - 64
 
 
 class Sums(NamedTuple):
@@ -91,21 +91,21 @@ class CudaKernel:
 
 
 def _measure(new: Tensor, update: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-    """The sums of fp32 θ and Δ; counts NaN and Inf only where the sums do not rule them out."""
-    squares, largest = float(new.dot(new)), _largest(update)
+    """The sums of fp32 θ and Δ; counts NaN and Inf only where the sums do not rule them out.
+
+    No dot products: on the CPU the BLAS library starts threads for them, however short they are.
+    """
+    squares = float(torch.linalg.vector_norm(new)) ** 2
+    update_squares = float(torch.linalg.vector_norm(update)) ** 2
+    largest = max(float(update.amax()), -float(update.amin()))
     bounds = (math.sqrt(squares) + abs(alpha) * largest for alpha in alphas)
     return Sums(
         squares=squares,
-        update_squares=float(update.dot(update)),
-        product=float(new.dot(update)),
+        update_squares=update_squares,
+        product=float(new.mul_(update).sum()),
         largest=largest,
         nonfinite=tuple(
             0 if bound < torch.finfo(out.dtype).max else int((~out.isfinite()).sum())
             for bound, out in zip(bounds, outs, strict=True)
         ),
     )
-
-
-def _largest(update: Tensor) -> float:
-    least, most = torch.aminmax(update)
-    return max(float(most), -float(least))

@@ -131,7 +131,9 @@ class _Pass:
             raise error
 
     def _work(self, desk: Callable[[], "Desk"], slots: Iterator[int]) -> None:
-        with self._turns.stop_on_error():
+        import torch
+
+        with self._turns.stop_on_error(), torch.inference_mode():
             own = desk()
             for slot in slots:
                 self._make(slot, own)
