@@ -13,16 +13,23 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download, hf_hub_url, hf_raise_for_status, is_offline_mode
+from huggingface_hub import (
+    constants,
+    get_session,
+    hf_hub_download,
+    hf_hub_url,
+    hf_raise_for_status,
+    is_offline_mode,
+)
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import build_hf_headers, disable_progress_bars, http_backoff  # type: ignore[attr-defined]
+from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
 from tasks.errors import CorruptError, PermanentError, RetryableError
 from tasks.stores.download import download, only_writer
-from tasks.stores.hub_errors import hub_errors
+from tasks.stores.hub_errors import patiently
 from tasks.stores.hub_listing import TIMEOUT_S, HubFile, cached_path, engine_files, list_repository
 from tasks.stores.source import FileInfo
 from tasks.weights.recipe import Checkpoint
@@ -47,8 +54,8 @@ class HubSource:
     """
 
     def __init__(self, uri: str, revision: str | None = None) -> None:
-        with hub_errors(f"{uri}@{revision}" if revision else uri):
-            listing = list_repository(uri, revision)
+        where = f"{uri}@{revision}" if revision else uri
+        listing = patiently(where, partial(list_repository, uri, revision))
         self._uri, self._commit, self._listed = uri, listing.commit, listing.files
         self._files = {name: FileInfo(size=f.size, sha256=f.sha256) for name, f in self._listed.items()}
         self._blobs = (
@@ -70,7 +77,7 @@ class HubSource:
         if (cached := cached_path(self._uri, self._commit, name)) is not None:
             return _read(cached, start, length)
         length = min(length, file.size - start)
-        return self._request_range(name, start, length) if length > 0 else b""
+        return self._read_range(name, start, length) if length > 0 else b""
 
     def fetch(self, name: str) -> Path:
         """The file in the cache, downloaded if need be, its digest compared with the Hub's.
@@ -119,14 +126,11 @@ class HubSource:
             self._download_blob(name, file.size, self._blobs / file.sha256)
         if missing:
             _remove_orphans(self._blobs)
-        with hub_errors(self._where(name)):
-            return Path(hf_hub_download(self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S))
+        call = partial(hf_hub_download, self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S)
+        return Path(patiently(self._where(name), call))
 
     def _download_blob(self, name: str, size: int, blob: Path) -> None:
         """Fetches a large file to where the client looks for it, named by its sha256."""
-
-        def read_range(start: int, length: int) -> bytes:
-            return self._request_range(name, start, length)
 
         part = blob.with_name(f"{blob.name}.expo.incomplete")
         with only_writer(part) as file:
@@ -134,7 +138,7 @@ class HubSource:
                 part.unlink()
                 return
             for _ in range(TRIES):
-                if download(file, size, read_range) == blob.name:
+                if download(file, size, partial(self._read_range, name)) == blob.name:
                     _seen_intact.add(_identity(part))
                     part.replace(blob)
                     return
@@ -142,14 +146,17 @@ class HubSource:
             part.unlink()
         raise _corrupt(self._where(name))
 
+    def _read_range(self, name: str, start: int, length: int) -> bytes:
+        """Exactly `length` bytes from `start`; the request is repeated by itself when it fails."""
+        return patiently(self._where(name), partial(self._request_range, name, start, length))
+
     def _request_range(self, name: str, start: int, length: int) -> bytes:
         # Without "identity" a compressing proxy would ignore the range.
         asked = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
-        with hub_errors(self._where(name)):
-            url = hf_hub_url(self._uri, name, revision=self._commit)
-            response = http_backoff("GET", url, headers=build_hf_headers() | asked, timeout=TIMEOUT_S)
-            hf_raise_for_status(response)
-        content: bytes = response.content
+        url = hf_hub_url(self._uri, name, revision=self._commit)
+        response = get_session().get(url, headers=build_hf_headers() | asked, timeout=TIMEOUT_S)
+        hf_raise_for_status(response)
+        content = response.content
         if response.status_code == 200:  # the whole file, by a server that knows no ranges
             content = content[start : start + length]
         if len(content) != length:

@@ -1,8 +1,12 @@
-"""The Hub client's errors, told as ours: by what to do next."""
+"""The Hub client's errors, told as ours: by what to do next. And the patience with a busy Hub."""
 
 import errno
-from collections.abc import Iterator
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.errors import (
@@ -19,12 +23,18 @@ from huggingface_hub.errors import (
 
 from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
 
-__all__ = ["hub_errors", "retry_after", "translate"]
+__all__ = ["hub_errors", "patiently"]
+
+T = TypeVar("T")
 
 # The HTTP library's own base of a refused, dropped or timed-out connection. The library has another
 # name in each major version of the client, so it is taken from where the client takes it.
 TRANSPORT_ERRORS: tuple[type, ...] = HfHubHTTPError.__bases__[:1]
 BUSY = (408, 409, 425, 429)
+TRIES = 4
+LONGEST_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -35,13 +45,31 @@ def hub_errors(where: str) -> Iterator[None]:
     except ExpoError:
         raise
     except Exception as error:
-        known = translate(error, where)
+        known = _translate(error, where)
         if known is None:
             raise
         raise known from error
 
 
-def translate(error: BaseException, where: str) -> ExpoError | None:
+def patiently(where: str, call: Callable[[], T]) -> T:
+    """What `call` gives, tried again while the Hub is busy: after Retry-After, else 1, 2, 4 s and a bit.
+
+    The client itself retries some requests and not others (no listing, no 503 for a file).
+    """
+    for attempt in range(TRIES):
+        try:
+            with hub_errors(where):
+                return call()
+        except RetryableError as error:
+            if attempt == TRIES - 1:
+                raise
+            wait = min(_retry_after(error) or 2.0**attempt + random.random(), LONGEST_WAIT_S)
+            _log.warning("%s; waiting %.0f s", error, wait)
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
+
+
+def _translate(error: BaseException, where: str) -> ExpoError | None:
     """Our error for one of the client's, None for one that is not the Hub's doing."""
     # Order matters: a gated repository's error is also a RepositoryNotFoundError, and all are HTTP errors.
     if isinstance(error, GatedRepoError):
@@ -70,12 +98,14 @@ def translate(error: BaseException, where: str) -> ExpoError | None:
     return _of_system(error, where)
 
 
-def retry_after(error: BaseException | None) -> float | None:
-    """The seconds that the server asked to wait (Retry-After), None when it did not say."""
-    if not isinstance(error, HfHubHTTPError):
-        return None
-    value = error.response.headers.get("Retry-After", "").strip()
-    return float(value) if value.isdigit() else None
+def _retry_after(error: BaseException | None) -> float | None:
+    """The seconds that the server asked to wait, found in the error or what caused it."""
+    while error is not None:
+        if isinstance(error, HfHubHTTPError):
+            value = error.response.headers.get("Retry-After", "").strip()
+            return float(value) if value.isdigit() else None
+        error = error.__cause__
+    return None
 
 
 def _offline(where: str) -> PermanentError:
@@ -88,14 +118,14 @@ def _not_located(error: Exception, where: str) -> ExpoError:
     """The client hides why it could not ask the Hub behind this error; its cause tells."""
     if constants.is_offline_mode():
         return _offline(where)
-    cause = translate(error.__cause__, where) if error.__cause__ else None
+    cause = _translate(error.__cause__, where) if error.__cause__ else None
     return cause or RetryableError(f"{where}: the Hub did not answer; try again")
 
 
 def _by_status(error: HfHubHTTPError, where: str) -> ExpoError:
     status = error.response.status_code
     if status in BUSY or status >= 500:
-        wait = retry_after(error)
+        wait = _retry_after(error)
         after = f" in {wait:.0f} s" if wait is not None else " later"
         return RetryableError(f"{where}: the Hub answered {status}; try again{after}")
     if status in (401, 403):

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Condition
 from typing import Literal
 
 __all__ = ["LFS_SUFFIXES", "Blob", "Commit", "Fault", "HubState", "Repo", "blob_of"]
@@ -120,6 +121,7 @@ class HubState:
     faults: list[Fault] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     bytes_per_second: float | None = None
+    _news: Condition = field(default_factory=Condition, repr=False)
 
     def add(
         self, repo_id: str, files: dict[str, bytes] | Path, *, gated: bool = False, private: bool = False
@@ -143,6 +145,17 @@ class HubState:
     ) -> None:
         """Plans a fault; see Fault."""
         self.faults.append(Fault(kind, on, times, status, retry_after))
+
+    def note(self, line: str) -> None:
+        """A request has come."""
+        with self._news:
+            self.log.append(line)
+            self._news.notify_all()
+
+    def wait_until_asked(self, pattern: str, times: int, timeout: float = 60.0) -> bool:
+        """Waits for that many requests that match the pattern."""
+        with self._news:
+            return self._news.wait_for(lambda: self.asked(pattern) >= times, timeout)
 
     def asked(self, pattern: str) -> int:
         """How many requests ("METHOD /path range") matched the pattern."""

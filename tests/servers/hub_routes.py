@@ -61,7 +61,7 @@ class _Routes:
         """The handler behind the log, the planned refusals and the errors in the Hub's form."""
 
         async def answer(request: Request) -> Response:
-            self._hub.log.append(f"{_line(request)} {request.headers.get('Range', '')}".strip())
+            self._hub.note(f"{_line(request)} {request.headers.get('Range', '')}".strip())
             if fault := self._hub.fault_for(_line(request), ("status",)):
                 wait = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
                 return Response("planned", fault.status, wait)

@@ -30,11 +30,11 @@ def hub(_hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that the client would have waited between tries; it does not wait."""
+    """The seconds that we and the client would have waited between tries; nobody waits."""
     waited: list[float] = []
     clock = SimpleNamespace(sleep=waited.append)
-    monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
-    monkeypatch.setattr("huggingface_hub.file_download.time", clock)
+    for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download", "tasks.stores.hub_errors"):
+        monkeypatch.setattr(f"{module}.time", clock)
     return waited
 
 

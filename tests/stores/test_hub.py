@@ -1,7 +1,11 @@
 """The Hub as a source, with the real client against a Hub on loopback; one fault a test."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,13 +134,91 @@ def test_dropped_connection_is_no_harm(hub: HubServer, waits: list[float]) -> No
     assert open_source(REPO).fetch("model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_truncated_body_is_retryable(hub: HubServer, waits: list[float]) -> None:
+def test_truncated_body_is_asked_again(hub: HubServer, waits: list[float]) -> None:
+    """A proxy may end a body early and call it whole."""
+    hub.add(REPO, FILES)
+    hub.fail("truncate", on="GET /cdn/|GET .*/README.md", times=2)
+    source = open_source(REPO)
+    assert source.fetch("model.safetensors").read_bytes() == WEIGHTS
+    assert source.fetch("README.md").read_bytes() == FILES["README.md"]
+
+
+def test_bodies_that_stay_truncated_are_retryable(hub: HubServer, waits: list[float]) -> None:
     hub.add(REPO, FILES)
     source = open_source(REPO)
-    hub.fail("truncate", on="GET /cdn/")
-    with pytest.raises(RetryableError, match=r"model\.safetensors"):
+    hub.fail("truncate", on="GET /cdn/", times=100)
+    with pytest.raises(RetryableError, match=r"model\.safetensors.*got"):
         source.fetch("model.safetensors")
+
+
+DOWNLOAD = """
+import sys
+from tasks.stores import download
+from tasks.stores.source import open_source
+download.RANGE_BYTES = 64 * 1024
+open_source(sys.argv[1]).fetch("model.safetensors")
+"""
+
+
+def test_killed_download_goes_on_where_it_stopped(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client would start a killed download again at zero and leave its partial file for ever."""
+    hub.add(REPO, FILES)
+    hub.bytes_per_second = 256 * 1024
+    environment = os.environ | hub.environment(tmp_path)
+    killed = subprocess.Popen([sys.executable, "-c", DOWNLOAD, REPO], env=environment)
+    assert hub.wait_until_asked("GET /cdn/", times=6)  # four at once: two have come
+    killed.kill()
+    killed.wait()
+    (part,) = (tmp_path / "hub").rglob("*.incomplete")
+    had = part.stat().st_size
+    assert had > 0
+    hub.bytes_per_second = None
+    hub.log.clear()
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert open_source(REPO).fetch("model.safetensors").read_bytes() == WEIGHTS
+    assert hub.asked(f"GET /cdn/.* bytes={had}-{len(WEIGHTS) - 1}$") == hub.asked("GET /cdn/") == 1
+    assert not list((tmp_path / "hub").rglob("*.incomplete"))
+
+
+def test_damaged_partial_file_is_begun_again(hub: HubServer, tmp_path: Path) -> None:
+    hub.add(REPO, FILES)
+    source = open_source(REPO)
+    blobs = tmp_path / "cache" / "models--org--model" / "blobs"
+    (blobs / f"{hashlib.sha256(WEIGHTS).hexdigest()}.expo.incomplete").write_bytes(b"not the beginning")
     assert source.fetch("model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_two_processes_fetch_a_file_once(hub: HubServer, tmp_path: Path) -> None:
+    hub.add(REPO, FILES)
+    hub.bytes_per_second = 1024**2
+    environment = os.environ | hub.environment(tmp_path)
+    both = [subprocess.Popen([sys.executable, "-c", DOWNLOAD, REPO], env=environment) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert hub.asked("GET /cdn/") == len(WEIGHTS) // (64 * 1024)
+
+
+def test_orphans_of_the_client_are_removed(hub: HubServer, tmp_path: Path) -> None:
+    hub.add(REPO, FILES)
+    source = open_source(REPO)
+    blobs = tmp_path / "cache" / "models--org--model" / "blobs"
+    old, young = blobs / "a.1.incomplete", blobs / "b.2.incomplete"
+    for orphan in (old, young):
+        orphan.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    source.fetch("model.safetensors")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_full_disk_is_told_before(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(REPO, FILES)
+    source = open_source(REPO)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(PermanentError, match="free some"):
+        source.fetch("model.safetensors")
+    assert hub.asked("GET /cdn/") == 0
 
 
 def test_dropped_range_is_asked_again(hub: HubServer, waits: list[float]) -> None:
@@ -150,7 +232,17 @@ def test_too_many_requests_waits_as_told(hub: HubServer, waits: list[float]) -> 
     source = open_source(REPO)
     hub.fail("status", on="GET /cdn/", status=429, retry_after=7)
     assert source.read("model.safetensors", 0, 8) == WEIGHTS[:8]
-    assert waits == [8.0]
+    assert waits == [7.0]
+
+
+def test_listing_waits_as_told(hub: HubServer, waits: list[float]) -> None:
+    """The client gives up at once when a listing is refused for too many requests."""
+    hub.add(REPO, FILES)
+    hub.fail("status", on="/api/models/", status=429, retry_after=42)
+    hub.fail("status", on="/api/models/", status=503)
+    assert open_source(REPO).files()
+    assert waits[0] == 42
+    assert 1 < waits[1] < 4
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
