@@ -41,7 +41,11 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     """Verdicts, a table for each benchmark and judge, then the α curves; ANSI colours on request."""
     file = StringIO()
     console = Console(
-        file=file, width=WIDTH, force_terminal=colour, color_system="standard" if colour else None
+        file=file,
+        width=WIDTH,
+        highlight=False,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
     )
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
         console.print(_table(f"{wording.benchmark_title(benchmark)}, judged by {judge}", verdicts))
