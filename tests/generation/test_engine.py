@@ -21,12 +21,15 @@ pytestmark = pytest.mark.slow
 
 COUNT = 48
 SETTINGS = GenerationSettings(sampling=Sampling(max_tokens=200), batch_size=4)
+# As a Prefect task does: the call is made in a thread that is not the main one.
 CALLER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob
 job = GenerationJob.model_validate_json(sys.argv[1])
-generate([job], advance=lambda count: print(count, flush=True))
+advance = lambda count: print(count, flush=True)
+ThreadPoolExecutor().submit(generate, [job], advance=advance).result()
 """
 
 
