@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tasks.benchmarks.budget import Usage, check_budget, estimate
 from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge, open_client, scrubbed
 from tasks.errors import ExpoError, PermanentError, RetryableError
@@ -60,7 +61,8 @@ def ask_all(
     asked for again in the judge's further rounds.
 
     Raises:
-        PermanentError: the judge refuses the key, the model or all that is asked.
+        PermanentError: the judge refuses the key, the model or all that is asked, or its budget
+            does not allow it.
         RetryableError: the endpoint cannot be reached, or keeps failing.
     """
     keys = [fingerprint(request) for request in requests]
@@ -75,9 +77,11 @@ def ask_all(
     with open_client(judge) as client:
         desk = _Desk(client, judge, journal, is_usable, patience)
         for _ in range(judge.rounds):
-            for key, answer in _one_round(
-                desk, {key: by_key[key] for key in by_key if _is_open(answers, key)}
-            ):
+            missing = {key: by_key[key] for key in by_key if _is_open(answers, key)}
+            if not missing:
+                break
+            check_budget(judge, journal.usage, estimate(list(missing.values())))
+            for key, answer in _one_round(desk, missing):
                 answers[key] = answer
                 advance(0 if isinstance(answer, Failure) else times[key])
     given_up = [key for key in keys if isinstance(answers[key], Failure)]
@@ -139,9 +143,13 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
     if not getattr(completion, "choices", None):
         return Failure("unusable", "an answer that is no chat completion")
     choice = completion.choices[0].model_dump(mode="json", exclude_none=True)
-    if completion.usage:
-        choice["total_tokens"] = completion.usage.total_tokens
-    choice = desk.journal.add(key, choice)
+    usage = Usage(requests=1)
+    if counted := completion.usage:
+        choice["total_tokens"] = counted.total_tokens
+        usage = Usage(
+            requests=1, prompt_tokens=counted.prompt_tokens, completion_tokens=counted.completion_tokens
+        )
+    choice = desk.journal.add(key, choice, usage)
     if not desk.is_usable(choice):
         said = str(choice["message"].get("content"))[:40]
         return Failure("unusable", f"no judgment in the answer {said!r}")
@@ -164,6 +172,7 @@ def _failure(desk: _Desk, error: "APIError") -> Failure:
         raise desk.fail(PermanentError, f"the account's quota is used up: {said}") from None
     if isinstance(error, openai.APITimeoutError):
         return Failure("busy", f"no answer within {desk.judge.timeout_s:g} s")
+    # by name: the HTTP library behind the client is another one in each of its major versions
     if isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ == "ConnectError":
         raise desk.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
     if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError):

@@ -1,7 +1,7 @@
 """The journal of a judging: each answer of the judge on disk before it is used.
 
-    {"choice": {"message": …, "logprobs": …}, "key": "5f0e…"}     one line an answer
-    {"choice": {"mess                                             a torn line: cut off
+    {"choice": {"message": …, "logprobs": …}, "key": "5f0e…", "usage": {…}}     one line an answer
+    {"choice": {"mess                                                           a torn line: cut off
 
 The key is the sha256 of the request (model, messages, sampling): a question whose answer is
 there is not asked again, whoever asks. Killed at any moment, only the requests in flight are
@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+from tasks.benchmarks.budget import Usage
 from tasks.errors import RetryableError
 from tasks.values import canonical_json
 
@@ -24,7 +25,10 @@ Choice = dict[str, Any]
 
 
 class Journal:
-    """An append-only file of answers that one process at a time holds open; safe for threads."""
+    """An append-only file of answers that one process at a time holds open; safe for threads.
+
+    `usage` counts every answer in it, those that were asked for again included.
+    """
 
     def __init__(self, path: Path) -> None:
         """Opens the journal, makes it if need be, and cuts off a torn last line.
@@ -39,23 +43,26 @@ class Journal:
         except BlockingIOError:
             self._file.close()
             raise RetryableError(f"{path}: another process is judging here; wait for its end") from None
-        self._answers = self._recover()
+        self._answers: dict[str, Choice] = {}
+        self.usage = Usage()
+        self._recover()
 
     def get(self, key: str) -> Choice | None:
         """The last answer to a request, None if there is none."""
         return self._answers.get(key)
 
-    def add(self, key: str, choice: Choice) -> Choice:
+    def add(self, key: str, choice: Choice, usage: Usage) -> Choice:
         """Keeps an answer; when this returns it is on the disk.
 
         Returns it as a restart would find it, so that both write the same bytes.
         """
-        line = canonical_json({"key": key, "choice": choice}) + b"\n"
+        entry = {"key": key, "choice": choice, "usage": usage.model_dump()}
+        line = canonical_json(entry)
         with self._lock:
-            self._file.write(line)
+            self._file.write(line + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._answers[key] = json.loads(line)["choice"]
+            self._take(json.loads(line))
         return self._answers[key]
 
     def __enter__(self) -> Self:
@@ -64,12 +71,17 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _recover(self) -> dict[str, Choice]:
+    def _recover(self) -> None:
         self._file.seek(0)
         *lines, torn = self._file.read().split(b"\n")
         self._file.truncate(self._file.tell() - len(torn))
-        entries = [entry for line in lines if (entry := _entry(line)) is not None]
-        return {entry["key"]: entry["choice"] for entry in entries}
+        for line in lines:
+            if entry := _entry(line):
+                self._take(entry)
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        self._answers[entry["key"]] = entry["choice"]
+        self.usage += Usage(**entry["usage"])
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
@@ -78,4 +90,4 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    return entry if isinstance(entry, dict) and {"key", "choice"} <= entry.keys() else None
+    return entry if isinstance(entry, dict) and {"key", "choice", "usage"} <= entry.keys() else None

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.errors import InputError
 from tasks.stores.source import sha256_of
@@ -24,6 +24,9 @@ OPENAI_URL = "https://api.openai.com/v1"
 PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 
+Price = Annotated[float, Field(ge=0)]
+
+
 class Judge(Value):
     """A judge and how it is asked. No two judges' figures are ever mixed.
 
@@ -36,6 +39,9 @@ class Judge(Value):
     retries          further tries of a request that met 429, 5xx or a dropped connection
     rounds           how often an item that got no usable judgment is asked again, the first included
     min_judged       the share of judged items below which there is no figure at all
+
+    dollars_per_million  US dollars for a million prompt tokens and completion tokens, if they cost
+    max_requests, max_dollars  what one judging may use in all its tries; it stops before that
     """
 
     model: str = Field(min_length=1)
@@ -47,6 +53,15 @@ class Judge(Value):
     retries: int = Field(default=6, ge=0)
     rounds: int = Field(default=3, ge=1)
     min_judged: float = Field(default=0.95, gt=0, le=1)
+    dollars_per_million: tuple[Price, Price] | None = None
+    max_requests: int | None = Field(default=None, ge=0)
+    max_dollars: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.max_dollars is not None and self.dollars_per_million is None:
+            raise ValueError("max_dollars needs dollars_per_million: the prices of the judge's tokens")
+        return self
 
     @property
     def url(self) -> str:

@@ -203,6 +203,24 @@ def test_progress_counts_every_item_once(judge: Judge, judging: Judging, tmp_pat
     assert sum(done) == 20
 
 
+def test_a_budget_stops_before_it_is_passed(judging: Judging, server: JudgeServer) -> None:
+    with pytest.raises(PermanentError, match="30 more requests after 0 pass the limit of 29"):
+        judging(LONG, SHORT, max_requests=29)
+    with pytest.raises(PermanentError, match=r"passes the limit of \$0\.01"):
+        judging(LONG, SHORT, dollars_per_million=(10.0, 30.0), max_dollars=0.01)
+    assert server.bodies == []
+
+
+def test_a_budget_holds_over_all_tries(judging: Judging, server: JudgeServer) -> None:
+    """Unusable answers are paid for, too: what an earlier try spent counts."""
+    server.fail("garbage", on={f"question {index}" for index in range(5)})
+    with pytest.raises(PermanentError, match="5 more requests after 30 pass the limit of 32"):
+        judging(LONG, SHORT, max_requests=32)
+    with pytest.raises(PermanentError, match="5 more requests after 30 pass the limit of 32"):
+        judging(LONG, SHORT, max_requests=32)
+    assert len(server.bodies) == 30
+
+
 def test_two_judgings_at_once_in_one_process(tmp_path: Path, judging: Judging, judge: Judge) -> None:
     """Two families are judged at the same time, by two judges: neither sees the other's settings."""
     judging(LONG, SHORT)

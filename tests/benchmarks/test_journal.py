@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.journal import Journal
 from tasks.errors import RetryableError
 
+ONE = Usage(requests=1, prompt_tokens=10)
 ENTRIES = st.lists(st.tuples(st.sampled_from("abcde"), st.text(max_size=8)), max_size=6)
 
 
@@ -20,15 +22,16 @@ def test_a_journal_cut_anywhere_is_continued(entries: list[tuple[str, str]], dat
         ends = [0]
         with Journal(path) as journal:
             for key, text in entries:
-                journal.add(key, {"text": text})
+                journal.add(key, {"text": text}, ONE)
                 ends.append(path.stat().st_size)
         cut = data.draw(st.integers(0, ends[-1]))
         path.write_bytes(path.read_bytes()[:cut])
         whole = sum(end <= cut for end in ends) - 1
         with Journal(path) as journal:
-            journal.add("new", {"text": "after the kill"})
+            journal.add("new", {"text": "after the kill"}, ONE)
         with Journal(path) as journal:
             expected = dict(entries[:whole]) | {"new": "after the kill"}
+            assert journal.usage.requests == whole + 1
             found = {key: journal.get(key) for key in [*"abcde", "new"]}
         assert {key: choice["text"] for key, choice in found.items() if choice} == expected
 
@@ -37,7 +40,7 @@ def test_a_damaged_line_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
         for key in "abc":
-            journal.add(key, {"text": key})
+            journal.add(key, {"text": key}, ONE)
     path.write_bytes(path.read_bytes().replace(b'"b"', b"\0\0\0"))
     with Journal(path) as journal:
         assert [journal.get(key) for key in "abc"] == [{"text": "a"}, None, {"text": "c"}]

@@ -1,8 +1,12 @@
 """What decides a judgment is in the judge's fingerprint, and nothing else is."""
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tasks.benchmarks.judge import Judge, api_key
+from tasks.benchmarks.budget import Usage, dollars, estimate
+from tasks.benchmarks.judge import Judge, api_key, prompt_file
 from tasks.errors import InputError
 
 REMOTE = Judge(model="m", base_url="https://judge.example/v1")
@@ -15,7 +19,10 @@ LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
         (LOCAL, {"base_url": "http://localhost:9000/v1"}),
         (REMOTE, {"max_concurrency": 1, "timeout_s": 1, "retries": 0, "rounds": 1}),
         (REMOTE, {"api_key_env": "OTHER_KEY"}),
-        (REMOTE, {"min_judged": 0.5}),
+        (
+            REMOTE,
+            {"min_judged": 0.5, "dollars_per_million": (1.0, 2.0), "max_dollars": 5.0, "max_requests": 1},
+        ),
     ],
 )
 def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]) -> None:
@@ -35,3 +42,26 @@ def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="set the environment variable OPENAI_API_KEY"):
         api_key(Judge(model="gpt-4"))
     assert api_key(LOCAL) == "none"
+
+
+def test_a_limit_in_money_needs_prices() -> None:
+    with pytest.raises(ValueError, match="max_dollars needs dollars_per_million"):
+        Judge(model="m", max_dollars=5)
+
+
+def test_an_estimate_is_a_little_more_than_the_real_bill(data: Path) -> None:
+    """Against the tokens that OpenAI counted for two real judgings of 805 answers."""
+    template = prompt_file().read_text()
+    for model in ("zephyr_0.05", "zephyr_0.1"):
+        rows = json.loads((data / f"annotations/{model}/annotations.json").read_text())
+        asked = [row for row in rows if row["output_1"] != row["output_2"]]
+        texts = [template + row["instruction"] + row["output_1"] + row["output_2"] for row in asked]
+        usage = estimate([{"messages": [{"content": text}], "max_tokens": 1} for text in texts])
+        billed = sum(row["raw_completion"]["total_tokens"] for row in asked)
+        assert 1 < (usage.prompt_tokens + usage.completion_tokens) / billed < 1.3
+
+
+def test_a_price_is_for_a_million_tokens() -> None:
+    usage = Usage(requests=2, prompt_tokens=300_000, completion_tokens=100_000)
+    assert dollars(REMOTE, usage) is None
+    assert dollars(REMOTE.model_copy(update={"dollars_per_million": (10.0, 30.0)}), usage) == 6

@@ -1,0 +1,66 @@
+"""What a judging costs: estimated before it starts, counted while it runs, stopped before it is too much."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.benchmarks.judge import Judge
+from tasks.errors import PermanentError
+from tasks.values import Value
+
+__all__ = ["Usage", "check_budget", "dollars", "estimate"]
+
+CHARACTERS_PER_TOKEN = 4.0  # AlpacaEval's prompts had 4.8 for gpt-4-1106-preview; code has fewer
+
+
+class Usage(Value):
+    """Requests that were answered, and the tokens that the endpoint counts for them."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+def estimate(requests: Sequence[dict[str, Any]]) -> Usage:
+    """What requests will use, from their lengths; the answers are taken to be as long as they may be."""
+    characters = sum(len(message["content"]) for request in requests for message in request["messages"])
+    return Usage(
+        requests=len(requests),
+        prompt_tokens=math.ceil(characters / CHARACTERS_PER_TOKEN),
+        completion_tokens=sum(request["max_tokens"] for request in requests),
+    )
+
+
+def dollars(judge: Judge, usage: Usage) -> float | None:
+    """The price in US dollars, None where the judge's prices are not given."""
+    if judge.dollars_per_million is None:
+        return None
+    prompt, completion = judge.dollars_per_million
+    return (prompt * usage.prompt_tokens + completion * usage.completion_tokens) / 1e6
+
+
+def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
+    """Refuses what would pass the judge's limits, before any of it is asked.
+
+    Raises:
+        PermanentError: `spent` and `planned` together are more than `max_requests` or `max_dollars`.
+    """
+    total = spent + planned
+    if judge.max_requests is not None and total.requests > judge.max_requests:
+        raise PermanentError(
+            f"judge {judge.model}: {planned.requests} more requests after {spent.requests} pass the limit of "
+            f"{judge.max_requests}; raise max_requests or judge fewer answers"
+        )
+    price = dollars(judge, total)
+    if judge.max_dollars is not None and price is not None and price > judge.max_dollars:
+        raise PermanentError(
+            f"judge {judge.model}: about ${price:.2f} for {total.requests} requests in all passes the limit "
+            f"of ${judge.max_dollars:.2f}; raise max_dollars or judge fewer answers"
+        )
