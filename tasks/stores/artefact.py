@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.errors import InputError, PermanentError
-from tasks.stores.local import SCRATCH, LocalFiles
+from tasks.stores.local import SCRATCH, LocalFiles, cache_folder
 from tasks.stores.source import sha256_of
 from tasks.values import fingerprint
 
@@ -146,8 +146,7 @@ class Artefact:
     def _scratch_folder(self) -> Path:
         if self.local:
             return self.local / SCRATCH
-        cache = Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
-        return cache / "parts" / fingerprint({"uri": self.uri})[:16]
+        return cache_folder() / "parts" / fingerprint({"uri": self.uri})[:16]
 
 
 class Store:

@@ -30,8 +30,8 @@ from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # typ
 from tasks.errors import CorruptError, PermanentError, RetryableError
 from tasks.stores.download import download, only_writer
 from tasks.stores.hub_errors import patiently
-from tasks.stores.hub_listing import TIMEOUT_S, HubFile, cached_path, engine_files, list_repository
-from tasks.stores.source import FileInfo
+from tasks.stores.hub_listing import TIMEOUT_S, HubFile, cached_path, list_repository
+from tasks.stores.source import FileInfo, engine_files
 from tasks.weights.recipe import Checkpoint
 
 __all__ = ["HubSource"]

@@ -1,7 +1,6 @@
 """What a repository of the Hub holds at one commit: asked from the Hub, or from the cache when offline."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 
 from huggingface_hub import (
@@ -16,13 +15,9 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from tasks.errors import PermanentError
 from tasks.values import Value
 
-__all__ = ["TIMEOUT_S", "HubFile", "Listing", "cached_path", "engine_files", "list_repository"]
+__all__ = ["TIMEOUT_S", "HubFile", "Listing", "cached_path", "list_repository"]
 
 TIMEOUT_S = 30.0
-NOT_FOR_ENGINES = (
-    *("*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "*.pt", "*.pth"),
-    *("consolidated*", "training_args.bin", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.pdf"),
-)
 
 
 class HubFile(Value):
@@ -50,14 +45,6 @@ class Listing(Value):
 def list_repository(uri: str, revision: str | None) -> Listing:
     """Resolves the revision (None: the head of main) and lists its commit."""
     return _from_cache(uri, revision) if is_offline_mode() else _from_hub(uri, revision)
-
-
-def engine_files(names: list[str]) -> list[str]:
-    """Those of the names that an engine loads: one form of the weights (safetensors first), no archives."""
-    skipped = list(NOT_FOR_ENGINES)
-    if any(fnmatch(name, "model*.safetensors") for name in names):
-        skipped += ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
-    return [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
 
 
 def cached_path(uri: str, commit: str, name: str) -> Path | None:

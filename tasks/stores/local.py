@@ -8,7 +8,7 @@ from pathlib import Path
 from tasks.errors import CorruptError
 from tasks.stores.source import sha256_of
 
-__all__ = ["SCRATCH", "LocalFiles"]
+__all__ = ["SCRATCH", "LocalFiles", "cache_folder"]
 
 SCRATCH = ".partial"
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -86,6 +86,11 @@ class LocalFiles:
         if not self._folder.is_dir():
             return []
         return [path for path in self._folder.iterdir() if path.is_file()]
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what can be fetched or made again: $EXPO_CACHE, or ~/.cache/expo."""
+    return Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
 
 
 def _make_durable(path: Path) -> None:

@@ -85,11 +85,16 @@ class S3Files:
         return None if head is None else int(head["ContentLength"])
 
     def names(self) -> list[str]:
+        return sorted(self.listing())
+
+    def listing(self) -> dict[str, tuple[int, str]]:
+        """Size in bytes and ETag of every object directly under the prefix."""
         with contextlib.suppress(FileNotFoundError), self._errors(""):
             entries = _filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True)
-            found = (entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
-            return sorted(name for name in found if name)  # some servers list the folder itself
-        return []
+            found = {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
+            # Some servers list the folder itself, as a nameless file.
+            return {name: (found[name]["size"], found[name]["ETag"]) for name in sorted(found) if name}
+        return {}
 
     def remove(self, name: str) -> None:
         with self._errors(name):

@@ -3,6 +3,7 @@
     source = open_source("HuggingFaceH4/zephyr-7b-beta")      the Hub, at the head of main
     source = open_source("org/name", revision="v1.0")         …at a branch, tag or commit
     source = open_source("/models/my-sft")                    a folder of this machine
+    source = open_source("s3://bucket/my-sft")                objects directly under a prefix
     source = open_source("demo:aligned")                      the demo's pair, trained if need be
     source = reopen(recipe.aligned)                           what an earlier stage resolved, or an error
 
@@ -13,6 +14,7 @@ whole files. It is opened at one commit, and everything it gives is of that comm
 import hashlib
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +22,13 @@ from tasks.errors import CorruptError, InputError, PermanentError
 from tasks.values import Value, fingerprint
 from tasks.weights.recipe import Checkpoint
 
-__all__ = ["FileInfo", "FolderSource", "Source", "open_source", "reopen", "sha256_of"]
+__all__ = ["FileInfo", "FolderSource", "Source", "engine_files", "open_source", "reopen", "sha256_of"]
 
 HEADER_BYTES = 64 * 1024
+NOT_FOR_ENGINES = (
+    *("*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "*.pt", "*.pth"),
+    *("consolidated*", "training_args.bin", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.pdf"),
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -89,15 +95,21 @@ class FolderSource:
 
 
 def open_source(uri: str, revision: str | None = None) -> Source:
-    """Opens a folder, a hub id or a demo checkpoint; `revision` is for hub ids.
+    """Opens a folder, a hub id, an S3 prefix or a demo checkpoint; `revision` is for hub ids.
 
     Raises:
-        InputError: there is no such folder, hub id or revision, or access is not granted.
+        InputError: there is no such folder, hub id, revision or bucket.
+        PermanentError: access is not granted, or offline and not in the cache.
+        RetryableError: the Hub or the object store is busy or cannot be reached.
     """
     if uri.startswith("demo:"):
         from tasks.demo.family import checkpoint_folder
 
         return FolderSource(checkpoint_folder(uri), uri)
+    if uri.startswith("s3://"):
+        from tasks.stores.s3_source import S3Source
+
+        return S3Source(uri)
     if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
         return FolderSource(Path(uri).expanduser())
     return _hub_source(uri, revision)
@@ -107,7 +119,7 @@ def reopen(checkpoint: Checkpoint) -> Source:
     """Opens a checkpoint at exactly its commit.
 
     Raises:
-        PermanentError: it is a folder, and its files have changed since it was resolved.
+        PermanentError: it is no hub id, and its files have changed since it was resolved.
     """
     pinned = checkpoint.commit if _COMMIT.fullmatch(checkpoint.commit) else None
     source = open_source(checkpoint.uri, pinned)
@@ -117,6 +129,14 @@ def reopen(checkpoint: Checkpoint) -> Source:
             f"(was {checkpoint.commit}, is {source.checkpoint.commit}); start the run again"
         )
     return source
+
+
+def engine_files(names: list[str]) -> list[str]:
+    """Those of the names that an engine loads: one form of the weights (safetensors first), no archives."""
+    skipped = list(NOT_FOR_ENGINES)
+    if any(fnmatch(name, "model*.safetensors") for name in names):
+        skipped += ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in skipped)]
 
 
 def sha256_of(path: Path) -> str:

@@ -11,8 +11,7 @@ import pytest
 
 from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores.hub import HubSource
-from tasks.stores.hub_listing import engine_files
-from tasks.stores.source import open_source, reopen
+from tasks.stores.source import engine_files, open_source, reopen
 from tests.servers.hub import HubServer
 
 WEIGHTS = bytes(range(256)) * 2048
@@ -321,12 +320,3 @@ def test_offline_names_what_is_missing(hub: HubServer, monkeypatch: pytest.Monke
         source.fetch("model.safetensors")
     with pytest.raises(PermanentError, match="org/other: not in the cache"):
         HubSource("org/other")
-
-
-def test_changed_folder_is_another_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_bytes(b"{}")
-    checkpoint = open_source(str(tmp_path)).checkpoint
-    assert reopen(checkpoint).checkpoint == checkpoint
-    (tmp_path / "config.json").write_bytes(b'{"a": 1}')
-    with pytest.raises(PermanentError, match="changed since"):
-        reopen(checkpoint)
