@@ -16,12 +16,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
+from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge, prompt_file
 from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
 from tasks.values import canonical_json
 
-__all__ = ["ANNOTATIONS", "judge_answers", "load_package"]
+__all__ = ["ANNOTATIONS", "expected_usage", "judge_answers", "load_package"]
 
 ANNOTATIONS = "annotations.json"
 JOURNAL = "journal.jsonl"
@@ -79,6 +80,13 @@ def judge_answers(
     check_share(failures, len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
+
+
+def expected_usage(reference: Path) -> Usage:
+    """What judging an arm will use if its answers are as long as the reference's."""
+    template = prompt_file().read_text()
+    texts = [template + row["instruction"] + 2 * row["output"] for row in read_answers(reference)]
+    return estimate([{"messages": [{"content": text}], **SAMPLING} for text in texts])
 
 
 def _annotate(

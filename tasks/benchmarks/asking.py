@@ -1,6 +1,6 @@
 """Asking a judge many questions, so that no answer that was paid for is lost or paid for twice."""
 
-from collections import Counter
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -41,8 +41,11 @@ class _Desk(NamedTuple):
     journal: Journal
     is_usable: Callable[[Choice], bool]
     patience: int
+    stop: threading.Event
 
     def fail(self, kind: type[ExpoError], reason: str) -> ExpoError:
+        """The error that ends the judging; whoever has not asked yet asks no more."""
+        self.stop.set()
         return kind(f"judge {self.judge.model} at {self.judge.url}: {scrubbed(reason, self.judge)}")
 
 
@@ -66,26 +69,19 @@ def ask_all(
         RetryableError: the endpoint cannot be reached, or keeps failing.
     """
     keys = [fingerprint(request) for request in requests]
-    times = Counter(keys)
     by_key = dict(zip(keys, requests, strict=True))
     answers: dict[str, Choice | Failure] = {
         key: choice for key in by_key if (choice := journal.get(key)) is not None and is_usable(choice)
     }
-    advance(sum(times[key] for key in answers))
-    # so many failures in a row that too few items would be left for a figure
-    patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
-    with open_client(judge) as client:
-        desk = _Desk(client, judge, journal, is_usable, patience)
-        for _ in range(judge.rounds):
-            missing = {key: by_key[key] for key in by_key if _is_open(answers, key)}
-            if not missing:
-                break
-            check_budget(judge, journal.usage, estimate(list(missing.values())))
-            for key, answer in _one_round(desk, missing):
-                answers[key] = answer
-                advance(0 if isinstance(answer, Failure) else times[key])
-    given_up = [key for key in keys if isinstance(answers[key], Failure)]
-    advance(len(given_up))
+    advance(len(answers))
+    if len(answers) < len(by_key):
+        # so many failures in a row that too few items would be left for a figure
+        patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
+        with open_client(judge) as client:
+            desk = _Desk(client, judge, journal, is_usable, patience, threading.Event())
+            _ask_missing(desk, by_key, answers, advance)
+    answered = sum(not isinstance(answer, Failure) for answer in answers.values())
+    advance(len(requests) - answered)  # what was given up, and questions that were in it twice
     return [answers[key] for key in keys]
 
 
@@ -99,14 +95,33 @@ def check_share(failures: Sequence[Failure], n_total: int, judge: Judge) -> None
     if len(failures) <= (1 - judge.min_judged) * n_total:
         return
     worst = next((failure for failure in failures if failure.kind == "busy"), failures[0])
-    raise (RetryableError if worst.kind == "busy" else PermanentError)(
+    message = (
         f"judge {judge.model} at {judge.url}: {n_total - len(failures)} of {n_total} items were judged, and "
-        f"a figure needs {judge.min_judged:.0%} of them; {worst.reason}. Run again: only the rest is asked"
+        f"a figure needs {judge.min_judged:.0%} of them; {worst.reason}"
     )
+    if worst.kind == "busy":
+        raise RetryableError(f"{message}. Run again: only the rest is asked")
+    raise PermanentError(f"{message}. Choose another judge, or a lower min_judged")
 
 
-def _is_open(answers: dict[str, Choice | Failure], key: str) -> bool:
-    answer = answers.get(key)
+def _ask_missing(
+    desk: _Desk,
+    requests: dict[str, Request],
+    answers: dict[str, Choice | Failure],
+    advance: Callable[[int], None],
+) -> None:
+    """Adds to the answers, round by round, until nothing is left that is worth another request."""
+    for _ in range(desk.judge.rounds):
+        missing = {key: one for key, one in requests.items() if _is_open(answers.get(key))}
+        if not missing:
+            return
+        check_budget(desk.judge, desk.journal.usage, estimate(list(missing.values())))
+        for key, answer in _one_round(desk, missing):
+            answers[key] = answer
+            advance(0 if isinstance(answer, Failure) else 1)
+
+
+def _is_open(answer: Choice | Failure | None) -> bool:
     return answer is None or (isinstance(answer, Failure) and answer.kind != "refused")
 
 
@@ -134,6 +149,8 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
     """Asks once (the client itself tries again) and keeps whatever was answered."""
     import openai
 
+    if desk.stop.is_set():
+        return Failure("busy", "not asked: the judging ended before")
     try:
         completion: Any = desk.client.chat.completions.create(**request)
     except openai.APIError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.benchmarks.alpaca import judge_answers, load_package
+from tasks.benchmarks.alpaca import expected_usage, judge_answers, load_package
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.score import preferences, score_annotations
 from tasks.errors import InputError, PermanentError, RetryableError
@@ -135,7 +135,7 @@ def test_what_cannot_pass_stops_at_once_without_showing_the_key(
         judging(LONG, SHORT, api_key_env="MY_KEY", retries=0)
     assert "sk-very-secret" not in str(raised.value)
     assert raised.value.__cause__ is None and raised.value.__suppress_context__
-    assert len(server.bodies) <= 8
+    assert len(server.bodies) <= 4, "more than what was in flight at the first refusal"
 
 
 def test_nothing_secret_is_written(
@@ -219,6 +219,15 @@ def test_a_budget_holds_over_all_tries(judging: Judging, server: JudgeServer) ->
     with pytest.raises(PermanentError, match="5 more requests after 30 pass the limit of 32"):
         judging(LONG, SHORT, max_requests=32)
     assert len(server.bodies) == 30
+
+
+def test_the_estimate_before_there_are_answers(judging: Judging, server: JudgeServer, tmp_path: Path) -> None:
+    """Of what is really asked: every request, and a prompt of the same length for equal lengths."""
+    judging(SHORT[::-1], SHORT)
+    asked = sum(len(message["content"]) for body in server.bodies for message in body["messages"])
+    usage = expected_usage(tmp_path / "reference.json")
+    assert usage.requests == usage.completion_tokens == len(server.bodies) == 30
+    assert usage.prompt_tokens == pytest.approx(asked / 4, rel=0.1)
 
 
 def test_two_judgings_at_once_in_one_process(tmp_path: Path, judging: Judging, judge: Judge) -> None:
