@@ -2,21 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tasks.errors import MismatchError
 from tasks.stores.source import Source
 from tasks.values import Value, fingerprint
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
 from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
+from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
+from tasks.weights.vocabulary import RowRun
 
 __all__ = ["Plan", "ShardJob", "TensorJob", "make_plan", "shard_header"]
 
-# Computed from the config by every engine, not trained: taken from the aligned side.
-BUFFER = re.compile(r"(^|\.)(rotary_emb\.(inv_freq|cos_cached|sin_cached)|position_ids|masked_bias)$")
-FLOATS = ("BF16", "F16", "F32")
 OUTPUT = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+SHARD_BYTES = 5_000_000_000
 
 
 class TensorJob(Value):
@@ -25,6 +25,7 @@ class TensorJob(Value):
     dtype, shape  of the output, dtype in the words of safetensors
     alpha         its α, after the recipe's patterns
     aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side
+    rows          where the vocabularies differ: which rows correspond; empty: all, in order
     """
 
     name: str
@@ -33,6 +34,7 @@ class TensorJob(Value):
     alpha: float
     aligned: TensorRange
     sft: TensorRange | None
+    rows: tuple[RowRun, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -72,7 +74,7 @@ class Plan(Value):
     """All of the work of one recipe, and its size.
 
     side_files    copied byte for byte from the aligned checkpoint
-    skipped       buffers that only the SFT checkpoint has
+    skipped       what only the SFT checkpoint has and nothing is made of: buffers, tied copies
     parameters    number of extrapolated elements
     output_bytes  of all shards
     input_bytes   of both checkpoints' weight files
@@ -95,17 +97,18 @@ def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
         InputError, CorruptError: as `read_checkpoint`.
     """
     ours, theirs = read_checkpoint(aligned), read_checkpoint(sft)
-    mismatches = list(_mismatches(recipe, ours.tensors, theirs.tensors))
+    pairing = pair_tensors(recipe, aligned, sft, ours, theirs)
+    mismatches = [*_impossible(recipe, ours.tensors), *pairing.mismatches]
     if mismatches:
         lines = "\n  ".join(mismatches)
         raise MismatchError(f"{recipe.aligned.uri} and {recipe.sft.uri} do not fit each other:\n  {lines}")
-    jobs = [_tensor_job(recipe, name, tensor, theirs) for name, tensor in ours.tensors.items()]
-    shards = tuple(_shard(recipe, file, tensors) for file, tensors in _cut(recipe, jobs))
+    jobs = [_tensor_job(recipe, name, tensor, pairing) for name, tensor in ours.tensors.items()]
+    shards = tuple(_shard(recipe, file, tensors) for file, tensors in _cut(recipe, ours, jobs))
     return Plan(
         recipe=recipe,
         shards=shards,
         side_files=ours.side_files,
-        skipped=tuple(name for name in theirs.tensors if name not in ours.tensors),
+        skipped=pairing.skipped,
         parameters=sum(job.elements for job in jobs if job.sft),
         output_bytes=sum(shard.bytes for shard in shards),
         input_bytes=_weight_bytes(aligned, ours) + _weight_bytes(sft, theirs),
@@ -117,37 +120,30 @@ def shard_header(tensors: Iterable[TensorJob]) -> bytes:
     return build_header((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
 
 
-def _mismatches(
-    recipe: Recipe, ours: Mapping[str, TensorRange], theirs: Mapping[str, TensorRange]
-) -> Iterable[str]:
-    """One line for each reason why the two checkpoints cannot be combined."""
+def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[str]:
+    """A complaint for each setting of the recipe that makes no sense for these tensors."""
+    if not tensors:
+        yield "the aligned checkpoint holds no tensors"
     if recipe.arithmetic == "parity" and recipe.output_dtype not in (None, "bfloat16"):
         yield f"arithmetic 'parity' writes bfloat16, not {recipe.output_dtype}; leave output_dtype out"
-    for name in theirs:
-        if name not in ours and not BUFFER.search(name):
-            yield f"{name}: only in the SFT checkpoint; is this the model that the aligned one came from?"
-    for name, tensor in ours.items():
-        if BUFFER.search(name):
-            continue
-        other = theirs.get(name)
-        if other is None:
-            yield f"{name}: only in the aligned checkpoint; is the other its SFT model?"
-        elif tensor.shape != other.shape:
-            yield f"{name}: shape {list(tensor.shape)} against {list(other.shape)} of the SFT checkpoint"
-        elif not {tensor.dtype, other.dtype} <= set(FLOATS):
-            yield f"{name}: {tensor.dtype} and {other.dtype}; only {', '.join(FLOATS)} can be extrapolated"
+    for module in recipe.module_alphas:
+        try:
+            if not any(re.search(module.pattern, name) for name in tensors):
+                yield f"module alpha {module.pattern!r} matches no tensor such as {next(iter(tensors), '')}"
+        except re.error as error:
+            yield f"module alpha {module.pattern!r} is no regular expression: {error}"
 
 
-def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, theirs: CheckpointLayout) -> TensorJob:
-    buffer = BUFFER.search(name) is not None
-    dtype = tensor.dtype if buffer else _output_dtype(recipe, tensor)
+def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing) -> TensorJob:
+    sft = pairing.sft[name]
     return TensorJob(
         name=name,
-        dtype=dtype,
+        dtype=tensor.dtype if sft is None else _output_dtype(recipe, tensor),
         shape=tensor.shape,
         alpha=_alpha(recipe, name),
         aligned=tensor,
-        sft=None if buffer else theirs.tensors[name],
+        sft=sft,
+        rows=pairing.rows.get(name, ()),
     )
 
 
@@ -164,19 +160,22 @@ def _alpha(recipe: Recipe, name: str) -> float:
     return recipe.alpha
 
 
-def _cut(recipe: Recipe, jobs: list[TensorJob]) -> list[tuple[str, list[TensorJob]]]:
+def _cut(
+    recipe: Recipe, aligned: CheckpointLayout, jobs: list[TensorJob]
+) -> list[tuple[str, list[TensorJob]]]:
     """(file name, tensors) of each output shard, in the order of the aligned checkpoint's bytes."""
-    if recipe.shard_bytes is None:
+    if recipe.shard_bytes is None and aligned.form == "safetensors":
         shards: dict[str, list[TensorJob]] = {}
         for job in jobs:
             shards.setdefault(job.aligned.file, []).append(job)
         return list(shards.items())
     cuts: list[list[TensorJob]] = [[]]
-    room = recipe.shard_bytes
+    size = recipe.shard_bytes or SHARD_BYTES
+    room = size
     for job in jobs:
         if cuts[-1] and job.nbytes > room:
             cuts.append([])
-            room = recipe.shard_bytes
+            room = size
         cuts[-1].append(job)
         room -= job.nbytes
     return [(_shard_name(number, len(cuts)), cut) for number, cut in enumerate(cuts, start=1)]
@@ -189,14 +188,13 @@ def _shard_name(number: int, count: int) -> str:
 def _shard(recipe: Recipe, file: str, tensors: list[TensorJob]) -> ShardJob:
     # Wide items first keeps every tensor aligned to its item's size, as the format's own writer does.
     tensors = sorted(tensors, key=lambda job: -ITEM_BYTES[job.dtype])
-    header = shard_header(tensors)
     return ShardJob(
         recipe=recipe,
         file=file,
         tensors=tuple(tensors),
         aligned_files=tuple(sorted({job.aligned.file for job in tensors})),
         sft_files=tuple(sorted({job.sft.file for job in tensors if job.sft})),
-        bytes=len(header) + sum(job.nbytes for job in tensors),
+        bytes=len(shard_header(tensors)) + sum(job.nbytes for job in tensors),
     )
 
 

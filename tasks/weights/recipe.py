@@ -30,7 +30,7 @@ class ModuleAlpha(Value):
     """Another alpha for the tensors whose name matches `pattern` (a regular expression, searched)."""
 
     pattern: str
-    alpha: float
+    alpha: float = Field(allow_inf_nan=False)
 
 
 class Recipe(Value):

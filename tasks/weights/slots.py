@@ -53,4 +53,10 @@ def cut_shard(job: ShardJob, slot_bytes: int) -> dict[int, list[Piece]]:
 
 def _spans(tensor: TensorJob) -> Iterator[tuple[int, int, int | None]]:
     """(first element, number of elements, first element on the SFT side) of a tensor's parts."""
-    yield 0, tensor.elements, 0 if tensor.sft else None
+    if not tensor.rows:
+        yield 0, tensor.elements, 0 if tensor.sft else None
+        return
+    width = tensor.elements // tensor.shape[0]
+    for run in tensor.rows:
+        start = None if run.sft_first is None else run.sft_first * width
+        yield run.first * width, run.rows * width, start

@@ -39,6 +39,21 @@ def write_checkpoint(folder: Path, tensors: Tensors, cuts: Sequence[int] = ()) -
     return FolderSource(folder)
 
 
+def write_pickles(folder: Path, tensors: Tensors, cuts: Sequence[int] = ()) -> FolderSource:
+    """The same as PyTorch's `.bin` files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}\n')
+    shards = cut(tensors, cuts)
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"pytorch_model-{number:05d}-of-{len(shards):05d}.bin" if cuts else "pytorch_model.bin"
+        torch.save(shard, folder / file)
+        weight_map |= dict.fromkeys(shard, file)
+    if cuts:
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return FolderSource(folder)
+
+
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """Every tensor of a folder, read by safetensors itself."""
     return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
