@@ -180,7 +180,7 @@ def test_a_model_that_gives_no_judgments_is_not_paid_to_the_end(
     server.fail("garbage")
     with pytest.raises(PermanentError, match=r"20 requests in a row failed; no judgment in the answer '\?'"):
         judging(LONG, SHORT, max_concurrency=1)
-    assert len(server.bodies) <= 22
+    assert len(server.bodies) < 30
 
 
 def test_a_judge_that_is_not_there_is_named(judging: Judging) -> None:
