@@ -11,6 +11,7 @@ loads neither Prefect nor vLLM.
 """
 
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -46,7 +47,15 @@ app = typer.Typer(
 
 SFT = Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0: a folder or a hub id.")]
 ALIGNED = Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1: a folder or a hub id.")]
-ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.")]
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"α is a finite number, not {value}")
+    return value
+
+
+ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.", callback=_finite)]
 STORE = Annotated[
     str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go: a folder or s3://bucket/prefix.")
 ]
@@ -95,7 +104,7 @@ def check(
 def extrapolate(
     sft: Annotated[str, typer.Option(help="The SFT checkpoint θ_0: a folder or a hub id.")],
     aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder or a hub id.")],
-    alpha: Annotated[float, typer.Option(help="α in θ_1 + α·(θ_1 − θ_0).")],
+    alpha: Annotated[float, typer.Option(help="α in θ_1 + α·(θ_1 − θ_0).", callback=_finite)],
     out: Annotated[Path, typer.Option(help="The folder for the model; made if need be.")],
 ) -> None:
     """Writes the ExPO model of two checkpoints into a folder. Run again, it goes on where it stopped."""
@@ -163,12 +172,14 @@ def _run(
     from flows.tables import show_report
     from tasks.families import family as find
 
-    for name in names:
-        find(name)
+    families = [find(name) for name in names]
     _show_progress()
     from flows.expo import expo
+    from flows.family import find_judge
     from flows.parameters import FamilyName
 
+    for entry in families:
+        find_judge(entry, judge)
     uri = expo(tuple(FamilyName(name) for name in names), alpha=alpha, curve=curve, judge=judge, store=store)
     show_report(store, uri.rpartition("/")[2])
 

@@ -9,9 +9,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from tasks.errors import CorruptError
 from tasks.progress import run_logger
 from tasks.reports.html import render_html
-from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
 from tasks.reports.text import render_markdown
-from tasks.reports.verdict import Verdict, across_families
+from tasks.reports.verdict import Verdict
 from tasks.stage import stage
 from tasks.stores.artefact import Artefact, Store
 from tasks.verdict import FAMILY_REPORT
@@ -28,7 +28,7 @@ def report(name: str, families: tuple[str, ...], failures: tuple[Failure, ...], 
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=version("expo-flows"),
-        families=_corrected(tuple(_family_report(uri) for uri in families)),
+        families=corrected(tuple(_family_report(uri) for uri in families)),
         failures=failures,
     )
     artefact = Store(store).artefact("reports", name)
@@ -53,15 +53,6 @@ def _family_report(uri: str) -> FamilyReport:
     if content is None:
         raise CorruptError(f"{uri}: no {FAMILY_REPORT} in this artefact; run the family again")
     return FamilyReport.model_validate_json(content)
-
-
-def _corrected(families: tuple[FamilyReport, ...]) -> tuple[FamilyReport, ...]:
-    """The families with their verdicts corrected for how many were compared."""
-    verdicts = iter(across_families([one for family in families for one in family.verdicts]))
-    return tuple(
-        family.model_copy(update={"verdicts": tuple(next(verdicts) for _ in family.verdicts)})
-        for family in families
-    )
 
 
 def _row(verdict: Verdict) -> dict[str, str]:

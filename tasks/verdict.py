@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 
 from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.families import Family
+from tasks.instructions import ALPACA_EVAL
 from tasks.judge import Judgments
 from tasks.reports.run_report import AlphaPoint, AnswerRow, FamilyReport, StageCost, TensorNorm
 from tasks.reports.statistics import paired_difference
@@ -58,7 +60,7 @@ def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tu
     one = decide(
         family.name,
         recipe.alpha,
-        "alpaca_eval",
+        family.instructions or ALPACA_EVAL,
         judged[0].judge.model,
         original=_figures(judged[0], scores[0]),
         expo=_figures(judged[1], scores[1]),
@@ -104,7 +106,11 @@ def _norms(recipe: Recipe, store: str) -> tuple[TensorNorm, ...]:
     if content is None:
         return ()
     statistics = Manifest.model_validate_json(content).statistics
-    return tuple(TensorNorm(name=one.name, aligned=one.norm, delta=one.update_norm) for one in statistics)
+    return tuple(
+        TensorNorm(name=one.name, aligned=one.norm, delta=one.update_norm)
+        for one in statistics
+        if isfinite(one.norm) and isfinite(one.update_norm)
+    )
 
 
 def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:

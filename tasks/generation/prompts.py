@@ -46,19 +46,19 @@ def render_prompts(
     """Each instruction as a single user turn, without system message, with the generation prompt.
 
     Args:
-        tokenizer: the checkpoint's; its own template is used when the settings have none.
+        tokenizer: the checkpoint's; its own template comes first, then that of the settings.
 
     Raises:
         InputError: there is no template, or it fails.
         PermanentError: prompts begin with two BOS tokens.
     """
-    template = settings.chat_template or _own_template(tokenizer)
+    template = _template(tokenizer, settings)
     token_ids = tuple(_render(tokenizer, template, text) for text in instructions)
     bos = tokenizer.bos_token_id
     if bos is not None and token_ids[0][:2] == (bos, bos):
         raise PermanentError(
             f"prompts begin with two BOS tokens ({bos}, {bos}): the chat template writes BOS twice; "
-            "give a corrected one as chat_template"
+            "correct it in a copy of the checkpoint"
         )
     return PromptSet(template=template, token_ids=token_ids)
 
@@ -77,7 +77,9 @@ def require_room(token_ids: tuple[tuple[int, ...], ...], max_model_len: int) -> 
             )
 
 
-def _own_template(tokenizer: "PreTrainedTokenizerBase") -> str:
+def _template(tokenizer: "PreTrainedTokenizerBase", settings: GenerationSettings) -> str:
+    if not tokenizer.chat_template and settings.chat_template:
+        return settings.chat_template
     try:
         template: str = tokenizer.get_chat_template()
     except ValueError as error:

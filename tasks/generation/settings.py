@@ -30,7 +30,7 @@ class GenerationSettings(Value):
     """Everything beside the model and the instructions that decides the answers.
 
     stop_token_ids          beside the end tokens of the checkpoint's generation config
-    chat_template           Jinja text; None: the checkpoint's own
+    chat_template           Jinja text for a checkpoint that brings none; its own comes first
     max_model_len           tokens of prompt and answer together; None: the checkpoint's own
     dtype                   of weights and arithmetic; "auto": the checkpoint's own
     tensor_parallel_size    GPUs that share one model

@@ -18,31 +18,46 @@ def tokenizer(tiny_llama: Path) -> Any:  # noqa: ANN401
     return AutoTokenizer.from_pretrained(tiny_llama)
 
 
+@pytest.fixture
+def bare(tiny_llama: Path) -> Any:  # noqa: ANN401
+    """The tokenizer of a checkpoint that brings no chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = None
+    return tokenizer
+
+
 def test_single_user_turn_with_generation_prompt(tokenizer: Any) -> None:  # noqa: ANN401
     prompts = render_prompts(tokenizer, ["Hi </s>there"], GenerationSettings())
     assert tokenizer.decode(prompts.token_ids[0]) == "<s><|user|>\nHi </s>there</s>\n<|assistant|>\n"
 
 
-def test_given_template_wins(tokenizer: Any) -> None:  # noqa: ANN401
+def test_own_template_comes_first(tokenizer: Any) -> None:  # noqa: ANN401
+    prompts = render_prompts(tokenizer, ["Hi"], GenerationSettings(chat_template="{{ 'other' }}"))
+    assert prompts.template == tokenizer.chat_template
+
+
+def test_given_template_serves_a_checkpoint_without(bare: Any) -> None:  # noqa: ANN401
     """As tulu-2: the last newline matters (Jinja drops a literal one at a template's end, so it
     has to come from an expression), and no BOS may appear that the template does not write."""
     template = "{{ '<|user|>\n' + messages[0].content + '\n<|assistant|>\n' }}"
     settings = GenerationSettings(chat_template=template)
-    prompts = render_prompts(tokenizer, ["Hi"], settings)
-    assert tokenizer.decode(prompts.token_ids[0]) == "<|user|>\nHi\n<|assistant|>\n"
+    prompts = render_prompts(bare, ["Hi"], settings)
+    assert bare.decode(prompts.token_ids[0]) == "<|user|>\nHi\n<|assistant|>\n"
     assert prompts.template == settings.chat_template
 
 
-def test_double_bos_is_an_error(tokenizer: Any) -> None:  # noqa: ANN401
+def test_double_bos_is_an_error(bare: Any) -> None:  # noqa: ANN401
     settings = GenerationSettings(chat_template="{{ bos_token }}{{ bos_token }}{{ messages[0].content }}")
     with pytest.raises(PermanentError, match="two BOS"):
-        render_prompts(tokenizer, ["Hi"], settings)
+        render_prompts(bare, ["Hi"], settings)
 
 
-def test_failing_template_is_an_error(tokenizer: Any) -> None:  # noqa: ANN401
+def test_failing_template_is_an_error(bare: Any) -> None:  # noqa: ANN401
     settings = GenerationSettings(chat_template="{{ raise_exception('a system turn, please') }}")
     with pytest.raises(InputError, match="a system turn, please"):
-        render_prompts(tokenizer, ["Hi"], settings)
+        render_prompts(bare, ["Hi"], settings)
 
 
 def test_too_long_prompt_names_the_instruction() -> None:

@@ -1,0 +1,28 @@
+"""What every test starts from: no account, no server, no cache of the person who runs it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ACCOUNTS = ("AWS_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_", "PREFECT_", "EXPO_STORE", "EXPO_ENGINE")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Gives the session a cache and a Prefect home of its own, and takes the user's accounts away."""
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(ACCOUNTS):
+            del os.environ[name]
+    home = tmp_path_factory.mktemp("home")
+    os.environ |= {
+        "EXPO_CACHE": str(home / "cache"),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    yield home
+    os.environ.clear()
+    os.environ.update(before)

@@ -1,0 +1,124 @@
+"""The `expo` command as its users run it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.weights.checkpoints import write_checkpoint
+
+LOADED = "import sys; from flows.cli import main; sys.argv = {arguments!r}; main()"
+
+
+def expo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    """An SFT and an aligned checkpoint, cut into shards differently."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {f"model.layers.{i}.weight": torch.randn(64, 32, generator=generator) for i in range(4)}
+    moved = {name: one + 0.01 * torch.randn(one.shape, generator=generator) for name, one in tensors.items()}
+    write_checkpoint(tmp_path / "sft", tensors, cuts=(1,))
+    write_checkpoint(tmp_path / "aligned", moved, cuts=(2, 3))
+    return str(tmp_path / "sft"), str(tmp_path / "aligned")
+
+
+def test_extrapolate_writes_the_model(pair: tuple[str, str], tmp_path: Path) -> None:
+    sft, aligned = pair
+    done = expo(
+        "extrapolate", "--sft", sft, "--aligned", aligned, "--alpha", "0.5", "--out", str(tmp_path / "out")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 shards" in done.stdout
+    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
+    for name, file in index["weight_map"].items():
+        old = _tensor(Path(sft), name)
+        new = _tensor(Path(aligned), name)
+        torch.testing.assert_close(load_file(out / file)[name], new + 0.5 * (new - old))
+
+
+def test_extrapolate_loads_neither_prefect_nor_vllm(pair: tuple[str, str], tmp_path: Path) -> None:
+    """What a researcher with two checkpoints waits for is the disk, not imports."""
+    arguments = ["expo", "extrapolate", "--sft", pair[0], "--aligned", pair[1], "--alpha", "1"]
+    code = LOADED.format(arguments=[*arguments, "--out", str(tmp_path / "out")]).replace(
+        "main()", "\ntry:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    modules = set(eval(done.stdout.splitlines()[-1]))
+    assert "torch" in modules
+    assert not modules & {"prefect", "vllm", "transformers", "alpaca_eval", "matplotlib"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = LOADED.format(arguments=["expo", "--help"]).replace(
+        "main()", "\ntry:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "extrapolate" in done.stdout and "Model extrapolation" in done.stdout
+    assert not set(eval(done.stdout.splitlines()[-1])) & {"torch", "prefect", "numpy", "vllm", "fsspec"}
+
+
+def test_check_tells_what_the_extrapolation_needs(pair: tuple[str, str]) -> None:
+    done = expo("check", "--sft", pair[0], "--aligned", pair[1], "--alpha", "0.3")
+    assert done.returncode == 0, done.stderr
+    assert "8,192" in done.stdout and "3 shards" in done.stdout
+
+
+def test_families_lists_every_family() -> None:
+    done = expo("families")
+    assert done.returncode == 0 and "tulu-2-dpo-70b" in done.stdout and "8.13 → 8.26" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "zephyr"], "no family 'zephyr'"),
+        (["check"], "give a family's name"),
+        (["check", "demo", "--sft", "x"], "not both"),
+        (["check", "--sft", "/nowhere", "--aligned", "/nowhere"], "/nowhere: no such folder"),
+        (["run", "nobody"], "no family 'nobody'"),
+        (["run", "zephyr-7b-beta"], "no judge; give one"),
+        (["report", "--store", "/nowhere"], "no report"),
+        (["check", "demo", "--alpha", "nan"], "a finite number"),
+        (["extrapolate", "--sft", "a"], "Missing option"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], message: str) -> None:
+    done = expo(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_mismatch_names_every_tensor(pair: tuple[str, str], tmp_path: Path) -> None:
+    tensors = {"model.layers.0.weight": torch.zeros(64, 31), "lm_head.weight": torch.zeros(2)}
+    write_checkpoint(tmp_path / "other", tensors)
+    out = tmp_path / "out"
+    done = expo(
+        "extrapolate",
+        "--sft",
+        str(tmp_path / "other"),
+        "--aligned",
+        pair[1],
+        "--alpha",
+        "1",
+        "--out",
+        str(out),
+    )
+    assert done.returncode == 2
+    for name in ("lm_head.weight", "model.layers.0.weight", "model.layers.3.weight"):
+        assert name in done.stderr
+    assert not out.exists()
+
+
+def _tensor(folder: Path, name: str) -> torch.Tensor:
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    return load_file(folder / index["weight_map"][name])[name]

@@ -1,0 +1,78 @@
+"""The registry: what the published tables say, and one clear error for a wrong entry."""
+
+from pathlib import Path
+
+import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from tasks.errors import InputError
+from tasks.families import family, load_registry, names, registry
+
+GOOD = "one:\n  aligned: a/b\n  sft: a/c\n  alpha: 0.3\n  alpha_source: paper\n  architecture: Llama\n"
+
+
+def test_fourteen_families_and_the_demo() -> None:
+    assert [len(names(group)) for group in ("published", "experimental", "demo")] == [12, 2, 1]
+    assert all(registry()[name].published for name in names("published"))
+
+
+def test_figures_of_the_tables() -> None:
+    """Three entries against the paper's tables: a slip of a row would show."""
+    beta = family("zephyr-7b-beta")
+    assert (beta.alpha, beta.published and beta.published.win_rate) == (0.1, (10.2, 11.1))
+    internlm = family("internlm2-chat-20b")
+    assert internlm.published and internlm.published.mt_bench == (8.13, 8.26)
+    gains = [
+        one.published.win_rate[1] - one.published.win_rate[0] for one in registry().values() if one.published
+    ]
+    assert sum(gains) / len(gains) == pytest.approx(4.4, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("zephyr-7b-beta", "<|user|>\nHi</s>\n<|assistant|>\n"),
+        ("tulu-2-dpo-7b", "<s><|user|>\nHi\n<|assistant|>\n"),
+        ("starling-lm-7b-beta", "<s>GPT4 Correct User: Hi<|end_of_turn|>GPT4 Correct Assistant:"),
+        ("internlm2-chat-7b", "<s><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
+    ],
+)
+def test_templates_give_the_authors_prompts(name: str, prompt: str) -> None:
+    """As transformers renders them: it trims the line end after a block, and tulu's last one matters."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(family(name).chat_template or "")
+    messages = [{"role": "user", "content": "Hi"}]
+    rendered = template.render(
+        messages=messages, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+    )
+    assert rendered == prompt
+
+
+def test_unknown_family_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match="no family 'zephyr'; there are zephyr-7b-alpha"):
+        family("zephyr")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list", "expected a mapping"),
+        ("one: [", "not valid YAML"),
+        ("one: 3", "one: expected a mapping of fields"),
+        (GOOD.replace("0.3", "much"), "one: alpha: "),
+        (GOOD.replace("0.3", ".nan"), "one: alpha: "),
+        (GOOD.replace("sft", "stf"), "one: sft: Field required"),
+        (GOOD + "  colour: red\n", "one: colour: "),
+        (
+            GOOD + "  published: {win_rate: [1, 2], lc_win_rate: [1], mt_bench: [1, 2]}\n",
+            "one: published.lc_win",
+        ),
+        (GOOD.replace("one:", "One Family:"), "One Family: name: "),
+    ],
+)
+def test_wrong_entry_names_file_entry_and_field(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "families.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load_registry(path)
+    assert str(error.value).startswith(str(path)) and message in str(error.value)
