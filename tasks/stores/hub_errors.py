@@ -30,7 +30,7 @@ T = TypeVar("T")
 # The HTTP library's own base of a refused, dropped or timed-out connection. The library has another
 # name in each major version of the client, so it is taken from where the client takes it.
 TRANSPORT_ERRORS: tuple[type, ...] = HfHubHTTPError.__bases__[:1]
-BUSY = (408, 409, 425, 429)
+BUSY = (408, 409, 412, 425, 429)  # 412: the branch moved between reading and committing
 TRIES = 4
 LONGEST_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes
 

@@ -57,18 +57,20 @@ def _from_hub(uri: str, revision: str | None) -> Listing:
     api = HfApi()
     commit = api.resolve_revision(uri, revision=revision).resolved
     info = api.model_info(uri, revision=commit, files_metadata=True, timeout=TIMEOUT_S)
+    siblings = [file for file in info.siblings or [] if "/" not in file.rfilename]
+    names = sorted((file.rfilename for file in siblings), key=lambda name: name != "config.json")
     # This keeps the listing in the cache, for use offline, and shows at once whether access is granted.
-    snapshot_download(uri, revision=commit, allow_patterns="config.json", etag_timeout=TIMEOUT_S)
+    snapshot_download(uri, revision=commit, allow_patterns=names[:1], etag_timeout=TIMEOUT_S)
     xet = {file.path for file in get_cached_repo_tree(uri, revision=commit) if file.xet_hash}
-    files = {}
-    for file in info.siblings or []:
-        if "/" not in file.rfilename:
-            files[file.rfilename] = HubFile(
-                size=file.size or 0,
-                sha256=file.lfs.sha256 if file.lfs else None,
-                blob_id=file.blob_id,
-                xet=file.rfilename in xet,
-            )
+    files = {
+        file.rfilename: HubFile(
+            size=file.size or 0,
+            sha256=file.lfs.sha256 if file.lfs else None,
+            blob_id=file.blob_id,
+            xet=file.rfilename in xet,
+        )
+        for file in siblings
+    }
     return Listing(commit=commit, files=files)
 
 

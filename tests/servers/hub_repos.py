@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["LFS_SUFFIXES", "Blob", "Commit", "Fault", "HubState", "Repo", "blob_of"]
 
-Kind = Literal["drop", "corrupt", "truncate", "status"]
+Kind = Literal["drop", "corrupt", "truncate", "status", "lost", "stall"]
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".h5")
 
@@ -100,6 +100,8 @@ class Fault:
     corrupt   one byte differs, the length is right
     truncate  half of the body, said to be all of it
     status    the answer is `status`, with Retry-After when `retry_after` is given
+    lost      what was asked for is done, but the answer is `status`
+    stall     no answer until the client goes away
     """
 
     kind: Kind

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -60,17 +61,20 @@ class _Routes:
     def guarded(self, handler: Handler) -> Handler:
         """The handler behind the log, the planned refusals and the errors in the Hub's form."""
 
-        async def answer(request: Request) -> Response:
+        async def guard(request: Request) -> Response:
             self._hub.note(f"{_line(request)} {request.headers.get('Range', '')}".strip())
-            if fault := self._hub.fault_for(_line(request), ("status",)):
-                wait = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-                return Response("planned", fault.status, wait)
+            fault = self._hub.fault_for(_line(request), ("status", "lost", "stall"))
+            while fault and fault.kind == "stall" and not await request.is_disconnected():
+                await asyncio.sleep(0.02)
+            if fault and fault.kind != "lost":
+                return _planned(fault)
             try:
-                return await handler(request)
+                answer = await handler(request)
             except _Refusal as refusal:
                 return refusal.response
+            return _planned(fault) if fault else answer
 
-        return answer
+        return guard
 
     def _repo(self, request: Request, *, content: bool = False) -> Repo:
         """The repository asked for; a gated one shows its listing to all, its content to the granted."""
@@ -141,13 +145,17 @@ class _Routes:
         url = {"url": f"{_here(request)}/{name}"}
         if name in self._hub.repos:
             return JSONResponse(url, 409, {"X-Error-Message": "You already created this model repo"})
-        repo = Repo(private=bool(asked.get("private")), granted={WRITE_TOKEN})
+        repo = Repo(private=asked.get("visibility") == "private", granted={WRITE_TOKEN})
         repo.commit({".gitattributes": blob_of(".gitattributes", b"")}, "initial commit")
         self._hub.repos[name] = repo
         return JSONResponse(url)
 
-    async def validate_yaml(self, _: Request) -> Response:
-        return JSONResponse({"errors": [], "warnings": []})
+    async def validate_yaml(self, request: Request) -> Response:
+        """Checks only that the licence is a string."""
+        card = (await request.json())["content"]
+        license_id = yaml.safe_load(card.split("---")[1]).get("license", "")
+        errors = [] if isinstance(license_id, str) else [{"message": '"license" must be a string'}]
+        return JSONResponse({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     async def preupload(self, request: Request) -> Response:
         self._writable(request)
@@ -187,7 +195,8 @@ class _Routes:
         for operation in operations:
             self._apply(operation["key"], operation["value"], files)
         sha = repo.commit(files, header["value"]["summary"])
-        return JSONResponse({"commitUrl": f"{_here(request)}/commit/{sha}", "commitOid": sha})
+        url = f"{_here(request)}/{request.path_params['repo']}/commit/{sha}"
+        return JSONResponse({"commitUrl": url, "commitOid": sha})
 
     def _apply(self, key: str, value: dict[str, str], files: dict[str, Blob]) -> None:
         path = value["path"]
@@ -203,6 +212,11 @@ class _Routes:
     def _writable(self, request: Request) -> None:
         if request.headers.get("Authorization") != f"Bearer {WRITE_TOKEN}":
             raise _Refusal(401, message="Invalid username or password.")
+
+
+def _planned(fault: Fault) -> Response:
+    wait = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    return Response("planned", fault.status, wait)
 
 
 def _here(request: Request) -> str:
