@@ -92,7 +92,7 @@ def check_share(failures: Sequence[Failure], n_total: int, judge: Judge) -> None
         RetryableError, PermanentError: fewer than `judge.min_judged` of `n_total` items were
             judged; retryable when the judge was too busy for one of them.
     """
-    if len(failures) <= (1 - judge.min_judged) * n_total:
+    if n_total - len(failures) >= judge.min_judged * n_total:
         return
     worst = next((failure for failure in failures if failure.kind == "busy"), failures[0])
     message = (

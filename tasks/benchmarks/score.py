@@ -82,7 +82,7 @@ def score_annotations(
     rows = read_annotations(annotations)
     judge = _judge_of(rows, annotations)
     n_failed = sum(_preference(row) is None for row in rows)
-    if n_failed > (1 - min_judged) * len(rows):
+    if len(rows) - n_failed < min_judged * len(rows):
         raise PermanentError(
             f"{annotations}: {len(rows) - n_failed} of {len(rows)} items have a judgment and a figure "
             f"needs {min_judged:.0%}; judge the rest first"

@@ -1,12 +1,13 @@
 """The pinned data: from the cache when it is there, never another content, a way out when it is not."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.data import REFERENCE, REPOSITORY, REVISION, DataFile, cached, fetch
-from tasks.errors import CorruptError, PermanentError
+from tasks.benchmarks.data import REFERENCE, REPOSITORY, REVISION, DataFile, cached, fetch, mt_bench_files
+from tasks.errors import CorruptError, InputError, PermanentError
 from tasks.stores.source import sha256_of
 
 CONTENT = b"a data file"
@@ -43,3 +44,20 @@ def test_offline_without_it_the_error_says_how_to_get_it(snapshot: Path) -> None
 
 def test_the_pinned_digest_is_that_of_the_real_reference(data: Path) -> None:
     assert sha256_of(data / "gpt4_1106_preview.json") == REFERENCE.sha256
+
+
+def test_fastchats_folder_gives_mt_benchs_files(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mt_bench/reference_answer").mkdir(parents=True)
+    for name, source in (
+        ("mt_bench/question.jsonl", "question.jsonl"),
+        ("judge_prompts.jsonl", "judge_prompts.jsonl"),
+        ("mt_bench/reference_answer/gpt-4.jsonl", "reference_answer_gpt-4.jsonl"),
+    ):
+        with pytest.raises(InputError, match=f"no {name}; copy fastchat/llm_judge/data"):
+            mt_bench_files(tmp_path)
+        shutil.copy(data / "mt_bench" / source, tmp_path / name)
+    assert mt_bench_files(tmp_path).questions == tmp_path / "mt_bench/question.jsonl"
+    with (tmp_path / "judge_prompts.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(CorruptError, match=r"judge_prompts\.jsonl: its sha256 is"):
+        mt_bench_files(tmp_path)
