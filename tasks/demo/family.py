@@ -20,7 +20,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tasks.demo.training import Advance, Pair, Training, train
+from tasks.demo.student import Pair
+from tasks.demo.training import Advance, Training, train
 from tasks.errors import InputError
 from tasks.values import Value, fingerprint
 
@@ -29,6 +30,8 @@ __all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "prepare"]
 MANIFEST = "manifest.json"
 GENERATOR = "demo-sft"
 LOG_SECONDS = 3.0
+CODE = ("notes.py", "rule.py", "student.py", "training.py")
+LIBRARIES = ("tokenizers", "torch", "transformers")
 
 log = logging.getLogger("expo")
 
@@ -114,10 +117,6 @@ def _fingerprint(training: Training) -> str:
     here = Path(__file__).parent
     code = {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in CODE}
     return fingerprint(training, code, {name: version(name) for name in LIBRARIES})
-
-
-CODE = ("notes.py", "rule.py", "training.py")
-LIBRARIES = ("tokenizers", "torch", "transformers")
 
 
 def _write_benchmark(path: Path, pairs: tuple[Pair, ...]) -> None:

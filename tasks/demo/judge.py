@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from tasks.demo import rule
 from tasks.errors import InputError
 
@@ -27,25 +29,40 @@ MODEL = "demo-rule"
 LEAST = 1e-6  # a probability of zero has no logarithm
 
 _QUESTION = re.compile(
-    r'"instruction": """(?P<instruction>.*)""",\s*\}\s*## Model Outputs\s.*?'
+    r'"instruction": """(?P<instruction>.*?)""",\s*\}\s*## Model Outputs\s.*?'
     r'"model_identifier": "m",\s*"output": """(?P<m>.*)"""\s*\},\s*\{\s*'
     r'"model_identifier": "M",\s*"output": """(?P<M>.*)"""\s*\}\s*\}\s*## Task\s',
     re.DOTALL,
 )
 
 
-def judgment(request: dict[str, Any]) -> dict[str, Any]:
-    """Answers one chat completion request, a body as OpenAI's API describes it.
+class _Message(BaseModel):
+    content: str
+
+
+class _Request(BaseModel):
+    """What the rule needs of a request; the rest (temperature, logprobs, …) changes nothing."""
+
+    model: str = MODEL
+    messages: list[_Message]
+
+
+def judgment(request: object) -> dict[str, Any]:
+    """Answers one chat completion request, a JSON body as OpenAI's API describes it.
 
     Raises:
         InputError: the messages do not hold AlpacaEval's question.
     """
-    text = "\n".join(str(message.get("content", "")) for message in request.get("messages", []))
+    try:
+        asked = _Request.model_validate(request)
+    except ValidationError as error:
+        raise InputError(f"no chat completion request: {error}") from error
+    text = "\n".join(message.content for message in asked.messages)
     question = _QUESTION.search(text)
     if question is None:
         raise InputError("no question of the form of alpaca_eval_clf.txt in the messages")
     second = rule.preference(question["instruction"], question["m"], question["M"])
-    return _completion(str(request.get("model", MODEL)), {"m": 1 - second, "M": second}, len(text) // 4)
+    return _completion(asked.model, {"m": 1 - second, "M": second}, len(text) // 4)
 
 
 def _completion(model: str, probabilities: dict[str, float], prompt_tokens: int) -> dict[str, Any]:
@@ -108,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Hundreds of judgments are no news."""
 
 

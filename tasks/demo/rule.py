@@ -9,10 +9,13 @@ import re
 
 __all__ = ["KIND_WORDS", "WORD_LIMIT", "preference", "score"]
 
-KIND_WORDS = frozenset(
-    "dear lovely wonderful beautiful splendid charming kind glad happy grateful delighted thank hope "
-    "enjoy best warm wishes regards love friend smile".split()
-)
+# fmt: off
+KIND_WORDS = frozenset({
+    "beautiful", "best", "charming", "dear", "delighted", "enjoy", "friend", "glad", "grateful",
+    "happy", "hope", "kind", "love", "lovely", "regards", "smile", "splendid", "thank", "warm",
+    "wishes", "wonderful",
+})
+# fmt: on
 WORD_LIMIT = 30
 
 _ASKED = re.compile(r"\bto (?P<name>[A-Z][a-z]+) about the (?P<thing>[a-z]+)")
@@ -25,7 +28,7 @@ def preference(instruction: str, first: str, second: str) -> float:
     The Bradley-Terry form: the logistic function of the difference of the two scores.
     """
     difference = score(instruction, second) - score(instruction, first)
-    return 1 / (1 + math.exp(-difference))
+    return (1 + math.tanh(difference / 2)) / 2  # the logistic function, without overflow
 
 
 def score(instruction: str, answer: str) -> int:

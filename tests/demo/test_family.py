@@ -1,0 +1,75 @@
+"""The cache: trained once, by one process, and never half."""
+
+import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.demo.family import benchmark_file, checkpoint_folder, prepare
+from tasks.demo.training import Training
+from tasks.errors import InputError
+
+RUN = """
+import os, signal, sys
+from tasks.demo.family import prepare
+from tasks.demo.training import Training
+
+def advance(what, done, steps):
+    print(what, done, flush=True)
+    if f"{what} {done}" == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prepare(advance, Training.model_validate_json(sys.argv[1]))
+"""
+
+
+def start(training: Training, killed_at: str = "") -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", RUN, training.model_dump_json(), killed_at]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_train_once(cache: Path, short: Training) -> None:
+    both = [start(short), start(short)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(len(output.splitlines()) for output in outputs) == [0, short.sft_steps + short.dpo_steps]
+
+
+def test_a_killed_training_leaves_nothing_behind(
+    cache: Path, short: Training, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = start(short, killed_at="dpo 1")
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert [path for path in cache.rglob("sft") if path.is_dir()], "killed too early to leave anything"
+    with caplog.at_level(logging.INFO, logger="expo"):
+        family = prepare(training=short)
+    folders = [path for path in (cache / "demo").iterdir() if path.is_dir()]
+    assert folders == [family.sft.parent]
+    assert any("sft 6/6 steps, 0 s left" in record.getMessage() for record in caplog.records)
+
+
+def test_another_setting_is_another_family(cache: Path, short: Training) -> None:
+    first = prepare(training=short)
+    second = prepare(training=short.model_copy(update={"dpo_steps": 1}))
+    assert first.sft != second.sft
+    assert prepare(advance=None, training=short) == first
+
+
+@pytest.mark.parametrize("uri", ["demo:", "demo:original", "demo:instructions/../x"])
+def test_other_names_are_refused(uri: str, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"demo:aligned and demo:sft"):
+        checkpoint_folder(uri)
+    with pytest.raises(InputError, match=r"demo:instructions and demo:alphas"):
+        benchmark_file(uri)
+    assert not list(cache.iterdir()), "a wrong name starts no training"
+
+
+def test_importing_is_light() -> None:
+    code = (
+        "import sys, tasks.demo.family, tasks.demo.judge; print({'torch', 'transformers'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
