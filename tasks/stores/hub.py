@@ -39,9 +39,11 @@ __all__ = ["HubSource"]
 # They would break into the program's own; HF_HUB_DISABLE_PROGRESS_BARS=0 brings them back.
 disable_progress_bars()
 
-FETCHES_AT_ONCE = 4
+FETCHES_AT_ONCE = 2  # each with several ranges in flight
 TRIES = 2
-ORPHAN_AGE_S = 3600.0
+OURS = ".expo.incomplete"
+OURS_LIVE_S = 7 * 86400.0
+ORPHANS_LIVE_S = 3600.0
 
 
 class HubSource:
@@ -70,7 +72,10 @@ class HubSource:
         return self._files
 
     def read(self, name: str, start: int, length: int) -> bytes:
-        """A range of a file; from the cache if it is there, else one request for just that range."""
+        """A range of a file; from the cache if it is there, else one request for just that range.
+
+        A range has no digest of its own: only `fetch` verifies large files.
+        """
         file = self._file(name)
         if file.sha256 is None:  # a small file: fetched whole it can be verified
             return _read(self.fetch(name), start, length)
@@ -132,7 +137,7 @@ class HubSource:
     def _download_blob(self, name: str, size: int, blob: Path) -> None:
         """Fetches a large file to where the client looks for it, named by its sha256."""
 
-        part = blob.with_name(f"{blob.name}.expo.incomplete")
+        part = blob.with_name(f"{blob.name}{OURS}")
         with only_writer(part) as file:
             if blob.exists():
                 part.unlink()
@@ -154,11 +159,16 @@ class HubSource:
         # Without "identity" a compressing proxy would ignore the range.
         asked = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
         url = hf_hub_url(self._uri, name, revision=self._commit)
-        response = get_session().get(url, headers=build_hf_headers() | asked, timeout=TIMEOUT_S)
-        hf_raise_for_status(response)
-        content = response.content
-        if response.status_code == 200:  # the whole file, by a server that knows no ranges
-            content = content[start : start + length]
+        headers = build_hf_headers() | asked
+        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S) as response:
+            hf_raise_for_status(response)
+            whole = response.headers.get("Content-Length") == str(length)
+            if response.status_code != 206 and not whole:  # reading on would fill the memory
+                raise PermanentError(
+                    f"{self._where(name)}: {constants.ENDPOINT} (or a proxy before it) ignores range "
+                    "requests; use another HF_ENDPOINT"
+                )
+            content: bytes = response.read()
         if len(content) != length:
             raise RetryableError(
                 f"{self._where(name)}: asked for {length} bytes from {start}, got {len(content)}"
@@ -222,9 +232,10 @@ def _discard(path: Path) -> None:
 
 
 def _remove_orphans(blobs: Path) -> None:
-    """The client's partial files have random names, so those of killed processes would stay for ever."""
-    oldest = time.time() - ORPHAN_AGE_S
+    """Partial files that nobody will continue: the client's have random names, ours may be given up."""
+    now = time.time()
     for orphan in blobs.glob("*.incomplete"):
+        lifetime = OURS_LIVE_S if orphan.name.endswith(OURS) else ORPHANS_LIVE_S
         with contextlib.suppress(FileNotFoundError):
-            if not orphan.name.endswith(".expo.incomplete") and orphan.stat().st_mtime < oldest:
+            if orphan.stat().st_mtime < now - lifetime:
                 orphan.unlink()

@@ -56,17 +56,16 @@ def patiently(where: str, call: Callable[[], T]) -> T:
 
     The client itself retries some requests and not others (no listing, no 503 for a file).
     """
-    for attempt in range(TRIES):
+    for attempt in range(TRIES - 1):
         try:
             with hub_errors(where):
                 return call()
         except RetryableError as error:
-            if attempt == TRIES - 1:
-                raise
             wait = min(_retry_after(error) or 2.0**attempt + random.random(), LONGEST_WAIT_S)
             _log.warning("%s; waiting %.0f s", error, wait)
             time.sleep(wait)
-    raise AssertionError("the last try returns or raises")
+    with hub_errors(where):
+        return call()
 
 
 def _translate(error: BaseException, where: str) -> ExpoError | None:
@@ -93,8 +92,12 @@ def _translate(error: BaseException, where: str) -> ExpoError | None:
         return _by_status(error, where)
     if isinstance(error, TRANSPORT_ERRORS):
         return RetryableError(
-            f"{where}: connection to {constants.ENDPOINT} failed ({type(error).__name__}); try again"
+            f"{where}: connection to {constants.ENDPOINT} failed ({type(error).__name__}); try again, "
+            "or set HF_HUB_OFFLINE=1 if the cache has it"
         )
+    if isinstance(error, RuntimeError) and "client has been closed" in str(error):
+        # After a failed connection the client closes the session that all threads share.
+        return RetryableError(f"{where}: the connection was closed meanwhile; try again")
     return _of_system(error, where)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import s3fs
 
@@ -27,6 +27,13 @@ PARTS_AT_ONCE = 4  # so a transfer holds at most 64 MB
 MOST_PARTS = 10_000  # S3's own limit
 SHA256 = "expo-sha256"
 TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+class _Digests(NamedTuple):
+    """A file's sha256, and the ETags that S3 gives it when put at once and when put in parts."""
+
+    sha256: str
+    etags: tuple[str, str]
 
 
 class S3Files:
@@ -46,16 +53,17 @@ class S3Files:
         file.unlink()
 
     def copy_in(self, file: Path, name: str) -> None:
-        sha256, part_bytes = sha256_of(file), max(PART_BYTES, -(-file.stat().st_size // MOST_PARTS))
+        part_bytes = max(PART_BYTES, -(-file.stat().st_size // MOST_PARTS))
+        digests = _digests(file, part_bytes)
         with self._errors(name):
             _filesystem(os.getpid()).put_file(
                 str(file),
                 self._path(name),
                 chunksize=part_bytes,
                 max_concurrency=PARTS_AT_ONCE,
-                Metadata={SHA256: sha256},
+                Metadata={SHA256: digests.sha256},
             )
-        if not self._is_stored(file, name, sha256, part_bytes):
+        if not self._is_stored(name, file.stat().st_size, digests):
             self.remove(name)
             raise RetryableError(
                 f"{self._uri}/{name}: the uploaded object differs; it was removed, try again"
@@ -150,18 +158,17 @@ class S3Files:
                 )
         return len(dead)
 
-    def _is_stored(self, file: Path, name: str, sha256: str, part_bytes: int) -> bool:
+    def _is_stored(self, name: str, size: int, digests: _Digests) -> bool:
         """Compares size and digest: the ETag where it is the usual MD5, else the object is read back."""
         head = self._head(name)
-        if head is None or head["ContentLength"] != file.stat().st_size or self.sha256(name) != sha256:
+        if head is None or head["ContentLength"] != size or head["Metadata"].get(SHA256) != digests.sha256:
             return False
-        if head["ETag"].strip('"') in _etags(file, part_bytes):
+        if head["ETag"].strip('"') in digests.etags:
             return True
         digest = hashlib.sha256()
-        for start in range(0, head["ContentLength"], PART_BYTES):
-            length = min(PART_BYTES, head["ContentLength"] - start)
-            digest.update(self.read_range(name, start, length))
-        return digest.hexdigest() == sha256
+        for start in range(0, size, PART_BYTES):
+            digest.update(self.read_range(name, start, min(PART_BYTES, size - start)))
+        return digest.hexdigest() == digests.sha256
 
     def _head(self, name: str) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError), self._errors(name):
@@ -200,12 +207,12 @@ def forget_clients() -> None:
     _filesystem.cache_clear()
 
 
-def _etags(file: Path, part_bytes: int) -> tuple[str, str]:
-    """The ETags that S3 gives this content when put at once, and in parts of this size."""
-    whole, parts = hashlib.md5(usedforsecurity=False), []
+def _digests(file: Path, part_bytes: int) -> _Digests:
+    sha256, whole, parts = hashlib.sha256(), hashlib.md5(usedforsecurity=False), []
     with file.open("rb") as opened:
         while part := opened.read(part_bytes):
+            sha256.update(part)
             whole.update(part)
             parts.append(hashlib.md5(part, usedforsecurity=False).digest())
     joined = hashlib.md5(b"".join(parts), usedforsecurity=False)
-    return whole.hexdigest(), f"{joined.hexdigest()}-{len(parts)}"
+    return _Digests(sha256.hexdigest(), (whole.hexdigest(), f"{joined.hexdigest()}-{len(parts)}"))

@@ -10,7 +10,7 @@ from typing import Literal
 
 __all__ = ["LFS_SUFFIXES", "Blob", "Commit", "Fault", "HubState", "Repo", "blob_of"]
 
-Kind = Literal["drop", "corrupt", "truncate", "status", "lost", "stall"]
+Kind = Literal["drop", "corrupt", "truncate", "whole", "status", "lost", "stall"]
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".h5")
 
@@ -99,6 +99,7 @@ class Fault:
     drop      half of the body, then the connection breaks
     corrupt   one byte differs, the length is right
     truncate  half of the body, said to be all of it
+    whole     the whole body, whatever range was asked for
     status    the answer is `status`, with Retry-After when `retry_after` is given
     lost      what was asked for is done, but the answer is `status`
     stall     no answer until the client goes away

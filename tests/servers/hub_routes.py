@@ -125,14 +125,14 @@ class _Routes:
 
     def _content(self, request: Request, content: bytes, headers: dict[str, str]) -> Response:
         """The whole body or the range asked for, as the next planned fault lets it through."""
-        status = 200
-        if found := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")):
+        status, fault = 200, None
+        if request.method == "GET":
+            fault = self._hub.fault_for(_line(request), ("drop", "corrupt", "truncate", "whole"))
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+        if found and not (fault and fault.kind == "whole"):
             start, stop = int(found[1]), min(int(found[2] or len(content)) + 1, len(content))
             headers = headers | {"Content-Range": f"bytes {start}-{stop - 1}/{len(content)}"}
             content, status = content[start:stop], 206
-        fault = None
-        if request.method == "GET":
-            fault = self._hub.fault_for(_line(request), ("drop", "corrupt", "truncate"))
         sent = _damaged(content, fault)
         said = len(sent) if fault and fault.kind == "truncate" else len(content)
         body = _chunks(sent, self._hub.bytes_per_second)
@@ -228,7 +228,7 @@ def _line(request: Request) -> str:
 
 
 def _damaged(content: bytes, fault: Fault | None) -> bytes:
-    if fault is None:
+    if fault is None or fault.kind == "whole":
         return content
     if fault.kind == "corrupt":
         middle = len(content) // 2

@@ -226,6 +226,14 @@ def test_dropped_range_is_asked_again(hub: HubServer, waits: list[float]) -> Non
     assert open_source(REPO).read("model.safetensors", 0, 100_000) == WEIGHTS[:100_000]
 
 
+def test_server_that_ignores_ranges_is_refused(hub: HubServer) -> None:
+    """Each range would bring the whole file into memory."""
+    hub.add(REPO, FILES)
+    hub.fail("whole", on="GET /cdn/")
+    with pytest.raises(PermanentError, match="ignores range requests"):
+        open_source(REPO).read("model.safetensors", 8, 8)
+
+
 def test_too_many_requests_waits_as_told(hub: HubServer, waits: list[float]) -> None:
     hub.add(REPO, FILES)
     source = open_source(REPO)

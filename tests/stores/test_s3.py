@@ -1,5 +1,6 @@
 """What goes wrong with S3, one fault a test, against a real server."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -64,8 +65,7 @@ def test_upload_of_other_bytes_is_refused(
     files: S3Files, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file changed between hashing and sending, or the way damaged it: size and name are right."""
-    monkeypatch.setattr(s3_module, "sha256_of", lambda _: "0" * 64)
-    monkeypatch.setattr(s3_module, "_etags", lambda *_: ("", ""))
+    monkeypatch.setattr(s3_module, "_digests", lambda *_: s3_module._Digests("0" * 64, ("", "")))
     with pytest.raises(RetryableError, match="removed"):
         files.copy_in(large, "model.safetensors")
     assert files.size("model.safetensors") is None
@@ -75,7 +75,8 @@ def test_an_etag_of_another_kind_is_no_harm(
     files: S3Files, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Encrypted buckets have ETags that are no MD5: then the object is read back."""
-    monkeypatch.setattr(s3_module, "_etags", lambda *_: ("", ""))
+    digests = s3_module._Digests(hashlib.sha256(LARGE).hexdigest(), ("", ""))
+    monkeypatch.setattr(s3_module, "_digests", lambda *_: digests)
     files.copy_in(large, "model.safetensors")
     assert files.size("model.safetensors") == len(LARGE)
 
