@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from types import TracebackType
 
 from tasks.errors import PermanentError
 
@@ -50,13 +51,19 @@ class PartFile:
     def finish(self) -> str:
         """Puts the bytes on the disk; returns the sha256 of the file."""
         os.fsync(self._plain)
-        self.close()
         return self._digest.hexdigest()
 
-    def close(self) -> None:
-        """Closes the file, also one that is not finished; may be called again."""
+    def __enter__(self) -> "PartFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the file; one that failed is removed, since it may be large."""
         while self._open:
             os.close(self._open.pop())
+        if error is not None:
+            self._path.unlink(missing_ok=True)
 
     def _write_direct(self, content: memoryview, offset: int) -> bool:
         assert self._direct is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import InputError, MismatchError
-from tasks.stores.source import Source
+from tasks.stores.source import FolderSource, Source
 from tasks.weights.inputs import Inputs
 from tasks.weights.part import PartFile
 from tasks.weights.plan import ShardJob, shard_header
@@ -78,13 +78,11 @@ def write_shards(
         Inputs(sft, job.sft_files) as theirs,
         ExitStack() as stack,
     ):
-        files = [PartFile(part, job.bytes) for part in parts]
-        for file in files:
-            stack.callback(file.close)
+        files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
         work = _Pass(jobs, files, advance)
         work.run(lambda: _desk(jobs, ours, theirs, place), threads)
         digests = [file.finish() for file in files]
-    _check_commits(job.recipe, aligned, sft)
+        _check_commits(job.recipe, aligned, sft)
     inputs = (*_checks("aligned", aligned, job.aligned_files), *_checks("sft", sft, job.sft_files))
     return tuple(
         ShardReceipt(
@@ -187,9 +185,10 @@ def _check_jobs(jobs: Sequence[ShardJob]) -> None:
 
 
 def _check_commits(recipe: Recipe, aligned: Source, sft: Source) -> None:
-    """A folder's commit covers sizes and times: checked before and after, it shows any change between."""
+    """A folder's commit covers sizes and times: looked at before and after, it shows any change between."""
     for wanted, source in ((recipe.aligned, aligned), (recipe.sft, sft)):
-        if source.checkpoint != wanted:
+        now = FolderSource(source.folder(), wanted.uri) if isinstance(source, FolderSource) else source
+        if now.checkpoint != wanted:
             raise MismatchError(f"{wanted.uri} changed since it was planned at {wanted.commit}; run again")
 
 

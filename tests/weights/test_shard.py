@@ -1,0 +1,188 @@
+"""What happens while a shard is written: many slots, bad values, a full disk, a file that changes."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tasks.errors import CorruptError, InputError, MismatchError, PermanentError
+from tasks.stores.artefact import Artefact
+from tasks.stores.source import FolderSource, sha256_of
+from tasks.weights import part, shard
+from tasks.weights.inputs import Inputs
+from tasks.weights.model import extrapolate
+from tasks.weights.part import PartFile
+from tasks.weights.plan import make_plan
+from tasks.weights.shard import write_shard, write_shards
+from tests.weights.checkpoints import pair, recipe, write_checkpoint
+
+
+@pytest.mark.parametrize("slot_bytes", [8, 1000, 4096])
+def test_slots_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slot_bytes: int) -> None:
+    """A shard in hundreds of slots, its header in several: the same bytes and figures as in one."""
+    wanted, aligned, sft = pair(tmp_path, output_dtype="float32")
+    job = make_plan(wanted, aligned, sft).shards[1]
+    whole = write_shard(job, aligned, sft, tmp_path / "whole")
+    monkeypatch.setattr(shard, "SLOT_BYTES", slot_bytes)
+    cut = write_shard(job, aligned, sft, tmp_path / "cut")
+    assert cut.sha256 == whole.sha256 == sha256_of(tmp_path / "cut")
+    for one, other in zip(cut.statistics, whole.statistics, strict=True):
+        assert one.norm == pytest.approx(other.norm)
+        assert one.largest_update == other.largest_update
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """The receipt too is the same: sums are added in the order of the slots, not of the threads."""
+    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[1]
+    one = write_shard(job, aligned, sft, tmp_path / "one")
+    assert write_shard(job, aligned, sft, tmp_path / "other", threads=threads) == one
+
+
+def test_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem that opens files for direct writes and then refuses them: the same bytes."""
+    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[1]
+    direct = write_shard(job, aligned, sft, tmp_path / "direct")
+    descriptors = []
+
+    def refuse(self: PartFile, content: memoryview, offset: int) -> bool:
+        descriptors.append(self)
+        return False
+
+    monkeypatch.setattr(PartFile, "_write_direct", refuse)
+    assert write_shard(job, aligned, sft, tmp_path / "refused").sha256 == direct.sha256
+    monkeypatch.setattr(part, "_open_direct", lambda _: None)
+    assert write_shard(job, aligned, sft, tmp_path / "plain").sha256 == sha256_of(tmp_path / "plain")
+    assert descriptors or part._open_direct(tmp_path / "direct") is None
+
+
+def nonfinite_pair(folder: Path, side: str, value: float, **settings: object) -> tuple[FolderSource, ...]:
+    """Two checkpoints, one of them with a bad value in tensor b."""
+    tensors = {name: torch.full((300,), 60000.0).half() for name in "ab"}
+    bad = {"a": tensors["a"], "b": tensors["b"].clone()}
+    bad["b"][250] = value
+    sides = {"aligned": tensors, "sft": tensors} | {side: bad}
+    return tuple(write_checkpoint(folder / name, sides[name]) for name in ("aligned", "sft"))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("side", ["aligned", "sft"])
+def test_nonfinite_parent(tmp_path: Path, side: str, value: float) -> None:
+    """The error names the tensor, before anything is published; allowed, the values are counted."""
+    aligned, sft = nonfinite_pair(tmp_path, side, value)
+    out = tmp_path / "out"
+    with pytest.raises(CorruptError, match=r"'b': NaN or Inf in model\.safetensors"):
+        extrapolate(make_plan(recipe(aligned, sft), aligned, sft), aligned, sft, Artefact(str(out)))
+    assert not [path for path in out.rglob("*") if path.is_file()]
+    plan = make_plan(recipe(aligned, sft, nonfinite="allow"), aligned, sft)
+    manifest = extrapolate(plan, aligned, sft, Artefact(str(out)))
+    assert [one.nonfinite for one in manifest.statistics] == [0, 1]
+    again = extrapolate(plan, aligned, sft, Artefact(str(out)))
+    assert [one.nonfinite for one in again.statistics] == [0, 1]
+
+
+def test_overflow_of_the_output(tmp_path: Path) -> None:
+    """fp16 ends at 65504: an extrapolation beyond it is no fault of the parents."""
+    aligned, sft = nonfinite_pair(tmp_path, "sft", 1.0)
+    with pytest.raises(CorruptError, match=r"'b': 1 values overflow F16.*choose output_dtype"):
+        extrapolate(
+            make_plan(recipe(aligned, sft), aligned, sft), aligned, sft, Artefact(str(tmp_path / "out"))
+        )
+
+
+def test_large_values_that_do_not_overflow(tmp_path: Path) -> None:
+    """The norm of a tensor may overflow where none of its values does."""
+    tensors = {"a": torch.full((300,), 3e38)}
+    aligned, sft = (write_checkpoint(tmp_path / name, tensors) for name in ("aligned", "sft"))
+    plan = make_plan(recipe(aligned, sft), aligned, sft)
+    extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """One clear error from whichever thread meets it first, and no thread left waiting."""
+    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[1]
+
+    def full(descriptor: int, content: memoryview, offset: int) -> None:
+        if offset >= 2048:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(part, "_write_all", full)
+    with pytest.raises(PermanentError, match="the disk is full; make room"):
+        write_shard(job, aligned, sft, tmp_path / "part")
+
+
+def test_error_of_a_reader_ends_every_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[1]
+
+    def fail(self: Inputs, buffer: memoryview, file: str, offset: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(Inputs, "read_into", fail)
+    with pytest.raises(OSError, match="input/output error"):
+        write_shard(job, aligned, sft, tmp_path / "part", threads=8)
+
+
+def test_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    """Same size, other bytes, in the middle of the pass: nothing comes of it."""
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    victim = aligned.folder() / job.aligned_files[0]
+
+    def touch(_: int) -> None:
+        os.utime(victim, ns=(0, 0))
+
+    with pytest.raises(MismatchError, match="changed since it was planned"):
+        write_shard(job, aligned, sft, tmp_path / "part", advance=touch)
+
+
+def test_file_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    with Inputs(aligned, job.aligned_files) as inputs:
+        os.truncate(aligned.folder() / job.aligned_files[0], 100)
+        with pytest.raises(CorruptError, match="ends at byte 100, within a tensor"):
+            inputs.read_into(memoryview(bytearray(200)), job.aligned_files[0], 0)
+
+
+def test_plan_of_an_older_checkpoint(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    os.utime(sft.folder() / "config.json", ns=(0, 0))
+    with pytest.raises(MismatchError, match="changed since it was planned"):
+        write_shard(job, aligned, FolderSource(sft.folder()), tmp_path / "part")
+
+
+def test_jobs_of_one_pass_share_their_inputs(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    shards = make_plan(wanted, aligned, sft).shards
+    with pytest.raises(InputError, match="may differ in alpha only"):
+        write_shards(shards[:2], aligned, sft, [tmp_path / "one", tmp_path / "two"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_cuda_device(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    job = make_plan(wanted, aligned, sft).shards[0]
+    with pytest.raises(InputError, match="no CUDA device here; use 'cpu' or 'auto'"):
+        write_shard(job, aligned, sft, tmp_path / "part", device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("arithmetic", ["fp32", "parity"])
+def test_cuda_gives_the_same_bytes(tmp_path: Path, arithmetic: str) -> None:
+    wanted, aligned, sft = pair(tmp_path, arithmetic=arithmetic)
+    job = make_plan(wanted, aligned, sft).shards[1]
+    cpu = write_shard(job, aligned, sft, tmp_path / "cpu")
+    assert write_shard(job, aligned, sft, tmp_path / "cuda", device="cuda").sha256 == cpu.sha256
