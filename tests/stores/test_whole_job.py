@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import FolderSource, Source, open_source
 from tasks.weights.manifest import Manifest
@@ -36,8 +34,9 @@ def test_parents_on_the_hub(hub: HubServer, store: Store, tmp_path: Path) -> Non
 def test_parents_in_a_store(store: Store, tmp_path: Path) -> None:
     _, aligned, sft = pair(tmp_path / "pair")
     expected = _model(aligned, sft, Artefact(str(tmp_path / "expected")))
-    there = [_copy(source, store.artefact("parents", str(n))) for n, source in enumerate((aligned, sft))]
-    assert _model(*there, store.artefact("models", "a1b2")) == expected
+    new = _copy(aligned, store.artefact("parents", "aligned"))
+    old = _copy(sft, store.artefact("parents", "sft"))
+    assert _model(new, old, store.artefact("models", "a1b2")) == expected
 
 
 def test_planning_fetches_no_weights(hub: HubServer, tmp_path: Path) -> None:
