@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.benchmarks.alpaca import ANNOTATIONS, judge_answers
+from tasks.benchmarks.alpaca import ANNOTATIONS, JOURNAL, judge_answers
+from tasks.benchmarks.budget import Usage, dollars
+from tasks.benchmarks.journal import Journal
 from tasks.benchmarks.judge import Judge
 from tasks.generate import Generation
 from tasks.instructions import Instructions
@@ -25,6 +27,8 @@ class Judgments(Value):
 
     reference  sha256 of the reference outputs
     seconds    that judging took, in the run that finished it
+    usage      what was asked of the judge, over all tries
+    dollars    what that cost, None where the judge's prices are not given
     """
 
     generation: Generation
@@ -33,6 +37,8 @@ class Judgments(Value):
     uri: str
     fingerprint: str
     seconds: float
+    usage: Usage
+    dollars: float | None
 
     def annotations(self) -> Path:
         """alpaca_eval's annotations on this machine's disk, one for each instruction, in order."""
@@ -63,6 +69,8 @@ def judge(
         judge_answers(
             generation.path(), reference.path(), endpoint, workplace(artefact), advance=progress.advance
         )
+    with Journal(workplace(artefact) / JOURNAL) as journal:
+        usage = journal.usage
     judgments = Judgments(
         generation=generation,
         reference=against,
@@ -70,6 +78,8 @@ def judge(
         uri=artefact.uri,
         fingerprint=name,
         seconds=time.monotonic() - start,
+        usage=usage,
+        dollars=dollars(judge, usage),
     )
     if artefact.local is None:
         artefact.copy_in(workplace(artefact) / ANNOTATIONS, ANNOTATIONS)

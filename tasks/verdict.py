@@ -3,13 +3,16 @@
 import json
 from collections.abc import Sequence
 from math import isfinite
+from pathlib import Path
 
 from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
+from tasks.errors import CorruptError
 from tasks.families import Family
 from tasks.instructions import ALPACA_EVAL
 from tasks.judge import Judgments
+from tasks.progress import run_logger
 from tasks.reports.run_report import AlphaPoint, AnswerRow, FamilyReport, StageCost, TensorNorm
 from tasks.reports.statistics import paired_difference
 from tasks.reports.verdict import ArmFigures, Verdict, decide
@@ -53,8 +56,7 @@ def verdict(
 def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tuple[Verdict, ...]:
     if len(judged) < 2:
         return ()
-    difficulty = cached(DIFFICULTY)
-    scores = [score_annotations(judgments.annotations(), difficulty) for judgments in judged]
+    scores = [score_annotations(judgments.annotations(), _difficulty()) for judgments in judged]
     shares = [preferences(judgments.annotations()) for judgments in judged]
     both = [one for one in shares[0] if one in shares[1]]
     one = decide(
@@ -71,6 +73,15 @@ def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tu
         lc_note=scores[1].lc_note,
     )
     return (one,)
+
+
+def _difficulty() -> Path | None:
+    """What length control needs; without it, or with a damaged file, there is no such figure."""
+    try:
+        return cached(DIFFICULTY)
+    except CorruptError as error:
+        run_logger().warning(f"no length-controlled win rate: {error}")
+        return None
 
 
 def _figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
@@ -122,7 +133,8 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
             StageCost(
                 stage=f"judge {generation.arm.label}",
                 seconds=judgments.seconds,
-                requests=generation.summary.count,
+                requests=judgments.usage.requests,
+                dollars=judgments.dollars,
             )
         )
     return tuple(costs)

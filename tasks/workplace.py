@@ -1,16 +1,11 @@
-"""Where this machine keeps what can be made again, and where a stage writes while it works."""
+"""Where a stage writes while it works."""
 
-import os
 from pathlib import Path
 
 from tasks.stores.artefact import Artefact
+from tasks.stores.local import cache_folder
 
-__all__ = ["cache_folder", "workplace"]
-
-
-def cache_folder() -> Path:
-    """$EXPO_CACHE, or ~/.cache/expo."""
-    return Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
+__all__ = ["workplace"]
 
 
 def workplace(artefact: Artefact) -> Path:

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ACCOUNTS = ("AWS_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_", "PREFECT_", "EXPO_STORE", "EXPO_ENGINE")
+
+# a busy machine is no reason to fail a property
+settings.register_profile("expo", deadline=None)
+settings.load_profile("expo")
 
 
 @pytest.fixture(autouse=True, scope="session")

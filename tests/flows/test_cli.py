@@ -32,13 +32,11 @@ def pair(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_extrapolate_writes_the_model(pair: tuple[str, str], tmp_path: Path) -> None:
-    sft, aligned = pair
-    done = expo(
-        "extrapolate", "--sft", sft, "--aligned", aligned, "--alpha", "0.5", "--out", str(tmp_path / "out")
-    )
+    (sft, aligned), out = pair, tmp_path / "out"
+    done = expo("extrapolate", "--sft", sft, "--aligned", aligned, "--alpha", "0.5", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "3 shards" in done.stdout
-    index = json.loads((tmp_path / "out" / "model.safetensors.index.json").read_text())
+    index = json.loads((out / "model.safetensors.index.json").read_text())
     for name, file in index["weight_map"].items():
         old = _tensor(Path(sft), name)
         new = _tensor(Path(aligned), name)
