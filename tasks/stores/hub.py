@@ -7,10 +7,7 @@ ranges and continued. Files that the Hub offers through Xet the client fetches i
 the start. All lie in the user's own cache (HF_HOME), so what is there is not fetched again.
 """
 
-import contextlib
-import hashlib
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -29,8 +26,17 @@ from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # typ
 
 from tasks.errors import CorruptError, PermanentError, RetryableError
 from tasks.stores.download import download, only_writer
+from tasks.stores.hub_cache import (
+    PARTIAL,
+    HubFile,
+    cached_path,
+    discard,
+    is_intact,
+    remember_intact,
+    remove_orphans,
+)
 from tasks.stores.hub_errors import patiently
-from tasks.stores.hub_listing import TIMEOUT_S, HubFile, cached_path, list_repository
+from tasks.stores.hub_listing import TIMEOUT_S, list_repository
 from tasks.stores.source import FileInfo, engine_files
 from tasks.weights.recipe import Checkpoint
 
@@ -41,9 +47,6 @@ disable_progress_bars()
 
 FETCHES_AT_ONCE = 2  # each with several ranges in flight
 TRIES = 2
-OURS = ".expo.incomplete"
-OURS_LIVE_S = 7 * 86400.0
-ORPHANS_LIVE_S = 3600.0
 
 
 class HubSource:
@@ -93,11 +96,11 @@ class HubSource:
         file = self._file(name)
         with _lock(self._uri, self._commit, name):
             path = self._get(name, file)
-            if not _verified(path, file) and not is_offline_mode():
-                _discard(path)
+            if not is_intact(path, file) and not is_offline_mode():
+                discard(path)
                 path = self._get(name, file)
-            if not _verified(path, file):
-                _discard(path)
+            if not is_intact(path, file):
+                discard(path)
                 raise _corrupt(self._where(name))
         return path
 
@@ -130,21 +133,20 @@ class HubSource:
         if missing and file.sha256 and not (file.xet and not constants.HF_HUB_DISABLE_XET):
             self._download_blob(name, file.size, self._blobs / file.sha256)
         if missing:
-            _remove_orphans(self._blobs)
+            remove_orphans(self._blobs)
         call = partial(hf_hub_download, self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S)
         return Path(patiently(self._where(name), call))
 
     def _download_blob(self, name: str, size: int, blob: Path) -> None:
         """Fetches a large file to where the client looks for it, named by its sha256."""
-
-        part = blob.with_name(f"{blob.name}{OURS}")
+        part = blob.with_name(f"{blob.name}{PARTIAL}")
         with only_writer(part) as file:
             if blob.exists():
                 part.unlink()
                 return
             for _ in range(TRIES):
                 if download(file, size, partial(self._read_range, name)) == blob.name:
-                    _seen_intact.add(_identity(part))
+                    remember_intact(part)
                     part.replace(blob)
                     return
                 file.truncate(0)
@@ -192,50 +194,3 @@ def _read(path: Path, start: int, length: int) -> bytes:
 @cache
 def _lock(*_file: str) -> threading.Lock:
     return threading.Lock()
-
-
-_seen_intact: set[tuple[int, int, int, int]] = set()
-
-
-def _identity(path: Path) -> tuple[int, int, int, int]:
-    """Stays the same while the content does, also through a rename."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _verified(path: Path, file: HubFile) -> bool:
-    """Whether the content's digest is the stated one; hashed once a process while it stays unchanged."""
-    identity = _identity(path)
-    if identity not in _seen_intact:
-        if path.stat().st_size != file.size or not _digest_matches(path, file):
-            return False
-        _seen_intact.add(identity)
-    return True
-
-
-def _digest_matches(path: Path, file: HubFile) -> bool:
-    digest = hashlib.sha256()
-    if file.sha256 is None:
-        digest = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    expected = file.sha256 or file.blob_id
-    return expected is None or digest.hexdigest() == expected
-
-
-def _discard(path: Path) -> None:
-    """Removes a cached file and the blobs behind its links."""
-    if path.is_symlink():
-        _discard(path.parent / path.readlink())
-    path.unlink(missing_ok=True)
-
-
-def _remove_orphans(blobs: Path) -> None:
-    """Partial files that nobody will continue: the client's have random names, ours may be given up."""
-    now = time.time()
-    for orphan in blobs.glob("*.incomplete"):
-        lifetime = OURS_LIVE_S if orphan.name.endswith(OURS) else ORPHANS_LIVE_S
-        with contextlib.suppress(FileNotFoundError):
-            if orphan.stat().st_mtime < now - lifetime:
-                orphan.unlink()

@@ -1,38 +1,17 @@
 """What a repository of the Hub holds at one commit: asked from the Hub, or from the cache when offline."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from huggingface_hub import (
-    HfApi,
-    get_cached_repo_tree,
-    is_offline_mode,
-    snapshot_download,
-    try_to_load_from_cache,
-)
+from huggingface_hub import HfApi, get_cached_repo_tree, is_offline_mode, snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from tasks.errors import PermanentError
+from tasks.stores.hub_cache import HubFile, cached_path
 from tasks.values import Value
 
-__all__ = ["TIMEOUT_S", "HubFile", "Listing", "cached_path", "list_repository"]
+__all__ = ["TIMEOUT_S", "Listing", "list_repository"]
 
 TIMEOUT_S = 30.0
-
-
-class HubFile(Value):
-    """A file at the top of a repository.
-
-    size     bytes
-    sha256   of its content, for files in large-file storage
-    blob_id  git's sha1 of its content, for the others
-    xet      whether the Hub offers it in chunks, which the client fetches better than ranges
-    """
-
-    size: int
-    sha256: str | None = None
-    blob_id: str | None = None
-    xet: bool = False
 
 
 class Listing(Value):
@@ -47,12 +26,6 @@ def list_repository(uri: str, revision: str | None) -> Listing:
     return _from_cache(uri, revision) if is_offline_mode() else _from_hub(uri, revision)
 
 
-def cached_path(uri: str, commit: str, name: str) -> Path | None:
-    """Where the cache has the file, None where it has not."""
-    path = try_to_load_from_cache(uri, name, revision=commit)
-    return Path(path) if isinstance(path, str) else None
-
-
 def _from_hub(uri: str, revision: str | None) -> Listing:
     api = HfApi()
     commit = api.resolve_revision(uri, revision=revision).resolved
@@ -61,7 +34,7 @@ def _from_hub(uri: str, revision: str | None) -> Listing:
     names = sorted((file.rfilename for file in siblings), key=lambda name: name != "config.json")
     # This keeps the listing in the cache, for use offline, and shows at once whether access is granted.
     snapshot_download(uri, revision=commit, allow_patterns=names[:1], etag_timeout=TIMEOUT_S)
-    xet = {file.path for file in get_cached_repo_tree(uri, revision=commit) if file.xet_hash}
+    xet = _in_xet(uri, commit)
     files = {
         file.rfilename: HubFile(
             size=file.size or 0,
@@ -72,6 +45,13 @@ def _from_hub(uri: str, revision: str | None) -> Listing:
         for file in siblings
     }
     return Listing(commit=commit, files=files)
+
+
+def _in_xet(uri: str, commit: str) -> set[str]:
+    try:
+        return {file.path for file in get_cached_repo_tree(uri, revision=commit) if file.xet_hash}
+    except CachedRepoTreeNotFoundError:  # a cache that cannot be written to
+        return set()
 
 
 def _from_cache(uri: str, revision: str | None) -> Listing:

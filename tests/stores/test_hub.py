@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -314,6 +315,21 @@ def test_offline_from_a_complete_cache(hub: HubServer, monkeypatch: pytest.Monke
     assert offline.files()["model.safetensors"] == online.files()["model.safetensors"]
     assert offline.folder() == online.folder()
     assert len(hub.log) == asked
+
+
+def test_offline_from_a_cache_of_another_program(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older clients leave no listing: then the files there are, and their digest is their blob's name."""
+    hub.add(REPO, FILES)
+    path = open_source(REPO).fetch("model.safetensors")
+    shutil.rmtree(tmp_path / "cache" / "models--org--model" / "trees")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = HubSource(REPO)
+    assert set(source.files()) == {"config.json", "model.safetensors"}
+    path.resolve().write_bytes(b"\xff" + WEIGHTS[1:])
+    with pytest.raises(CorruptError, match="digest"):
+        source.fetch("model.safetensors")
 
 
 def test_offline_names_what_is_missing(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
