@@ -5,6 +5,7 @@ expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
 """
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.family import expo_family, find_judge
@@ -15,6 +16,7 @@ from tasks.errors import ExpoError
 from tasks.families import family, names
 from tasks.report import report
 from tasks.reports.run_report import Failure
+from tasks.stage import failed_stage
 from tasks.stores.artefact import Store
 
 __all__ = ["expo"]
@@ -48,6 +50,7 @@ def expo(
         The uri of the run's report in the store.
     """
     store = Store(store or default_store()).uri
+    families = tuple(dict.fromkeys(families))
     if benchmarks:
         for name in families:
             find_judge(family(name), judge)
@@ -57,9 +60,15 @@ def expo(
         if state.is_completed():
             reports.append(state.result())
         else:
-            failures.append(Failure(family=name, stage="", reason=state.message or str(state.name)))
+            failures.append(_failure(name, state))
     uri = report(flow_run.name, tuple(one for one in reports if one), tuple(failures), store)
     if failures:
         failed = ", ".join(one.family for one in failures)
         raise ExpoError(f"{len(failures)} of {len(families)} families failed: {failed}; the report is {uri}")
     return uri
+
+
+def _failure(name: FamilyName, state: State[str | None]) -> Failure:
+    """Why a family has no verdict: the error itself, not Prefect's words around it."""
+    error = state.result(raise_on_failure=False)
+    return Failure(family=name, stage=failed_stage(error) or "run", reason=str(error) or repr(error))

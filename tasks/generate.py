@@ -3,6 +3,7 @@
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from tasks.arms import Arm
 from tasks.generation.answers import ANSWERS, SUMMARY
@@ -16,6 +17,9 @@ from tasks.values import Value, fingerprint
 from tasks.workplace import workplace
 
 __all__ = ["Generation", "generate"]
+
+# Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
+ENGINE_SLOTS = BoundedSemaphore(1 if Path("/dev/nvidiactl").exists() else 2)
 
 
 class Generation(Value):
@@ -54,7 +58,8 @@ def generate(
         run_logger().info(f"finished before: {len(arms) - len(todo)} of {len(arms)} arms")
     jobs = [_job(arms[index], targets[index][0], instructions, settings, store) for index in todo]
     progress = Progress(len(todo) * instructions.count, "answers")
-    summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
+    with ENGINE_SLOTS:
+        summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
     for index, summary in zip(todo, summaries, strict=True):
         artefact, name = targets[index]
         _finish(

@@ -5,6 +5,7 @@ an artefact's manifest says that a stage has nothing to do, and only the manifes
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -14,9 +15,10 @@ from prefect.tasks import exponential_backoff
 
 from tasks.errors import PermanentError
 
-__all__ = ["RETRIES", "may_pass", "stage"]
+__all__ = ["RETRIES", "failed_stage", "may_pass", "stage"]
 
 RETRIES = 3
+IN_STAGE = "in stage "
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,8 +33,9 @@ def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], T
     """Makes a function a Prefect task with this run name (a format string of its parameters).
 
     A failed run is tried again after about 2, 4 and 8 seconds, with jitter, if it `may_pass`.
+    Its error says which stage it comes from: see `failed_stage`.
     """
-    return task(
+    as_task = task(
         task_run_name=run_name,
         retries=retries,
         retry_delay_seconds=exponential_backoff(backoff_factor=2),
@@ -41,3 +44,22 @@ def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], T
         cache_policy=NO_CACHE,
         persist_result=False,
     )
+    return lambda function: as_task(_noted(function))
+
+
+def failed_stage(error: object) -> str:
+    """The stage that an error comes from, "" if it comes from none."""
+    notes = [note for note in getattr(error, "__notes__", []) if note.startswith(IN_STAGE)]
+    return notes[0].removeprefix(IN_STAGE) if notes else ""
+
+
+def _noted(function: Callable[P, R]) -> Callable[P, R]:
+    @wraps(function)
+    def noted(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            error.add_note(IN_STAGE + function.__name__)
+            raise
+
+    return noted

@@ -1,0 +1,72 @@
+"""The flow "expo" where families fail: the others go on, and the end is honest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
+from tasks.reports.run_report import RunReport
+from tasks.stage import failed_stage, stage
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(own_environment: Path) -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two families whose checkpoints do not exist: two failures in one report, no server asked."""
+    from flows.expo import expo
+    from flows.parameters import FamilyName
+    from tasks.benchmarks.judge import Judge
+
+    def missing(uri: str, revision: str | None = None) -> None:
+        raise InputError(f"{uri}: no such repository")
+
+    monkeypatch.setattr("tasks.resolve.open_source", missing)
+    judge = Judge(model="some-judge", base_url="http://127.0.0.1:9/v1")
+    families = (FamilyName("zephyr-7b-beta"), FamilyName("tulu-2-dpo-7b"))
+    with pytest.raises(ExpoError, match="2 of 2 families failed: zephyr-7b-beta, tulu-2-dpo-7b"):
+        expo(families, judge=judge, store=str(tmp_path))
+    (path,) = tmp_path.glob("reports/*/report.json")
+    failures = RunReport.model_validate_json(path.read_bytes()).failures
+    assert [(one.family, one.stage) for one in failures] == [
+        ("zephyr-7b-beta", "resolve"),
+        ("tulu-2-dpo-7b", "resolve"),
+    ]
+    assert failures[0].reason == "HuggingFaceH4/zephyr-7b-beta: no such repository"
+
+
+def test_missing_judge_is_refused_before_anything_is_spent(tmp_path: Path) -> None:
+    from flows.expo import expo
+    from flows.parameters import FamilyName
+
+    with pytest.raises(InputError, match="zephyr-7b-beta: no judge; give one"):
+        expo((FamilyName("demo"), FamilyName("zephyr-7b-beta")), store=str(tmp_path))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (RetryableError("busy"), 4),
+        (OSError("dropped"), 4),
+        (CorruptError("bad"), 1),
+        (MismatchError("no"), 1),
+    ],
+)
+def test_a_stage_is_retried_when_what_failed_may_pass(error: Exception, tries: int) -> None:
+    counted = []
+
+    @stage("count {number}")
+    def count(number: int) -> None:
+        counted.append(number)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        count.with_options(retry_delay_seconds=0)(1)
+    assert len(counted) == tries
+    assert failed_stage(raised.value) == "count"
