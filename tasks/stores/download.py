@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 from tasks.errors import PermanentError
 
-__all__ = ["RANGE_BYTES", "ReadRange", "download", "only_writer"]
+__all__ = ["download", "download_verified", "only_writer"]
 
 RANGE_BYTES = 16 * 1024**2
+TRIES = 2
 RANGES_AT_ONCE = 4  # so a download holds at most 80 MB: these, and the one being written
 
 ReadRange = Callable[[int, int], bytes]
@@ -43,6 +44,18 @@ def download(part: BinaryIO, size: int, read_range: ReadRange) -> str:
             digest.update(content)
         part.flush()
     return digest.hexdigest()
+
+
+def download_verified(part: BinaryIO, size: int, read_range: ReadRange, sha256: str | None) -> bool:
+    """As `download`; False if the digest is not `sha256` (None: any is right) even when begun again.
+
+    A partial file may be of another version, or damaged: that is why it is begun again once.
+    """
+    for _ in range(TRIES):
+        if download(part, size, read_range) == sha256 or sha256 is None:
+            return True
+        part.truncate(0)
+    return False
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
 from tasks.errors import CorruptError, PermanentError, RetryableError
-from tasks.stores.download import download, only_writer
+from tasks.stores.download import download_verified, only_writer
 from tasks.stores.hub_cache import (
     PARTIAL,
     HubFile,
@@ -46,7 +46,6 @@ __all__ = ["HubSource"]
 disable_progress_bars()
 
 FETCHES_AT_ONCE = 2  # each with several ranges in flight
-TRIES = 2
 
 
 class HubSource:
@@ -144,14 +143,11 @@ class HubSource:
             if blob.exists():
                 part.unlink()
                 return
-            for _ in range(TRIES):
-                if download(file, size, partial(self._read_range, name)) == blob.name:
-                    remember_intact(part)
-                    part.replace(blob)
-                    return
-                file.truncate(0)
-            part.unlink()
-        raise _corrupt(self._where(name))
+            if not download_verified(file, size, partial(self._read_range, name), blob.name):
+                part.unlink()
+                raise _corrupt(self._where(name))
+            remember_intact(part)
+            part.replace(blob)
 
     def _read_range(self, name: str, start: int, length: int) -> bytes:
         """Exactly `length` bytes from `start`; the request is repeated by itself when it fails."""

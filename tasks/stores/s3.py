@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import s3fs
 
 from tasks.errors import CorruptError, RetryableError
-from tasks.stores.download import download, only_writer
+from tasks.stores.download import download_verified, only_writer
 from tasks.stores.s3_errors import code_of, s3_errors
 from tasks.stores.source import sha256_of
 
@@ -26,7 +26,6 @@ PART_BYTES = 16 * 1024**2
 PARTS_AT_ONCE = 4  # so a transfer holds at most 64 MB
 MOST_PARTS = 10_000  # S3's own limit
 SHA256 = "expo-sha256"
-TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class _Digests(NamedTuple):
@@ -77,7 +76,7 @@ class S3Files:
                 self._call("put_object", name, Body=content, IfNoneMatch="*", Metadata={SHA256: sha256})
             except OSError as error:
                 # s3fs has FileExistsError for AWS, and EINVAL for servers that word it otherwise.
-                if isinstance(error, FileExistsError) or code_of(error)[0] in TAKEN:
+                if isinstance(error, FileExistsError) or code_of(error)[0] == "PreconditionFailed":
                     return False
                 raise
         return True
@@ -124,8 +123,7 @@ class S3Files:
             if target.exists() and stated and sha256_of(target) == stated:
                 part.unlink()
                 return target
-            sha256 = download(file, head["ContentLength"], partial(self.read_range, name))
-            if stated and sha256 != stated:
+            if not download_verified(file, head["ContentLength"], partial(self.read_range, name), stated):
                 part.unlink()
                 raise CorruptError(f"{self._uri}/{name}: its content is not what was uploaded; make it again")
             part.replace(target)

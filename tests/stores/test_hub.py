@@ -324,6 +324,7 @@ def test_offline_from_a_cache_of_another_program(
     hub.add(REPO, FILES)
     path = open_source(REPO).fetch("model.safetensors")
     shutil.rmtree(tmp_path / "cache" / "models--org--model" / "trees")
+    monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     source = HubSource(REPO)
     assert set(source.files()) == {"config.json", "model.safetensors"}
