@@ -71,11 +71,17 @@ def main() -> None:
 
 
 @app.command()
-def families() -> None:
-    """Lists the families: checkpoints, α and the published figures."""
-    from flows.tables import families_table
+def families(
+    name: Annotated[str | None, typer.Argument(help="One family, to see all that is known of it.")] = None,
+) -> None:
+    """Lists the families, α and the published figures; or all of one family."""
+    from flows.tables import families_table, family_table
+    from tasks.families import family
 
-    families_table()
+    if name is None:
+        families_table()
+    else:
+        family_table(family(name))
 
 
 @app.command()

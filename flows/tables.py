@@ -1,5 +1,6 @@
 """What the `expo` command prints: tables and the progress bar."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from tasks.errors import InputError
 from tasks.families import Family, registry
@@ -21,16 +23,26 @@ from tasks.reports.text import terminal_table
 from tasks.stores.artefact import Artefact, Store
 from tasks.weights.plan import Plan
 
-__all__ = ["families_table", "find_report", "plan_table", "progress_bar", "show_report"]
+__all__ = ["families_table", "family_table", "find_report", "plan_table", "progress_bar", "show_report"]
 
 REPORT = "report.json"
 
 
 def families_table() -> None:
-    """Prints the registry, and the published figures as original → + ExPO."""
-    table = Table("family", "aligned", "SFT", "α", "AlpacaEval 2.0 LC", "MT-Bench", box=None, pad_edge=False)
+    """Prints the registry; the published figures are original → + ExPO, AlpacaEval 2.0 in %."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("family", "α", "WR", "LC", "MT-Bench"):
+        table.add_column(name, no_wrap=True)
     for entry in registry().values():
-        table.add_row(entry.name, entry.aligned, entry.sft, f"{entry.alpha:g}", *_published(entry))
+        table.add_row(entry.name, f"{entry.alpha:g}", *_published(entry))
+    Console().print(table)
+
+
+def family_table(entry: Family) -> None:
+    """Prints all that the registry knows of one family."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for field, value in entry.model_dump(mode="json", exclude_defaults=True).items():
+        table.add_row(field, Text(json.dumps(value, ensure_ascii=False).strip('"')))
     Console().print(table)
 
 
@@ -82,11 +94,15 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _published(entry: Family) -> tuple[str, str]:
+def _published(entry: Family) -> tuple[str, str, str]:
     if entry.published is None:
-        return "–", "–"
-    lc, mt = entry.published.lc_win_rate, entry.published.mt_bench
-    return f"{lc[0]:.1f} → {lc[1]:.1f}", f"{mt[0]:.2f} → {mt[1]:.2f}"
+        return "–", "–", "–"
+    win_rate, lc, mt_bench = entry.published.win_rate, entry.published.lc_win_rate, entry.published.mt_bench
+    return (
+        f"{win_rate[0]:.1f} → {win_rate[1]:.1f}",
+        f"{lc[0]:.1f} → {lc[1]:.1f}",
+        f"{mt_bench[0]:.2f} → {mt_bench[1]:.2f}",
+    )
 
 
 def _gigabytes(size: int) -> str:
