@@ -1,12 +1,16 @@
 """The manifest of an extrapolated model: it says that the model is whole, and of what it was made."""
 
+import json
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from typing import Literal
 
 from tasks.values import Value
-from tasks.weights.receipts import InputCheck, TensorStatistics
+from tasks.weights.plan import Plan
+from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Recipe
 
-__all__ = ["Manifest", "ModelFile"]
+__all__ = ["Manifest", "ModelFile", "build_index", "build_manifest"]
 
 
 class ModelFile(Value):
@@ -26,7 +30,7 @@ class Manifest(Value):
     code_version    of the program that wrote the model
     files           every other file of the model, sorted by name
     inputs          the parents' weight files; sha256 where the source states one, and then verified
-    skipped         buffers that only the SFT checkpoint has, left out
+    skipped         what only the SFT checkpoint has and nothing was made of
     statistics      the update, tensor by tensor, in the order of the shards
     """
 
@@ -38,3 +42,26 @@ class Manifest(Value):
     inputs: tuple[InputCheck, ...]
     skipped: tuple[str, ...]
     statistics: tuple[TensorStatistics, ...]
+
+
+def build_manifest(plan: Plan, receipts: Sequence[ShardReceipt], others: Iterable[ModelFile]) -> Manifest:
+    """The manifest of a model of these shards, in the plan's order, and these other files."""
+    shards = [ModelFile(name=one.file, size=one.size, sha256=one.sha256) for one in receipts]
+    inputs = {(check.side, check.file): check for receipt in receipts for check in receipt.inputs}
+    return Manifest(
+        recipe=plan.recipe,
+        fingerprint=plan.recipe.fingerprint,
+        code_version=version("expo-flows"),
+        files=tuple(sorted([*shards, *others], key=lambda file: file.name)),
+        inputs=tuple(inputs[key] for key in sorted(inputs)),
+        skipped=plan.skipped,
+        statistics=tuple(one for receipt in receipts for one in receipt.statistics),
+    )
+
+
+def build_index(plan: Plan) -> bytes:
+    """The index that transformers and vLLM read: total size, and tensor name → file."""
+    weight_map = {tensor.name: shard.file for shard in plan.shards for tensor in shard.tensors}
+    total = sum(tensor.nbytes for shard in plan.shards for tensor in shard.tensors)
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    return json.dumps(index, indent=2).encode() + b"\n"

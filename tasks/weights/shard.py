@@ -33,6 +33,8 @@ Advance = Callable[[int], None]
 
 SLOT_BYTES = 1 << 20
 THREADS = 3
+# Of one shard in the making: for each thread two input buffers of two slots, an output, and scratch.
+SHARD_MEMORY = THREADS * 6 * SLOT_BYTES
 
 
 def write_shard(

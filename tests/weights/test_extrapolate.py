@@ -1,6 +1,8 @@
 """The whole job on small checkpoints: the right numbers, the right files, and again after a kill."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.errors import InputError
+from tasks.errors import InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import sha256_of
 from tasks.weights.manifest import Manifest
@@ -171,6 +173,48 @@ def test_whole_model_is_returned(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert extrapolate(plan, aligned, sft, model) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+def test_target_that_is_a_parent_is_refused(tmp_path: Path) -> None:
+    """All of its names are those of a model in the making, and yet nothing may be replaced."""
+    wanted, aligned, sft = pair(tmp_path)
+    before = read_tensors(aligned.folder())
+    with pytest.raises(InputError, match="give an empty one"):
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(aligned.folder())))
+    after = read_tensors(aligned.folder())
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_failure_of_one_shard_ends_the_others(tmp_path: Path) -> None:
+    """No shard is begun after a failure, and the failure is the one that is told."""
+    wanted, aligned, sft = pair(tmp_path)
+    plan = make_plan(wanted, aligned, sft)
+    (sft.folder() / plan.shards[0].sft_files[0]).unlink()
+    with pytest.raises((OSError, MismatchError)):
+        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), workers=1)
+    assert not Artefact(str(tmp_path / "out")).names()
+
+
+def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(PermanentError, match="make room, then run again"):
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+
+
+def test_parts_of_killed_runs_go(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    plan, model = make_plan(wanted, aligned, sft), Artefact(str(tmp_path / "out"))
+    stale, fresh = model.scratch() / "model.1.part", model.scratch() / "model.2.part"
+    stale.touch()
+    fresh.touch()
+    os.utime(stale, (0, 0))
+    (sft.folder() / "config.json").unlink()  # ends the run before it is sealed
+    with pytest.raises(MismatchError):
+        extrapolate(plan, aligned, sft, model)
+    assert fresh.exists()
+    assert not stale.exists()
 
 
 @pytest.mark.parametrize("held", ["notes.txt", "manifest.json"])
