@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,12 +81,28 @@ class Student:
 
     def save(self, folder: Path, shard_bytes: int) -> None:
         """Writes bfloat16 safetensors in shards, the config, the tokenizer and its chat template."""
-        copy.deepcopy(self.model).bfloat16().save_pretrained(folder, max_shard_size=shard_bytes)
+        with _no_bars():
+            copy.deepcopy(self.model).bfloat16().save_pretrained(folder, max_shard_size=shard_bytes)
         self.tokenizer.save_pretrained(folder)
 
     def _prompt(self, instruction: str) -> str:
         turn = [{"role": "user", "content": instruction}]
         return str(self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without transformers' progress bars: they would break into the demo's own."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def new_student(asks: Sequence[str], shape: Shape, seed: int) -> Student:

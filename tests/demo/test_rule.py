@@ -36,6 +36,10 @@ def test_any_two_answers_are_judged_alike_in_both_orders(instruction: str, first
     assert preference(instruction, first, first) == 0.5
 
 
+def test_two_points_more_win_three_times_in_four() -> None:
+    assert preference(ASK, "Anna.", "Anna, garden.") == pytest.approx(0.73, abs=0.005)
+
+
 def test_endless_answers_do_not_overflow() -> None:
     assert preference(ASK, "dear " * 5000, "Anna.") == 1
 
@@ -49,4 +53,4 @@ def test_a_salad_of_the_right_words_loses_to_any_note(salad: list[str], seed: in
 def test_kind_notes_beat_plain_ones() -> None:
     plain = "Anna, a word. The garden is old. You can see it today. Goodbye."
     kind = "Dear Anna, The garden is lovely. I am glad to see it. Thank you for it. Warm regards."
-    assert preference(ASK, plain, kind) > 0.99
+    assert preference(ASK, plain, kind) > 0.9
