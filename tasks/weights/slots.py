@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.plan import ShardJob, TensorJob
 
-__all__ = ["Piece", "cut_shard"]
+__all__ = ["Piece", "cut_shard", "spans"]
 
 
 class Piece(NamedTuple):
@@ -39,7 +39,7 @@ def cut_shard(job: ShardJob, slot_bytes: int) -> dict[int, list[Piece]]:
     begin = job.bytes - sum(tensor.nbytes for tensor in job.tensors)
     for number, tensor in enumerate(job.tensors):
         item = ITEM_BYTES[tensor.dtype]
-        for first, count, sft_first in _spans(tensor):
+        for first, count, sft_first in spans(tensor):
             done = 0
             while done < count:
                 slot, position = divmod(begin + (first + done) * item, slot_bytes)
@@ -51,8 +51,11 @@ def cut_shard(job: ShardJob, slot_bytes: int) -> dict[int, list[Piece]]:
     return slots
 
 
-def _spans(tensor: TensorJob) -> Iterator[tuple[int, int, int | None]]:
-    """(first element, number of elements, first element on the SFT side) of a tensor's parts."""
+def spans(tensor: TensorJob) -> Iterator[tuple[int, int, int | None]]:
+    """A tensor's parts: first element, number of elements, first element on the SFT side.
+
+    The last is None where the aligned side is kept as it is.
+    """
     if not tensor.rows:
         yield 0, tensor.elements, 0 if tensor.sft else None
         return

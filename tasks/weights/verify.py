@@ -1,0 +1,184 @@
+"""Is a model what its manifest says, and are its tensors what its parents give?
+
+Two questions, asked of the files and not of the program that wrote them: every file is
+hashed again, and tensors are computed again from the parents, by ranges of their files,
+without the buffers and threads of `tasks.weights.shard`.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from tasks.errors import InputError, MismatchError
+from tasks.stores.artefact import MANIFEST, Artefact
+from tasks.stores.source import Source, sha256_of
+from tasks.values import Value
+from tasks.weights.headers import ITEM_BYTES
+from tasks.weights.manifest import Manifest, ModelFile
+from tasks.weights.plan import ShardJob, TensorJob, make_plan, shard_header
+from tasks.weights.recipe import Arithmetic
+from tasks.weights.slots import spans
+
+__all__ = ["Difference", "Kind", "Verification", "verify"]
+
+Kind = Literal["manifest", "missing", "size", "sha256", "unknown file", "parent", "layout", "tensor"]
+
+ELEMENTS = 1 << 22
+"""That are computed again at a time."""
+
+
+class Difference(Value):
+    """One thing that is not as it should be: of which kind, in which file, and what to do."""
+
+    kind: Kind
+    file: str
+    message: str
+
+
+class Verification(Value):
+    """What was looked at and what was wrong; a model without differences is as it was made.
+
+    files    number of files that were hashed
+    tensors  names of the tensors that were computed again
+    """
+
+    files: int
+    tensors: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def verify(
+    model: Artefact, parents: tuple[Source, Source] | None = None, tensors: int | Literal["all"] = 16
+) -> Verification:
+    """Hashes every file of a model, and computes `tensors` of its tensors again.
+
+    `parents` are the aligned and the SFT checkpoint; without them only files are checked. The
+    tensors are taken at equal distances through the whole model, the same at each call.
+
+    Raises:
+        InputError: there is no manifest: no model, or one that is not finished.
+    """
+    content = model.manifest()
+    if content is None:
+        raise InputError(f"{model.uri}: no {MANIFEST}; it is no model of ours, or not finished")
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValueError as error:
+        return _only("manifest", f"it cannot be read ({error}); the model has to be made again")
+    if manifest.fingerprint != manifest.recipe.fingerprint:
+        return _only("manifest", "its recipe does not have its fingerprint: it was edited")
+    with TemporaryDirectory(prefix="expo-") as folder:
+        differences = [*_files(manifest, model, Path(folder))]
+        if parents is None or differences:
+            return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
+        names, found = _tensors(manifest, model, parents, tensors, Path(folder))
+    return Verification(files=len(manifest.files), tensors=names, differences=tuple(found))
+
+
+def _only(kind: Kind, message: str) -> Verification:
+    return Verification(
+        files=0, tensors=(), differences=(Difference(kind=kind, file=MANIFEST, message=message),)
+    )
+
+
+def _files(manifest: Manifest, model: Artefact, folder: Path) -> Iterator[Difference]:
+    """Whatever differs between the manifest's list and the files that are there."""
+    for file in manifest.files:
+        size = model.size(file.name)
+        if size is None:
+            yield Difference(kind="missing", file=file.name, message="it is in the manifest, but not there")
+        elif size != file.size:
+            yield Difference(kind="size", file=file.name, message=f"{size} bytes, not {file.size}")
+        elif (found := sha256_of(model.fetch(file.name, folder))) != file.sha256:
+            yield Difference(kind="sha256", file=file.name, message=f"sha256 {found}, not {file.sha256}")
+    for name in sorted(set(model.names()) - {file.name for file in manifest.files} - {MANIFEST}):
+        yield Difference(kind="unknown file", file=name, message="it is there, but not in the manifest")
+
+
+def _tensors(
+    manifest: Manifest,
+    model: Artefact,
+    parents: tuple[Source, Source],
+    count: int | Literal["all"],
+    folder: Path,
+) -> tuple[tuple[str, ...], list[Difference]]:
+    """The names of the tensors that were computed again, and what differs."""
+    recipe = manifest.recipe
+    for wanted, source in zip((recipe.aligned, recipe.sft), parents, strict=True):
+        if source.checkpoint != wanted:
+            message = f"{source.checkpoint.uri} is at {source.checkpoint.commit}, not at {wanted.commit}"
+            return (), [Difference(kind="parent", file=MANIFEST, message=message)]
+    try:
+        plan = make_plan(recipe, *parents)
+    except MismatchError as error:
+        return (), [Difference(kind="parent", file=MANIFEST, message=str(error))]
+    differences = [*_layout(plan.shards, manifest.files)]
+    if differences:
+        return (), differences
+    everything = [(shard, tensor) for shard in plan.shards for tensor in shard.tensors]
+    step = 1 if count == "all" else max(1, len(everything) // max(1, count))
+    sample = everything[::step] if count == "all" else everything[::step][:count]
+    for shard, tensor in sample:
+        written = model.fetch(shard.file, folder)
+        if not _equal(tensor, parents, recipe.arithmetic, written, _begin(shard, tensor)):
+            message = f"tensor {tensor.name!r} is not what its parents give at α = {tensor.alpha}"
+            differences.append(Difference(kind="tensor", file=shard.file, message=message))
+    return tuple(tensor.name for _, tensor in sample), differences
+
+
+def _layout(shards: Sequence[ShardJob], files: Sequence[ModelFile]) -> Iterator[Difference]:
+    sizes = {file.name: file.size for file in files}
+    for shard in shards:
+        if sizes.get(shard.file) != shard.bytes:
+            message = (
+                f"the parents give a shard of {shard.bytes} bytes, the manifest has {sizes.get(shard.file)}"
+            )
+            yield Difference(kind="layout", file=shard.file, message=message)
+
+
+def _begin(shard: ShardJob, tensor: TensorJob) -> int:
+    """Where the tensor's bytes begin in its shard."""
+    before = shard.tensors[: shard.tensors.index(tensor)]
+    return len(shard_header(shard.tensors)) + sum(one.nbytes for one in before)
+
+
+def _equal(
+    tensor: TensorJob, parents: tuple[Source, Source], arithmetic: Arithmetic, written: Path, begin: int
+) -> bool:
+    with written.open("rb") as file:
+        for first, content in _computed(tensor, parents, arithmetic):
+            file.seek(begin + first * ITEM_BYTES[tensor.dtype])
+            if file.read(len(content)) != content:
+                return False
+    return True
+
+
+def _computed(
+    tensor: TensorJob, parents: tuple[Source, Source], arithmetic: Arithmetic
+) -> Iterator[tuple[int, bytes]]:
+    """(first element, bytes) of the tensor, part by part, as it should be."""
+    import torch
+
+    from tasks.weights.desk import DTYPES
+    from tasks.weights.formula import extrapolate_block
+
+    def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> torch.Tensor:
+        content = source.read(file, offset, elements * ITEM_BYTES[dtype])
+        return torch.frombuffer(bytearray(content), dtype=DTYPES[dtype])
+
+    aligned, sft = tensor.aligned, tensor.sft
+    for start, elements, sft_start in spans(tensor):
+        for done in range(0, elements, ELEMENTS):
+            count, first = min(ELEMENTS, elements - done), start + done
+            offset = aligned.offset + first * ITEM_BYTES[aligned.dtype]
+            if sft is None:
+                yield first, parents[0].read(aligned.file, offset, count * ITEM_BYTES[aligned.dtype])
+                continue
+            new = old = load(parents[0], aligned.file, offset, aligned.dtype, count)
+            if sft_start is not None:
+                offset = sft.offset + (sft_start + done) * ITEM_BYTES[sft.dtype]
+                old = load(parents[1], sft.file, offset, sft.dtype, count)
+            out = torch.empty(count, dtype=DTYPES[tensor.dtype])
+            extrapolate_block(new, old, tensor.alpha, arithmetic, out)
+            yield first, out.view(torch.uint8).numpy().tobytes()
