@@ -35,8 +35,9 @@ class LocalFiles:
 
     def create(self, content: bytes, name: str) -> bool:
         """Writes a file that must not replace another; False if there is one. All files are durable then."""
-        target, part = self._folder / name, self._part(name)
+        target = self._folder / name
         try:
+            part = self._part(name)
             part.write_bytes(content)
             for path in (*self._paths(), part, self._folder):
                 _make_durable(path)
