@@ -132,18 +132,19 @@ def _write_json(path: Path, content: object) -> None:
 
 
 class _Progress:
-    """Logs a training's steps every few seconds, with the time that is left."""
+    """Logs every few seconds how far the training is, with the time that this part of it has left."""
 
     def __init__(self) -> None:
         self._what = ""
-        self._started = self._logged = 0.0
+        self._started = self._called = self._logged = time.monotonic()
 
-    def __call__(self, what: str, done: int, steps: int) -> None:
+    def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if what != self._what:
-            self._what, self._started, self._logged = what, now, now
-        if done < steps and now - self._logged < LOG_SECONDS:
+        if what != self._what:  # this part began when the one before it ended
+            self._what, self._started = what, self._called
+        self._called = now
+        if done < total and now - self._logged < LOG_SECONDS:
             return
-        left = (now - self._started) / done * (steps - done)
         self._logged = now
-        log.info("demo  %s %d/%d steps, %.0f s left", what, done, steps, left)
+        left = (now - self._started) / done * (total - done)
+        log.info("demo  %s %d/%d, %.0f s left", what, done, total, left)

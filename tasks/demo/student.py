@@ -49,7 +49,7 @@ class Student:
     model: LlamaForCausalLM
     tokenizer: PreTrainedTokenizerFast
 
-    def answers(self, asks: Sequence[str], max_tokens: int, temperature: float = 0.7) -> list[str]:
+    def answers(self, asks: Sequence[str], max_tokens: int, temperature: float) -> list[str]:
         """One sampled answer to each instruction, without special tokens."""
         prompts = self.tokenizer([self._prompt(ask) for ask in asks], return_tensors="pt", padding=True)
         tokens_BT = self.model.generate(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Advance", "Trained", "Training", "train"]
 
-Advance = Callable[[str, int, int], None]  # (what, steps done, steps in all)
+Advance = Callable[[str, int, int], None]  # (what, how many are done, how many there are)
+SAMPLED_AT_ONCE = 160
 
 
 class Training(Value):
@@ -70,7 +71,7 @@ def train(folder: Path, training: Training, advance: Advance) -> Trained:
         _sft(student, splits.train, training, advance)
         student.save(folder / "sft", training.shard_bytes)
         asks = splits.evaluation + splits.alphas
-        pairs = tuple(zip(asks, student.answers(asks, training.max_tokens), strict=True))
+        pairs = tuple(zip(asks, _answers(student, asks, 0.7, training, advance), strict=True))
         _dpo(student, splits.train, training, advance)
         student.save(folder / "aligned", training.shard_bytes)
     return Trained(evaluation=pairs[: len(splits.evaluation)], alphas=pairs[len(splits.evaluation) :])
@@ -118,7 +119,7 @@ def _dpo(student: Student, asks: Sequence[str], training: Training, advance: Adv
     import torch
     from torch.nn.functional import logsigmoid
 
-    better, worse = _preferences(student, asks, training)
+    better, worse = _preferences(student, asks, training, advance)
     with torch.no_grad():
         reference = _margins(student, better, worse)
     optimizer = torch.optim.SGD(student.model.parameters(), lr=training.dpo_rate)
@@ -136,11 +137,13 @@ def _margins(student: Student, better: Sequence[Pair], worse: Sequence[Pair]) ->
     return student.log_probs(better)[0] - student.log_probs(worse)[0]
 
 
-def _preferences(student: Student, asks: Sequence[str], training: Training) -> tuple[list[Pair], list[Pair]]:
+def _preferences(
+    student: Student, asks: Sequence[str], training: Training, advance: Advance
+) -> tuple[list[Pair], list[Pair]]:
     """The best and the worst, by the rule, of several sampled answers to each instruction."""
     chosen = random.Random(training.seed + 2).sample(list(asks), training.dpo_steps * training.dpo_batch)
     repeated = [ask for ask in chosen for _ in range(training.samples)]
-    answers = student.answers(repeated, training.max_tokens, temperature=1.0)
+    answers = _answers(student, repeated, 1.0, training, advance)
     better, worse = [], []
     for index, ask in enumerate(chosen):
         own = answers[index * training.samples : (index + 1) * training.samples]
@@ -148,3 +151,14 @@ def _preferences(student: Student, asks: Sequence[str], training: Training) -> t
         better.append((ask, ranked[-1]))
         worse.append((ask, ranked[0]))
     return better, worse
+
+
+def _answers(
+    student: Student, asks: Sequence[str], temperature: float, training: Training, advance: Advance
+) -> list[str]:
+    answers: list[str] = []
+    while len(answers) < len(asks):
+        batch = asks[len(answers) : len(answers) + SAMPLED_AT_ONCE]
+        answers += student.answers(batch, training.max_tokens, temperature)
+        advance("answers", len(answers), len(asks))
+    return answers

@@ -35,10 +35,10 @@ def test_the_preference_grows_with_alpha_then_the_model_breaks(cache: Path) -> N
     )
     asks = [row["instruction"] for row in json.loads(benchmark_file("demo:alphas").read_text())]
     torch.manual_seed(0)
-    original = aligned.answers(asks, max_tokens=64)
-    assert 0.6 < win_rate(asks, original, sft.answers(asks, max_tokens=64)) < 0.9, "DPO is partial"
+    original = aligned.answers(asks, 64, 0.7)
+    assert 0.6 < win_rate(asks, original, sft.answers(asks, 64, 0.7)) < 0.9, "DPO is partial"
     curve = [
-        win_rate(asks, extrapolated(aligned, sft, alpha).answers(asks, 64), original)
+        win_rate(asks, extrapolated(aligned, sft, alpha).answers(asks, 64, 0.7), original)
         for alpha in (0.5, 1, 2, 4, 32)
     ]
     *rising, collapsed = curve
