@@ -72,7 +72,7 @@ def benchmark_file(uri: str) -> Path:
 
 
 def prepare(advance: Advance | None = None, training: Training | None = None) -> DemoFamily:
-    """The trained family, from the cache or trained now (about half a minute on two cores).
+    """The trained family, from the cache or trained now (about 45 s on one core).
 
     Two processes train once: the second waits for the first. A training that was killed
     leaves nothing that the next call would take for whole.
