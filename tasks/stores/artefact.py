@@ -36,6 +36,7 @@ class Files(Protocol):
     def read(self, name: str) -> bytes | None: ...
     def size(self, name: str) -> int | None: ...
     def names(self) -> list[str]: ...
+    def folders(self) -> list[str]: ...
     def remove(self, name: str) -> None: ...
     def fetch(self, name: str, folder: Path) -> Path: ...
 
@@ -167,11 +168,8 @@ class Store:
 
     def names(self, kind: str) -> list[str]:
         """The names of the artefacts of a kind that are whole, sorted."""
-        import fsspec
-
-        options = {"use_listings_cache": False} if self.uri.startswith("s3://") else {}
-        files, root = fsspec.url_to_fs(f"{self.uri}/{kind}", **options)
-        return sorted(path.split("/")[-2] for path in files.glob(f"{root}/*/{MANIFEST}"))
+        found = _files(f"{self.uri}/{kind}").folders()
+        return [name for name in found if self.artefact(kind, name).size(MANIFEST) is not None]
 
 
 def _files(uri: str) -> Files:

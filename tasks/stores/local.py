@@ -70,6 +70,11 @@ class LocalFiles:
     def names(self) -> list[str]:
         return sorted(path.name for path in self._paths())
 
+    def folders(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
+
     def remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
 

@@ -94,14 +94,14 @@ class S3Files:
     def names(self) -> list[str]:
         return sorted(self.listing())
 
+    def folders(self) -> list[str]:
+        return sorted(_last(entry) for entry in self._entries() if entry["type"] == "directory")
+
     def listing(self) -> dict[str, tuple[int, str]]:
         """Size in bytes and ETag of every object directly under the prefix."""
-        with contextlib.suppress(FileNotFoundError), self._errors(""):
-            entries = _filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True)
-            found = {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
-            # Some servers list the folder itself, as a nameless file.
-            return {name: (found[name]["size"], found[name]["ETag"]) for name in sorted(found) if name}
-        return {}
+        found = {_last(entry): entry for entry in self._entries() if entry["type"] == "file"}
+        # Some servers list the folder itself, as a nameless file.
+        return {name: (found[name]["size"], found[name]["ETag"]) for name in sorted(found) if name}
 
     def remove(self, name: str) -> None:
         with self._errors(name):
@@ -168,6 +168,11 @@ class S3Files:
             digest.update(self.read_range(name, start, min(PART_BYTES, size - start)))
         return digest.hexdigest() == digests.sha256
 
+    def _entries(self) -> list[dict[str, Any]]:
+        with contextlib.suppress(FileNotFoundError), self._errors(""):
+            return list(_filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True))
+        return []
+
     def _head(self, name: str) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError), self._errors(name):
             return self._call("head_object", name)
@@ -185,6 +190,10 @@ class S3Files:
     def _errors(self, name: str) -> Iterator[None]:
         with s3_errors(f"{self._uri}/{name}".rstrip("/")):
             yield
+
+
+def _last(entry: dict[str, Any]) -> str:
+    return str(entry["name"]).rpartition("/")[2]
 
 
 @lru_cache(maxsize=1)

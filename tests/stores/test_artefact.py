@@ -72,6 +72,16 @@ def test_a_sealed_artefact_keeps_its_content(model: Artefact) -> None:
     assert (model.read("answers.json"), model.manifest()) == (b"first", b"manifest of the first")
 
 
+def test_a_store_names_what_is_whole(store: Store) -> None:
+    for name, whole in {"b": True, "a": True, "half": False}.items():
+        artefact = store.artefact("models", name)
+        artefact.write("config.json", b"{}")
+        if whole:
+            artefact.seal(b"{}")
+    assert store.names("models") == ["a", "b"]
+    assert store.names("generations") == []
+
+
 def test_one_of_many_seals_wins(model: Artefact) -> None:
     def seal(content: bytes) -> bool:
         try:
