@@ -30,7 +30,7 @@ class Desk:
         self._sft_buffer = _buffer(2 * slot_bytes, pinned)
         self.outs = [_buffer(slot_bytes, pinned) for _ in jobs]
         arithmetic = jobs[0].recipe.arithmetic
-        self._kernel: Kernel = CudaKernel(arithmetic) if pinned else CpuKernel(arithmetic)
+        self._kernel: Kernel = CudaKernel(arithmetic) if pinned else CpuKernel(arithmetic, slot_bytes // 2)
 
     def make(self, piece: Piece) -> Sums | None:
         """Reads a piece and computes it into its place in each output; None for a buffer, only copied."""

@@ -13,21 +13,22 @@ from torch import Tensor
 from tasks.weights.formula import extrapolate_block
 from tasks.weights.recipe import Arithmetic
 
-__all__ = ["CpuKernel", "CudaKernel", "Kernel", "Sums"]
+__all__ = ["BLOCK", "CpuKernel", "CudaKernel", "Kernel", "Sums"]
 
 # From 32768 elements on PyTorch starts threads of its own; below, a block also stays in the core's cache.
 BLOCK = 32768 - 64
 
 
 class Sums(NamedTuple):
-    """Sums over a piece, of θ = θ_aligned and Δ = θ_aligned − θ_sft, in fp32.
+    """Figures of a piece, of θ = θ_aligned and Δ = θ_aligned − θ_sft, in fp32.
 
-    nonfinite  number of NaN and Inf in the output, for each α
+    squares, update_squares  ‖θ‖₂² and ‖Δ‖₂²
+    largest                  max |Δ|
+    nonfinite                number of NaN and Inf in the output, for each α
     """
 
     squares: float
     update_squares: float
-    product: float
     largest: float
     nonfinite: tuple[int, ...]
 
@@ -40,31 +41,31 @@ class Kernel(Protocol):
 
 
 class CpuKernel:
-    """Block by block through the cache, in one thread."""
+    """Block by block through the cache, in one thread; pieces of at most `elements`."""
 
-    def __init__(self, arithmetic: Arithmetic) -> None:
+    def __init__(self, arithmetic: Arithmetic, elements: int) -> None:
         self._arithmetic: Arithmetic = arithmetic
         self._new, self._update = torch.empty(BLOCK), torch.empty(BLOCK)
+        self._figures = torch.empty(-(-elements // BLOCK), 4)
+        self._places = [row.unbind() for row in self._figures]
 
     def run(self, aligned: Tensor, sft: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-        cuts = [slice(start, start + BLOCK) for start in range(0, len(aligned), BLOCK)]
-        found = [self._block(aligned[cut], sft[cut], alphas, [out[cut] for out in outs]) for cut in cuts]
-        return Sums(
-            squares=math.fsum(one.squares for one in found),
-            update_squares=math.fsum(one.update_squares for one in found),
-            product=math.fsum(one.product for one in found),
-            largest=max(one.largest for one in found),
-            nonfinite=tuple(map(sum, zip(*(one.nonfinite for one in found), strict=True))),
-        )
+        blocks = zip(*(torch.split(side, BLOCK) for side in (aligned, sft, *outs)), strict=True)
+        count = 0
+        for (one, two, *results), place in zip(blocks, self._places, strict=False):
+            for alpha, result in zip(alphas, results, strict=True):
+                extrapolate_block(one, two, alpha, self._arithmetic, result)
+            self._measure(one, two, place)
+            count += 1
+        return _sums(self._figures[:count], alphas, outs)
 
-    def _block(self, aligned: Tensor, sft: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-        for alpha, out in zip(alphas, outs, strict=True):
-            extrapolate_block(aligned, sft, alpha, self._arithmetic, out)
-        new, update = self._new[: len(aligned)], self._update[: len(aligned)]
+    def _measure(self, aligned: Tensor, sft: Tensor, place: Sequence[Tensor]) -> None:
+        new, update = self._new, self._update
+        if len(aligned) < BLOCK:
+            new, update = new[: len(aligned)], update[: len(aligned)]
         new.copy_(aligned)
-        update.copy_(sft)
-        torch.sub(new, update, out=update)
-        return _measure(new, update, alphas, outs)
+        torch.sub(new, sft, out=update)
+        _measure(new, update, place)
 
 
 class CudaKernel:
@@ -76,6 +77,7 @@ class CudaKernel:
     def __init__(self, arithmetic: Arithmetic) -> None:
         self._arithmetic: Arithmetic = arithmetic
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._figures = torch.empty(1, 4, device="cuda")
 
     def run(self, aligned: Tensor, sft: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
         with torch.cuda.stream(self._stream):
@@ -85,24 +87,31 @@ class CudaKernel:
                 extrapolate_block(new, old, alpha, self._arithmetic, result)
                 out.copy_(result, non_blocking=True)
             wide = new.float()
-            sums = _measure(wide, wide - old.float(), alphas, results)
+            _measure(wide, wide - old.float(), self._figures[0].unbind())
+            sums = _sums(self._figures, alphas, results)
             self._stream.synchronize()
             return sums
 
 
-def _measure(new: Tensor, update: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-    """The sums of fp32 θ and Δ; counts NaN and Inf only where the sums do not rule them out.
+def _measure(new: Tensor, update: Tensor, place: Sequence[Tensor]) -> None:
+    """Four figures of fp32 θ and Δ. No dot products: BLAS starts threads for them, however short they are."""
+    torch.linalg.vector_norm(new, out=place[0])
+    torch.linalg.vector_norm(update, out=place[1])
+    torch.amax(update, 0, out=place[2])
+    torch.amin(update, 0, out=place[3])
 
-    No dot products: on the CPU the BLAS library starts threads for them, however short they are.
-    """
-    squares = float(torch.linalg.vector_norm(new)) ** 2
-    update_squares = float(torch.linalg.vector_norm(update)) ** 2
-    largest = max(float(update.amax()), -float(update.amin()))
+
+def _sums(figures: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
+    """The figures of all blocks together; NaN and Inf are counted only where they are not ruled out."""
+    norms, update_norms, most, least = zip(*figures.tolist(), strict=True)
+    squares = math.fsum(norm * norm for norm in norms)
+    update_squares = math.fsum(norm * norm for norm in update_norms)
+    # A NaN would be lost in max().
+    largest = max(*most, *(-one for one in least)) if math.isfinite(update_squares) else math.nan
     bounds = (math.sqrt(squares) + abs(alpha) * largest for alpha in alphas)
     return Sums(
         squares=squares,
         update_squares=update_squares,
-        product=float(new.mul_(update).sum()),
         largest=largest,
         nonfinite=tuple(
             0 if bound < torch.finfo(out.dtype).max else int((~out.isfinite()).sum())

@@ -27,7 +27,6 @@ class TensorStatistics(Value):
     norm            ‖θ_aligned‖₂
     update_norm     ‖Δ‖₂
     largest_update  max |Δ|
-    cosine          between θ_aligned and Δ; 0 where one of them is zero
     nonfinite       number of NaN and Inf in the output; the figures above may be NaN then
     """
 
@@ -39,7 +38,6 @@ class TensorStatistics(Value):
     norm: float
     update_norm: float
     largest_update: float
-    cosine: float
     nonfinite: int
 
 

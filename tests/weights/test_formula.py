@@ -76,10 +76,12 @@ def test_blocks_of_a_piece(tmp_path: Path) -> None:
     new, old = two_sides(torch.bfloat16)
     new, old = new[: 2 * BLOCK + 17], old[: 2 * BLOCK + 17]
     outs = [torch.full_like(new, torch.nan) for _ in range(2)]
-    sums = CpuKernel("fp32").run(new, old, (0.3, 2.0), outs)
+    sums = CpuKernel("fp32", len(new)).run(new, old, (0.3, 2.0), outs)
     assert torch.equal(outs[0], result(new, old, 0.3, torch.bfloat16))
     assert torch.equal(outs[1], result(new, old, 2.0, torch.bfloat16))
     assert sums.squares == pytest.approx(float(new.double().square().sum()), rel=1e-5)
+    assert sums.update_squares == pytest.approx(float((new - old).double().square().sum()), rel=1e-2)
+    assert sums.largest == float((new.float() - old.float()).abs().max())
     assert sums.nonfinite == (0, 0)
 
 
