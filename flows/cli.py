@@ -3,6 +3,7 @@
     expo families                                        what there is to run
     expo check zephyr-7b-beta                            would it work? reads headers only
     expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR
+    expo verify DIR                                      is it still what its manifest says?
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
     expo demo                                            the same on a family trained on the spot
 
@@ -11,24 +12,23 @@ loads neither Prefect nor vLLM.
 """
 
 import logging
-import math
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli_weights import ALPHA, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge import Judge
-    from tasks.weights.plan import Plan
 
 __all__ = ["app", "main"]
 
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "expo",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s  %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(flow_run_name)s: %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_run_name)s: %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
@@ -45,17 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SFT = Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0: a folder or a hub id.")]
-ALIGNED = Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1: a folder or a hub id.")]
-
-
-def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"α is a finite number, not {value}")
-    return value
-
-
-ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.", callback=_finite)]
 STORE = Annotated[
     str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go: a folder or s3://bucket/prefix.")
 ]
@@ -84,46 +73,9 @@ def families(
         family_table(family(name))
 
 
-@app.command()
-def check(
-    family: Annotated[
-        str | None, typer.Argument(help="A family's name, or give --sft and --aligned.")
-    ] = None,
-    sft: SFT = None,
-    aligned: ALIGNED = None,
-    alpha: ALPHA = None,
-) -> None:
-    """Says whether two checkpoints fit and what the extrapolation needs, from headers alone."""
-    from flows.tables import plan_table
-    from tasks.families import family as find
-
-    if family is not None and (sft or aligned):
-        raise InputError("check: give a family's name, or --sft and --aligned, not both")
-    entry = find(family) if family is not None else None
-    sft, aligned = (entry.sft, entry.aligned) if entry else (sft, aligned)
-    if sft is None or aligned is None:
-        raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
-    plan_table(_plan(aligned, sft, alpha if alpha is not None else entry.alpha if entry else 0.5))
-
-
-@app.command()
-def extrapolate(
-    sft: Annotated[str, typer.Option(help="The SFT checkpoint θ_0: a folder or a hub id.")],
-    aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder or a hub id.")],
-    alpha: Annotated[float, typer.Option(help="α in θ_1 + α·(θ_1 − θ_0).", callback=_finite)],
-    out: Annotated[Path, typer.Option(help="The folder for the model; made if need be.")],
-) -> None:
-    """Writes the ExPO model of two checkpoints into a folder. Run again, it goes on where it stopped."""
-    from flows.tables import progress_bar
-    from tasks.stores.artefact import Artefact
-    from tasks.stores.source import open_source
-    from tasks.weights.model import extrapolate as write_model
-
-    plan = _plan(aligned, sft, alpha)
-    model = Artefact(str(out.expanduser().resolve()))
-    with progress_bar("extrapolating", plan.output_bytes) as advance:
-        write_model(plan, open_source(aligned), open_source(sft), model, advance=advance)
-    print(f"{out}: {len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB, α = {alpha:g}")
+app.command()(check)
+app.command()(extrapolate)
+app.command()(verify)
 
 
 @app.command()
@@ -159,15 +111,6 @@ def demo(store: STORE = "expo-store") -> None:
     _run(("demo",), None, DEMO_ALPHAS, None, store)
 
 
-def _plan(aligned: str, sft: str, alpha: float) -> "Plan":
-    from tasks.stores.source import open_source
-    from tasks.weights.plan import make_plan
-    from tasks.weights.recipe import Recipe
-
-    ours, theirs = open_source(aligned), open_source(sft)
-    return make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=alpha), ours, theirs)
-
-
 def _run(
     names: tuple[str, ...],
     alpha: float | None,
@@ -194,11 +137,7 @@ def _show_progress() -> None:
     """Lets Prefect's log read as progress, on the terminal and in the UI; what the user has set stays."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
-    lines = logging.StreamHandler()
-    lines.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger("expo")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(lines)
+    logging.getLogger("expo").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

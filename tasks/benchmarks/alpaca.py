@@ -22,7 +22,7 @@ from tasks.benchmarks.judge import Judge, prompt_file
 from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
 from tasks.values import canonical_json
 
-__all__ = ["ANNOTATIONS", "expected_usage", "judge_answers", "load_package"]
+__all__ = ["ANNOTATIONS", "JOURNAL", "expected_usage", "judge_answers", "load_package"]
 
 ANNOTATIONS = "annotations.json"
 JOURNAL = "journal.jsonl"
