@@ -35,7 +35,7 @@ PREFECT_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
 }
-DEMO_ALPHAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 app = typer.Typer(
     name="expo",

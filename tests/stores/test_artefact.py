@@ -1,8 +1,9 @@
 """Artefacts behave alike in a folder and on a real S3 server."""
 
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -114,17 +115,24 @@ def test_fetch_replaces_what_differs(model: Artefact, tmp_path: Path) -> None:
     assert model.fetch("config.json", here).read_bytes() == b"{}"
 
 
-def _write_in_child(uri: str) -> None:
-    Artefact(uri).write("from-the-child", b"1")
+FORK = """
+import os, sys
+from tasks.stores.artefact import Artefact
+Artefact(sys.argv[1]).write("from-the-parent", b"1")
+if os.fork() == 0:
+    Artefact(sys.argv[1]).write("from-the-child", b"1")
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
 
 
 def test_a_forked_process_can_write(model: Artefact) -> None:
-    """A client inherited through fork raises, and workers may be forked."""
-    model.write("from-the-parent", b"1")
-    child = get_context("fork").Process(target=_write_in_child, args=(model.uri,))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
+    """A client inherited through fork raises, and workers may be forked.
+
+    In a process of its own, since what other tests have loaded may not survive a fork.
+    """
+    done = subprocess.run([sys.executable, "-c", FORK, model.uri], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
     assert model.names() == ["from-the-child", "from-the-parent"]
 
 
