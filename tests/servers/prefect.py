@@ -70,7 +70,11 @@ def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iter
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:  # a worker may wait longer for what it watches
+                process.kill()
+                process.wait()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
