@@ -136,10 +136,12 @@ class _Progress:
 
     def __init__(self) -> None:
         self._what = ""
-        self._started = self._called = self._logged = time.monotonic()
+        self._started = self._called = self._logged = 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if not self._called:  # what came before the first step was imports: no measure of a step
+            self._called = self._logged = now
         if what != self._what:  # this part began when the one before it ended
             self._what, self._started = what, self._called
         self._called = now
