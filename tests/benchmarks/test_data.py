@@ -1,22 +1,57 @@
 """The pinned data: from the cache when it is there, never another content, a way out when it is not."""
 
 import hashlib
-import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.data import REFERENCE, REPOSITORY, REVISION, DataFile, cached, fetch, mt_bench_files
-from tasks.errors import CorruptError, InputError, PermanentError
-from tasks.stores.source import sha256_of
+from tasks.benchmarks import data as module
+from tasks.benchmarks.data import (
+    FILES,
+    PROMPTS,
+    QUESTIONS,
+    REFERENCE,
+    REPOSITORY,
+    REVISION,
+    DataFile,
+    adopt,
+    cached,
+    fetch,
+    mt_bench_files,
+)
+from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
 
 CONTENT = b"a data file"
 FILE = DataFile("file.csv", hashlib.sha256(CONTENT).hexdigest())
 
 
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A folder and the address under which it is served."""
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data set's folder in an empty cache of the Hub, offline."""
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = tmp_path / f"datasets--{REPOSITORY.replace('/', '--')}" / "snapshots" / REVISION
@@ -42,22 +77,51 @@ def test_offline_without_it_the_error_says_how_to_get_it(snapshot: Path) -> None
         fetch(FILE)
 
 
-def test_the_pinned_digest_is_that_of_the_real_reference(data: Path) -> None:
-    assert sha256_of(data / "gpt4_1106_preview.json") == REFERENCE.sha256
+def test_a_file_of_the_web_is_fetched_once(web: tuple[Path, str]) -> None:
+    folder, url = web
+    file = FILE._replace(url=f"{url}/file.csv")
+    with pytest.raises(PermanentError, match=r"the server said 404.*expo data fetch --from FOLDER"):
+        fetch(file)
+    (folder / "file.csv").write_bytes(CONTENT)
+    assert cached(file) is None
+    assert fetch(file).read_bytes() == CONTENT
+    (folder / "file.csv").unlink()
+    assert fetch(file) == cached(file) == file.place
 
 
-def test_fastchats_folder_gives_mt_benchs_files(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "mt_bench/reference_answer").mkdir(parents=True)
-    for name, source in (
-        ("mt_bench/question.jsonl", "question.jsonl"),
-        ("judge_prompts.jsonl", "judge_prompts.jsonl"),
-        ("mt_bench/reference_answer/gpt-4.jsonl", "reference_answer_gpt-4.jsonl"),
-    ):
-        with pytest.raises(InputError, match=f"no {name}; copy fastchat/llm_judge/data"):
-            mt_bench_files(tmp_path)
-        shutil.copy(data / "mt_bench" / source, tmp_path / name)
-    assert mt_bench_files(tmp_path).questions == tmp_path / "mt_bench/question.jsonl"
-    with (tmp_path / "judge_prompts.jsonl").open("a") as file:
-        file.write("{}\n")
+def test_another_content_from_the_web_is_never_kept(web: tuple[Path, str]) -> None:
+    folder, url = web
+    (folder / "file.csv").write_bytes(CONTENT[:-1])
+    file = FILE._replace(url=f"{url}/file.csv")
+    with pytest.raises(CorruptError, match="not the pinned"):
+        fetch(file)
+    assert cached(file) is None
+
+
+def test_a_server_that_is_not_there_may_come_back(web: tuple[Path, str]) -> None:
+    with pytest.raises(RetryableError, match="cannot be reached"):
+        fetch(FILE._replace(url="http://127.0.0.1:9/file.csv"))
+
+
+def test_a_folder_gives_what_it_has_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "FILES", (FILE, QUESTIONS))
+    folder = tmp_path / "usb/deep"
+    folder.mkdir(parents=True)
+    (folder / "renamed.csv").write_bytes(CONTENT)
+    (folder / "file.csv").write_bytes(b"another content")
+    assert adopt(tmp_path / "usb") == (FILE,)
+    assert fetch(FILE).read_bytes() == CONTENT
+    with pytest.raises(InputError, match="no such folder"):
+        adopt(tmp_path / "nowhere")
+
+
+def test_the_pinned_digests_are_those_of_the_real_files(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    assert {REFERENCE, QUESTIONS, PROMPTS} < set(adopt(data)) <= set(FILES)
+    assert all(path.is_file() for path in mt_bench_files())
+    PROMPTS.place.write_bytes(PROMPTS.place.read_bytes() + b"{}\n")
     with pytest.raises(CorruptError, match=r"judge_prompts\.jsonl: its sha256 is"):
-        mt_bench_files(tmp_path)
+        mt_bench_files()
