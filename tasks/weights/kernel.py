@@ -13,10 +13,11 @@ from torch import Tensor
 from tasks.weights.formula import extrapolate_block
 from tasks.weights.recipe import Arithmetic
 
-__all__ = ["BLOCK", "CpuKernel", "CudaKernel", "Kernel", "Sums"]
+__all__ = ["CpuKernel", "CudaKernel", "Kernel", "Sums"]
 
-# From 32768 elements on PyTorch starts threads of its own; below, a block also stays in the core's cache.
-BLOCK = 32768 - 64
+
+# Sums of squares are of rows so short that fp32 keeps six digits of them.
+ROW = 8192
 
 
 class Sums(NamedTuple):
@@ -41,31 +42,27 @@ class Kernel(Protocol):
 
 
 class CpuKernel:
-    """Block by block through the cache, in one thread; pieces of at most `elements`."""
+    """A whole piece of at most `elements` at once, in the thread that made this kernel.
+
+    Every operation takes the interpreter's lock once: few operations on many elements are
+    several times faster than many on blocks that stay in the core's cache.
+    """
 
     def __init__(self, arithmetic: Arithmetic, elements: int) -> None:
         self._arithmetic: Arithmetic = arithmetic
-        self._new, self._update = torch.empty(BLOCK), torch.empty(BLOCK)
-        self._figures = torch.empty(-(-elements // BLOCK), 4)
-        self._places = [row.unbind() for row in self._figures]
+        whole = -(-elements // ROW) * ROW
+        self._new, self._update = torch.empty(whole), torch.empty(whole)
+        # Of this thread: the shard's other threads are at work beside it.
+        torch.set_num_threads(1)
 
     def run(self, aligned: Tensor, sft: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-        blocks = zip(*(torch.split(side, BLOCK) for side in (aligned, sft, *outs)), strict=True)
-        count = 0
-        for (one, two, *results), place in zip(blocks, self._places, strict=False):
-            for alpha, result in zip(alphas, results, strict=True):
-                extrapolate_block(one, two, alpha, self._arithmetic, result)
-            self._measure(one, two, place)
-            count += 1
-        return _sums(self._figures[:count], alphas, outs)
-
-    def _measure(self, aligned: Tensor, sft: Tensor, place: Sequence[Tensor]) -> None:
-        new, update = self._new, self._update
-        if len(aligned) < BLOCK:
-            new, update = new[: len(aligned)], update[: len(aligned)]
-        new.copy_(aligned)
-        torch.sub(new, sft, out=update)
-        _measure(new, update, place)
+        for alpha, out in zip(alphas, outs, strict=True):
+            extrapolate_block(aligned, sft, alpha, self._arithmetic, out)
+        count, whole = len(aligned), -(-len(aligned) // ROW) * ROW
+        new, update = self._new[:whole], self._update[:whole]
+        torch.sub(new[:count].copy_(aligned), sft, out=update[:count])
+        new[count:], update[count:] = 0, 0
+        return _sums(new.view(-1, ROW), update.view(-1, ROW), alphas, outs)
 
 
 class CudaKernel:
@@ -77,7 +74,6 @@ class CudaKernel:
     def __init__(self, arithmetic: Arithmetic) -> None:
         self._arithmetic: Arithmetic = arithmetic
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._figures = torch.empty(1, 4, device="cuda")
 
     def run(self, aligned: Tensor, sft: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
         with torch.cuda.stream(self._stream):
@@ -87,27 +83,21 @@ class CudaKernel:
                 extrapolate_block(new, old, alpha, self._arithmetic, result)
                 out.copy_(result, non_blocking=True)
             wide = new.float()
-            _measure(wide, wide - old.float(), self._figures[0].unbind())
-            sums = _sums(self._figures, alphas, results)
+            sums = _sums(wide[None], (wide - old.float())[None], alphas, results)
             self._stream.synchronize()
             return sums
 
 
-def _measure(new: Tensor, update: Tensor, place: Sequence[Tensor]) -> None:
-    """Four figures of fp32 θ and Δ. No dot products: BLAS starts threads for them, however short they are."""
-    torch.linalg.vector_norm(new, out=place[0])
-    torch.linalg.vector_norm(update, out=place[1])
-    torch.amax(update, 0, out=place[2])
-    torch.amin(update, 0, out=place[3])
+def _sums(new: Tensor, update: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
+    """The figures of θ and Δ, both fp32 of shape (rows, row), and the NaN and Inf of the outputs.
 
-
-def _sums(figures: Tensor, alphas: Sequence[float], outs: Sequence[Tensor]) -> Sums:
-    """The figures of all blocks together; NaN and Inf are counted only where they are not ruled out."""
-    norms, update_norms, most, least = zip(*figures.tolist(), strict=True)
-    squares = math.fsum(norm * norm for norm in norms)
-    update_squares = math.fsum(norm * norm for norm in update_norms)
-    # A NaN would be lost in max().
-    largest = max(*most, *(-one for one in least)) if math.isfinite(update_squares) else math.nan
+    No dot products: BLAS starts threads for them. NaN and Inf are counted only where the
+    figures do not rule them out.
+    """
+    norms = [torch.linalg.vector_norm(side, dim=1) for side in (new, update)]
+    squares, update_squares = (math.fsum(norm * norm for norm in one.tolist()) for one in norms)
+    least, most = torch.aminmax(update)
+    largest = max(float(most), -float(least)) if math.isfinite(update_squares) else math.nan
     bounds = (math.sqrt(squares) + abs(alpha) * largest for alpha in alphas)
     return Sums(
         squares=squares,

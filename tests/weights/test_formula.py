@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.weights.formula import extrapolate_block
-from tasks.weights.kernel import BLOCK, CpuKernel
+from tasks.weights.kernel import CpuKernel
 
 N = 1 << 20
 SIXTEEN_BITS = [torch.bfloat16, torch.float16]
@@ -71,12 +71,11 @@ def test_result_does_not_depend_on_the_cuts(dtype: torch.dtype, alpha: float) ->
     assert torch.equal(torch.cat(pieces), whole)
 
 
-def test_blocks_of_a_piece(tmp_path: Path) -> None:
-    """Every block of a piece is computed, at each α, the last and shorter one too."""
+def test_figures_of_a_piece() -> None:
+    """A piece shorter than the kernel's buffers is computed whole, at each α, and measured alone."""
     new, old = two_sides(torch.bfloat16)
-    new, old = new[: 2 * BLOCK + 17], old[: 2 * BLOCK + 17]
     outs = [torch.full_like(new, torch.nan) for _ in range(2)]
-    sums = CpuKernel("fp32", len(new)).run(new, old, (0.3, 2.0), outs)
+    sums = CpuKernel("fp32", len(new) + 5).run(new, old, (0.3, 2.0), outs)
     assert torch.equal(outs[0], result(new, old, 0.3, torch.bfloat16))
     assert torch.equal(outs[1], result(new, old, 2.0, torch.bfloat16))
     assert sums.squares == pytest.approx(float(new.double().square().sum()), rel=1e-5)
