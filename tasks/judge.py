@@ -1,14 +1,13 @@
 """Stage judge: every answer of an arm compared with the reference's, by the judge."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.benchmarks.alpaca import ANNOTATIONS, JOURNAL, judge_answers
 from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.journal import Journal
 from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.serving import reachable
 from tasks.generate import Generation
 from tasks.instructions import Instructions
 from tasks.progress import Progress, run_logger
@@ -17,9 +16,7 @@ from tasks.stores.artefact import Artefact, Store
 from tasks.values import Value, fingerprint
 from tasks.workplace import workplace
 
-__all__ = ["Judgments", "demo_judge", "judge"]
-
-DEMO_RULE = "demo:rule"
+__all__ = ["Judgments", "judge"]
 
 
 class Judgments(Value):
@@ -65,7 +62,7 @@ def judge(
         return Judgments.model_validate_json(content)
     start = time.monotonic()
     progress = Progress(generation.summary.count, "judgments")
-    with _reachable(judge) as endpoint:
+    with reachable(judge) as endpoint:
         judge_answers(
             generation.path(), reference.path(), endpoint, workplace(artefact), advance=progress.advance
         )
@@ -85,22 +82,3 @@ def judge(
         artefact.copy_in(workplace(artefact) / ANNOTATIONS, ANNOTATIONS)
     artefact.seal(judgments.model_dump_json(indent=1).encode())
     return judgments
-
-
-def demo_judge() -> Judge:
-    """The rule that judges the demo family; it has no address until it is served."""
-    from tasks.demo.judge import MODEL
-
-    return Judge(model=MODEL, base_url=DEMO_RULE)
-
-
-@contextmanager
-def _reachable(judge: Judge) -> Iterator[Judge]:
-    """The judge at an address: the demo's is served on loopback for as long as it is needed."""
-    if judge.base_url != DEMO_RULE:
-        yield judge
-        return
-    from tasks.demo.judge import serve_judge
-
-    with serve_judge() as url:
-        yield judge.model_copy(update={"base_url": url})

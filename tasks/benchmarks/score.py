@@ -19,7 +19,7 @@ from tasks.values import Value, canonical_json
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["INSTRUCTIONS_SHA256", "AlpacaEvalScore", "preferences", "score_annotations"]
+__all__ = ["INSTRUCTIONS_SHA256", "AlpacaEvalScore", "judge_of", "preferences", "score_annotations"]
 
 # sha256 of the canonical JSON list of the 805 instructions, in AlpacaEval's order
 INSTRUCTIONS_SHA256 = "d02007bfbcc8fcf624c641e8b70d53e82f7d0c061d12cf1b5695357e0d0090ce"
@@ -80,7 +80,7 @@ def score_annotations(
         PermanentError: less than `min_judged` of its items have a judgment.
     """
     rows = read_annotations(annotations)
-    judge = _judge_of(rows, annotations)
+    judge = judge_of(rows, annotations)
     n_failed = sum(_preference(row) is None for row in rows)
     if len(rows) - n_failed < min_judged * len(rows):
         raise PermanentError(
@@ -119,7 +119,7 @@ def preferences(annotations: Path) -> dict[str, float]:
         InputError: the file is not of AlpacaEval's form, or an instruction is in it twice.
     """
     rows = read_annotations(annotations)
-    _judge_of(rows, annotations)
+    judge_of(rows, annotations)
     if len({row["instruction"] for row in rows}) < len(rows):
         raise InputError(f"{annotations}: an instruction is in it more than once")
     judged = {row["instruction"]: _preference(row) for row in rows}
@@ -135,7 +135,12 @@ def _preference(row: Row) -> float | None:
     return value if 1 <= value <= 2 else None
 
 
-def _judge_of(rows: list[Row], annotations: Path) -> str:
+def judge_of(rows: list[Row], annotations: Path) -> str:
+    """The one judge of a file's rows.
+
+    Raises:
+        InputError: there are several.
+    """
     judges = sorted({str(row.get("annotator", "unknown judge")) for row in rows})
     if len(judges) > 1:
         raise InputError(

@@ -1,0 +1,90 @@
+"""Stage anchors: stored annotations judged again in part, to know how far the judge is from theirs."""
+
+import time
+from pathlib import Path
+
+from tasks.benchmarks.alpaca import ANNOTATIONS, JOURNAL
+from tasks.benchmarks.anchors import SAMPLE, measure
+from tasks.benchmarks.budget import Usage, dollars
+from tasks.benchmarks.journal import Journal
+from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.serving import reachable
+from tasks.errors import InputError
+from tasks.progress import Progress, run_logger
+from tasks.reports.agreement import Agreement, agreement_sentence
+from tasks.stage import stage
+from tasks.stores.artefact import Artefact, Store
+from tasks.stores.source import sha256_of
+from tasks.values import Value, fingerprint
+from tasks.workplace import workplace
+
+__all__ = ["Anchors", "anchors"]
+
+
+class Anchors(Value):
+    """A judge measured on stored annotations: the manifest of the artefact.
+
+    source     sha256 of the annotations
+    occasion   why it was measured again, as a night's date; "" for once and for all
+    agreement  with the judge of the annotations
+    """
+
+    source: str
+    judge: Judge
+    occasion: str
+    uri: str
+    fingerprint: str
+    seconds: float
+    usage: Usage
+    dollars: float | None
+    agreement: Agreement
+
+    def annotations(self) -> Path:
+        """The present judge's annotations on this machine's disk: `compared` takes two such files."""
+        artefact = Artefact(self.uri)
+        return artefact.fetch(ANNOTATIONS, workplace(artefact))
+
+
+@stage("anchors of {judge.model}")
+def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, occasion: str = "") -> Anchors:
+    """Judges a sample of an annotation file's pairs again; once for each judge, file and occasion.
+
+    Raises:
+        InputError: there is no such file, or it is not of AlpacaEval's form.
+        RetryableError, PermanentError: as in the stage judge; what was judged is kept.
+    """
+    path = Path(annotations).expanduser().resolve()
+    if not path.is_file():
+        raise InputError(
+            f"anchors {annotations!r}: no such file; give stored annotations of AlpacaEval's form"
+        )
+    source = sha256_of(path)
+    name = fingerprint(
+        {"anchors": source, "judge": judge.fingerprint, "sample": sample, "occasion": occasion}
+    )
+    artefact = Store(store).artefact("anchors", name[:16])
+    if content := artefact.manifest():
+        run_logger().info("measured before")
+        return Anchors.model_validate_json(content)
+    start, folder = time.monotonic(), workplace(artefact)
+    progress = Progress(sample, "judgments")
+    with reachable(judge) as endpoint:
+        found = measure(path, endpoint, folder, sample=sample, advance=progress.advance)
+    with Journal(folder / JOURNAL) as journal:
+        usage = journal.usage
+    measured = Anchors(
+        source=source,
+        judge=judge,
+        occasion=occasion,
+        uri=artefact.uri,
+        fingerprint=name,
+        seconds=time.monotonic() - start,
+        usage=usage,
+        dollars=dollars(judge, usage),
+        agreement=found,
+    )
+    if artefact.local is None:
+        artefact.copy_in(folder / ANNOTATIONS, ANNOTATIONS)
+    artefact.seal(measured.model_dump_json(indent=1).encode())
+    run_logger().info(agreement_sentence(found))
+    return measured
