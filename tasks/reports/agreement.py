@@ -125,7 +125,9 @@ def _kappa_interval(table: FloatArray, seed: int) -> tuple[float, float]:
     draws = np.random.default_rng(seed).multinomial(
         int(table.sum()), table.ravel() / table.sum(), size=RESAMPLES
     )
-    lower, upper = np.nanquantile(_kappa(draws.reshape(-1, 3, 3).astype(np.float64)), [LEVEL / 2, 1 - LEVEL / 2])
+    lower, upper = np.nanquantile(
+        _kappa(draws.reshape(-1, 3, 3).astype(np.float64)), [LEVEL / 2, 1 - LEVEL / 2]
+    )
     return float(lower), float(upper)
 
 
