@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.errors import CorruptError, InputError
+from tasks.weights.memory import parse_bytes
 from tasks.weights.recipe import Arithmetic, ModuleAlpha, Nonfinite, OutputDtype, Recipe, Vocabulary
 from tasks.weights.shard import Device
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALPHA", "check", "extrapolate", "verify"]
 
-SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[kMGT]?)B?")
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+MODULE_ALPHA = re.compile(r"(?P<pattern>.*?)(@(?P<first>\d+)-(?P<last>\d+))?=(?P<alpha>[^=]+)")
 
 
 def _finite(value: float | None) -> float | None:
@@ -26,8 +26,14 @@ def _finite(value: float | None) -> float | None:
     return value
 
 
+def _all_finite(values: list[float]) -> list[float]:
+    for value in values:
+        _finite(value)
+    return values
+
+
 def _bytes(value: str | None) -> str | None:
-    if value is not None and not SIZE.fullmatch(value):
+    if value is not None and not parse_bytes(value):
         raise typer.BadParameter(f"{value!r} is no size; write 5GB or 500MB")
     return value
 
@@ -73,15 +79,23 @@ def check(
 def extrapolate(
     sft: Annotated[str, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id or s3://….")],
     aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder, hub id or s3://….")],
-    alpha: Annotated[float, typer.Option(help="α in θ_1 + α·(θ_1 − θ_0).", callback=_finite)],
-    out: Annotated[str, typer.Option(help="Where the model goes: a folder, made if need be, or s3://….")],
+    alpha: Annotated[
+        list[float],
+        typer.Option(help="α in θ_1 + α·(θ_1 − θ_0); give several for one pass.", callback=_all_finite),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(help="A folder, made if need be, or s3://…; several α: OUT/alpha-0.1, OUT/alpha-0.3, …"),
+    ],
     dtype: Annotated[
         OutputDtype | None,
         typer.Option(help="Of the output; default: the aligned checkpoint's."),
     ] = None,
     module_alpha: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN=α", help="Another α where the name matches; the first wins."),
+        typer.Option(
+            metavar="MODULE[@LAYERS]=α", help="Another α for attention, mlp@0-15, …; the first wins."
+        ),
     ] = None,
     arithmetic: Annotated[
         Arithmetic, typer.Option(help="fp32 with one rounding, or the authors' bf16 operations bit for bit.")
@@ -93,29 +107,36 @@ def extrapolate(
     ] = None,
     device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")] = "auto",
 ) -> None:
-    """Writes the ExPO model of two checkpoints. Run again after a kill, it goes on where it stopped."""
+    """Writes the ExPO model of two checkpoints, at one α or several. Killed and run again, it goes on.
+
+    MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
+    """
     from flows.tables import progress_bar
     from tasks.stores.artefact import Artefact
-    from tasks.weights.model import extrapolate as write_model
+    from tasks.weights.model import extrapolate_all
     from tasks.weights.plan import make_plan
 
     ours, theirs = _sources(aligned, sft)
     recipe = Recipe(
         aligned=ours.checkpoint,
         sft=theirs.checkpoint,
-        alpha=alpha,
+        alpha=alpha[0],
         arithmetic=arithmetic,
         output_dtype=dtype,
         vocabulary=vocabulary,
         nonfinite=nonfinite,
         module_alphas=tuple(_module_alpha(text) for text in module_alpha or ()),
-        shard_bytes=_size(shard_size),
+        shard_bytes=parse_bytes(shard_size) if shard_size else None,
     )
-    plan = make_plan(recipe, ours, theirs)
-    model = Artefact(out if "://" in out else str(Path(out).expanduser().resolve()))
-    with progress_bar("extrapolating", plan.output_bytes) as advance:
-        write_model(plan, ours, theirs, model, device=device, advance=advance)
-    print(f"{out}: {len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB, α = {alpha:g}")
+    alphas = tuple(dict.fromkeys(alpha))
+    plans = [make_plan(recipe.model_copy(update={"alpha": one}), ours, theirs) for one in alphas]
+    folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(one)}" for one in alphas]
+    models = [Artefact(_uri(folder)) for folder in folders]
+    with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
+        extrapolate_all(plans, ours, theirs, models, device=device, advance=advance)
+    for folder, plan in zip(folders, plans, strict=True):
+        size = f"{len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB"
+        print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")
 
 
 def verify(
@@ -125,24 +146,16 @@ def verify(
     files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
 ) -> None:
     """Hashes a model's files against its manifest, and computes tensors again from the parents."""
-    from tasks.stores.artefact import MANIFEST, Artefact
+    from tasks.stores.artefact import Artefact
     from tasks.stores.source import reopen
-    from tasks.weights.manifest import Manifest
     from tasks.weights.verify import verify as look
 
-    artefact = Artefact(model if "://" in model else str(Path(model).expanduser().resolve()))
-    content = artefact.manifest()
-    if content is None:
-        raise InputError(f"{model}: no {MANIFEST}; it is no model of ours, or not finished")
-    parents = None
-    if not files_only:
-        recipe = Manifest.model_validate_json(content).recipe
-        parents = (reopen(recipe.aligned), reopen(recipe.sft))
-    found = look(artefact, parents, "all" if every else tensors)
+    found = look(Artefact(_uri(model)), None if files_only else reopen, "all" if every else tensors)
     for one in found.differences:
         print(f"{one.kind}: {one.file}: {one.message}")
     if found.differences:
-        raise CorruptError(f"{model}: {len(found.differences)} differences; it is not what its manifest says")
+        kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
+        raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
     print(f"{model}: {found.files} files and {len(found.tensors)} tensors are as they should be")
 
 
@@ -152,18 +165,25 @@ def _sources(aligned: str, sft: str) -> "tuple[Source, Source]":
     return open_source(aligned), open_source(sft)
 
 
+def _plain(alpha: float) -> str:
+    return str(alpha).removesuffix(".0")
+
+
+def _uri(text: str) -> str:
+    return text if "://" in text else str(Path(text).expanduser().resolve())
+
+
 def _module_alpha(text: str) -> ModuleAlpha:
-    pattern, _, number = text.rpartition("=")
+    found = MODULE_ALPHA.fullmatch(text)
     try:
-        re.compile(pattern)
-        alpha = float(number)
+        if not found or not (found["pattern"] or found["first"]):
+            raise ValueError("neither a module nor layers")
+        re.compile(found["pattern"])
+        layers = (int(found["first"]), int(found["last"])) if found["first"] else None
+        if not math.isfinite(alpha := float(found["alpha"])):
+            raise ValueError("α is a finite number")
+        return ModuleAlpha(pattern=found["pattern"], layers=layers, alpha=alpha)
     except (re.error, ValueError) as error:
-        raise InputError(f"--module-alpha {text!r}: {error}; write PATTERN=NUMBER, as mlp=0.2") from error
-    if not pattern or not math.isfinite(alpha):
-        raise InputError(f"--module-alpha {text!r}: write PATTERN=NUMBER, as mlp=0.2")
-    return ModuleAlpha(pattern=pattern, alpha=alpha)
-
-
-def _size(text: str | None) -> int | None:
-    found = SIZE.fullmatch(text) if text else None
-    return round(float(found["number"]) * UNITS[found["unit"]]) if found else None
+        raise InputError(
+            f"--module-alpha {text!r}: write MODULE=NUMBER or MODULE@FIRST-LAST=NUMBER, as mlp@0-15=0.2"
+        ) from error

@@ -4,7 +4,7 @@ from tasks.arms import model_artefact
 from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
-from tasks.weights.model import seal as write_manifest
+from tasks.weights.folder import seal as write_manifest
 from tasks.weights.plan import Plan
 from tasks.weights.receipts import ShardReceipt
 

@@ -11,7 +11,7 @@ from tasks.progress import run_logger
 from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.upload import upload
-from tasks.weights.model import finished_shard
+from tasks.weights.folder import finished_shard
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
@@ -26,8 +26,9 @@ def shard(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardReceipt, ...]:
     done = [receipt for receipt in receipts if receipt is not None]
     if done:
         run_logger().info(f"finished before, and whole, at {len(done)} of {len(jobs)} alphas")
-    if not todo:
-        return tuple(done)
-    download(todo[0])
-    parts = extrapolate(todo, store)
-    return (*done, *(upload(job, part, store) for job, part in zip(todo, parts, strict=True)))
+    if todo:
+        download(todo[0])
+        parts = extrapolate(todo, store)
+        done += [upload(job, part, store) for job, part in zip(todo, parts, strict=True)]
+    of_job = {receipt.job: receipt for receipt in done}
+    return tuple(of_job[job.fingerprint] for job in jobs)

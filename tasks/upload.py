@@ -6,7 +6,7 @@ from tasks.arms import model_artefact
 from tasks.extrapolate import ShardPart
 from tasks.stage import stage
 from tasks.stores.artefact import Store
-from tasks.weights.model import put_shard
+from tasks.weights.folder import put_shard
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import ShardReceipt
 

@@ -1,7 +1,6 @@
 """The plan: which bytes of which files make each output shard. Every refusal happens here."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tasks.errors import MismatchError
@@ -9,6 +8,7 @@ from tasks.stores.source import Source
 from tasks.values import Value, fingerprint
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
 from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
+from tasks.weights.modules import alpha_of, module_complaints
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
 from tasks.weights.vocabulary import RowRun
@@ -23,7 +23,7 @@ class TensorJob(Value):
     """One tensor of the output.
 
     dtype, shape  of the output, dtype in the words of safetensors
-    alpha         its α, after the recipe's patterns
+    alpha         its α, after the recipe's module_alphas
     aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side
     rows          where the vocabularies differ: which rows correspond; empty: all, in order
     """
@@ -126,12 +126,7 @@ def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[
         yield "the aligned checkpoint holds no tensors"
     if recipe.arithmetic == "parity" and recipe.output_dtype not in (None, "bfloat16"):
         yield f"arithmetic 'parity' writes bfloat16, not {recipe.output_dtype}; leave output_dtype out"
-    for module in recipe.module_alphas:
-        try:
-            if not any(re.search(module.pattern, name) for name in tensors):
-                yield f"module alpha {module.pattern!r} matches no tensor such as {next(iter(tensors), '')}"
-        except re.error as error:
-            yield f"module alpha {module.pattern!r} is no regular expression: {error}"
+    yield from module_complaints(recipe, tensors)
 
 
 def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing) -> TensorJob:
@@ -140,7 +135,7 @@ def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing
         name=name,
         dtype=tensor.dtype if sft is None else _output_dtype(recipe, tensor),
         shape=tensor.shape,
-        alpha=_alpha(recipe, name),
+        alpha=alpha_of(recipe, name),
         aligned=tensor,
         sft=sft,
         rows=pairing.rows.get(name, ()),
@@ -151,13 +146,6 @@ def _output_dtype(recipe: Recipe, tensor: TensorRange) -> str:
     if recipe.arithmetic == "parity":
         return "BF16"
     return OUTPUT[recipe.output_dtype] if recipe.output_dtype else tensor.dtype
-
-
-def _alpha(recipe: Recipe, name: str) -> float:
-    for module in recipe.module_alphas:
-        if re.search(module.pattern, name):
-            return module.alpha
-    return recipe.alpha
 
 
 def _cut(

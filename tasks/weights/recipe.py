@@ -27,10 +27,16 @@ class Checkpoint(Value):
 
 
 class ModuleAlpha(Value):
-    """Another alpha for the tensors whose name matches `pattern` (a regular expression, searched)."""
+    """Another alpha for some tensors.
+
+    pattern  a word for a part of every architecture (attention, mlp, embeddings, head, norms),
+             or a regular expression that is searched in the tensor's name; "" matches all
+    layers   only of these: first and last, from 0 on
+    """
 
     pattern: str
     alpha: float = Field(allow_inf_nan=False)
+    layers: tuple[int, int] | None = None
 
 
 class Recipe(Value):
@@ -41,7 +47,7 @@ class Recipe(Value):
     output_dtype   None: each tensor keeps the aligned checkpoint's dtype
     vocabulary     what to do when the two sides have different numbers of vocabulary rows
     nonfinite      whether NaN or Inf in a parent is an error or only counted
-    module_alphas  the first pattern that matches a tensor's name decides its alpha
+    module_alphas  the first that matches a tensor decides its alpha
     shard_bytes    None: the aligned checkpoint's layout if it is safetensors, else 5 GB shards
     """
 

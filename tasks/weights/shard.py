@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from tasks.errors import InputError, MismatchError
 from tasks.stores.source import FolderSource, Source
 from tasks.weights.inputs import Inputs
-from tasks.weights.part import PartFile
+from tasks.weights.memory import memory_budget
+from tasks.weights.part import PartFile, check_room
 from tasks.weights.plan import ShardJob, shard_header
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
@@ -33,8 +34,8 @@ Advance = Callable[[int], None]
 
 SLOT_BYTES = 1 << 20
 THREADS = 3
-# Of one shard in the making: for each thread two input buffers of two slots, an output, and scratch.
-SHARD_MEMORY = THREADS * 6 * SLOT_BYTES
+# What a thread holds: two input buffers of two slots each, as much for their fp32 values; an output is one.
+INPUT_SLOTS = 8
 
 
 def write_shard(
@@ -55,7 +56,7 @@ def write_shard(
     Raises:
         MismatchError: a source is not at the recipe's commit, or changed while it was read.
         CorruptError: an input ends early, or holds NaN or Inf and the recipe does not allow them.
-        PermanentError: the disk is full.
+        PermanentError: the disk has too little room, or is full.
     """
     return write_shards([job], aligned, sft, [part], device=device, threads=threads, advance=advance)[0]
 
@@ -70,12 +71,17 @@ def write_shards(
     threads: int = THREADS,
     advance: Advance = lambda _: None,
 ) -> tuple[ShardReceipt, ...]:
-    """The same shard at several α, its inputs read once: `write_shard` for each job and part."""
+    """The same shard at several α, its inputs read once: `write_shard` for each job and part.
+
+    Waits while other shards of this process hold the memory that it needs.
+    """
     job = jobs[0]
     _check_jobs(jobs)
     _check_commits(job.recipe, aligned, sft)
+    check_room(parts[0].parent, len(jobs) * job.bytes)
     place = _place(device)
     with (
+        memory_budget().hold(threads * (INPUT_SLOTS + len(jobs)) * SLOT_BYTES),
         Inputs(aligned, job.aligned_files) as ours,
         Inputs(sft, job.sft_files) as theirs,
         ExitStack() as stack,
@@ -179,8 +185,10 @@ def _place(device: Device) -> str:
 
 
 def _check_jobs(jobs: Sequence[ShardJob]) -> None:
-    def without_alpha(job: ShardJob) -> list[object]:
-        return [tensor.model_copy(update={"alpha": 0.0}) for tensor in job.tensors]
+    def without_alpha(job: ShardJob) -> ShardJob:
+        recipe = job.recipe.model_copy(update={"alpha": 0.0, "module_alphas": ()})
+        tensors = tuple(tensor.model_copy(update={"alpha": 0.0}) for tensor in job.tensors)
+        return job.model_copy(update={"recipe": recipe, "tensors": tensors})
 
     if any(without_alpha(job) != without_alpha(jobs[0]) for job in jobs):
         raise InputError("jobs of one pass may differ in alpha only; write the others on their own")

@@ -5,19 +5,19 @@ hashed again, and tensors are computed again from the parents, by ranges of thei
 without the buffers and threads of `tasks.weights.shard`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from tasks.errors import InputError, MismatchError
+from tasks.errors import InputError, PermanentError
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.source import Source, sha256_of
 from tasks.values import Value
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.manifest import Manifest, ModelFile
 from tasks.weights.plan import ShardJob, TensorJob, make_plan, shard_header
-from tasks.weights.recipe import Arithmetic
+from tasks.weights.recipe import Arithmetic, Checkpoint
 from tasks.weights.slots import spans
 
 __all__ = ["Difference", "Kind", "Verification", "verify"]
@@ -49,15 +49,19 @@ class Verification(Value):
 
 
 def verify(
-    model: Artefact, parents: tuple[Source, Source] | None = None, tensors: int | Literal["all"] = 16
+    model: Artefact,
+    open_parent: Callable[[Checkpoint], Source] | None = None,
+    tensors: int | Literal["all"] = 16,
 ) -> Verification:
     """Hashes every file of a model, and computes `tensors` of its tensors again.
 
-    `parents` are the aligned and the SFT checkpoint; without them only files are checked. The
-    tensors are taken at equal distances through the whole model, the same at each call.
+    `open_parent` opens a parent at exactly its commit, or says by a PermanentError why not
+    (`tasks.stores.source.reopen`); without it only files are checked. The tensors are taken
+    at equal distances through the whole model, the same at each call.
 
     Raises:
         InputError: there is no manifest: no model, or one that is not finished.
+        RetryableError: a store or the Hub did not answer.
     """
     content = model.manifest()
     if content is None:
@@ -65,15 +69,19 @@ def verify(
     try:
         manifest = Manifest.model_validate_json(content)
     except ValueError as error:
-        return _only("manifest", f"it cannot be read ({error}); the model has to be made again")
+        return _only("manifest", f"it cannot be read ({_first_line(error)}); the model has to be made again")
     if manifest.fingerprint != manifest.recipe.fingerprint:
         return _only("manifest", "its recipe does not have its fingerprint: it was edited")
     with TemporaryDirectory(prefix="expo-") as folder:
         differences = [*_files(manifest, model, Path(folder))]
-        if parents is None or differences:
+        if open_parent is None or differences:
             return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
-        names, found = _tensors(manifest, model, parents, tensors, Path(folder))
+        names, found = _tensors(manifest, model, open_parent, tensors, Path(folder))
     return Verification(files=len(manifest.files), tensors=names, differences=tuple(found))
+
+
+def _first_line(error: ValueError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _only(kind: Kind, message: str) -> Verification:
@@ -99,20 +107,18 @@ def _files(manifest: Manifest, model: Artefact, folder: Path) -> Iterator[Differ
 def _tensors(
     manifest: Manifest,
     model: Artefact,
-    parents: tuple[Source, Source],
+    open_parent: Callable[[Checkpoint], Source],
     count: int | Literal["all"],
     folder: Path,
 ) -> tuple[tuple[str, ...], list[Difference]]:
     """The names of the tensors that were computed again, and what differs."""
     recipe = manifest.recipe
-    for wanted, source in zip((recipe.aligned, recipe.sft), parents, strict=True):
-        if source.checkpoint != wanted:
-            message = f"{source.checkpoint.uri} is at {source.checkpoint.commit}, not at {wanted.commit}"
-            return (), [Difference(kind="parent", file=MANIFEST, message=message)]
     try:
+        parents = open_parent(recipe.aligned), open_parent(recipe.sft)
         plan = make_plan(recipe, *parents)
-    except MismatchError as error:
-        return (), [Difference(kind="parent", file=MANIFEST, message=str(error))]
+    except PermanentError as error:
+        message = f"its tensors cannot be made again: {error}"
+        return (), [Difference(kind="parent", file=MANIFEST, message=message)]
     differences = [*_layout(plan.shards, manifest.files)]
     if differences:
         return (), differences

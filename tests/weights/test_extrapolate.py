@@ -17,12 +17,15 @@ from torch import Tensor
 
 from tasks.errors import InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import sha256_of
+from tasks.stores.source import FolderSource, reopen, sha256_of
+from tasks.weights.folder import finished_shard, put_shard
+from tasks.weights.inputs import Inputs
 from tasks.weights.manifest import Manifest
-from tasks.weights.model import extrapolate, finished_shard, put_shard
+from tasks.weights.model import extrapolate, extrapolate_all
 from tasks.weights.plan import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard import write_shard, write_shards
+from tasks.weights.verify import verify
 from tests.weights.checkpoints import Tensors, pair, read_tensors, recipe, write_checkpoint
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -139,6 +142,49 @@ def test_several_alphas_in_one_pass(tmp_path: Path) -> None:
     alone = [write_shard(shard, aligned, sft, tmp_path / "alone") for shard in shards]
     assert list(together) == alone
     assert [sha256_of(part) for part in parts] == [receipt.sha256 for receipt in alone]
+
+
+def test_models_at_several_alphas(tmp_path: Path) -> None:
+    """One pass makes the models that one job for each α makes; what is finished of some is kept."""
+    wanted, aligned, sft = pair(tmp_path)
+    alphas = (0.1, 0.3, 8.0)
+    plans = [make_plan(wanted.model_copy(update={"alpha": one}), aligned, sft) for one in alphas]
+    alone = [
+        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"alone-{plan.recipe.alpha}")))
+        for plan in plans
+    ]
+    models = [Artefact(str(tmp_path / f"together-{one}")) for one in alphas]
+    extrapolate(plans[1], aligned, sft, models[1])  # whole
+    job, part = plans[2].shards[0], models[2].scratch() / "part"
+    put_shard(write_shard(job, aligned, sft, part), part, models[2])  # begun
+    kept = [tmp_path / "together-0.3" / "manifest.json", tmp_path / "together-8.0" / job.file]
+    before = [path.stat().st_mtime_ns for path in kept]
+    advanced: list[int] = []
+    assert list(extrapolate_all(plans, aligned, sft, models, advance=advanced.append)) == alone
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert sum(advanced) == sum(plan.output_bytes for plan in plans)
+    for plan, model in zip(plans, models, strict=True):
+        assert verify(model, reopen, "all").differences == ()
+        assert extrapolate(plan, aligned, sft, model)
+
+
+def test_inputs_of_several_alphas_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    read: list[int] = []
+    read_into = Inputs.read_into
+
+    def counted(self: Inputs, buffer: memoryview, file: str, offset: int) -> None:
+        read.append(len(buffer))
+        read_into(self, buffer, file, offset)
+
+    monkeypatch.setattr(Inputs, "read_into", counted)
+    plans = [make_plan(wanted.model_copy(update={"alpha": one}), aligned, sft) for one in (0.1, 0.3)]
+    extrapolate_all(plans, aligned, sft, [Artefact(str(tmp_path / name)) for name in "ab"])
+    assert sum(read) == sum(tensor.nbytes for one in (aligned, sft) for tensor in tensors_of(one))
+
+
+def tensors_of(source: FolderSource) -> list[Tensor]:
+    return list(read_tensors(source.folder()).values())
 
 
 def test_finished_shard_is_not_done_again(tmp_path: Path) -> None:

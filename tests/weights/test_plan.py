@@ -11,8 +11,9 @@ from tasks.errors import MismatchError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.model import extrapolate
+from tasks.weights.modules import MODULES, alpha_of
 from tasks.weights.plan import Plan, make_plan
-from tasks.weights.recipe import ModuleAlpha
+from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
 from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint, write_pickles
 
 
@@ -112,13 +113,60 @@ def test_module_alphas(tmp_path: Path) -> None:
     assert plain.fingerprint != plan.recipe.fingerprint
 
 
+LLAMA = {
+    "model.embed_tokens.weight": "embeddings",
+    "model.layers.0.self_attn.q_proj.weight": "attention",
+    "model.layers.0.post_attention_layernorm.weight": "norms",
+    "model.layers.0.mlp.up_proj.weight": "mlp",
+    "model.layers.11.self_attn.o_proj.weight": "attention",
+    "model.norm.weight": "norms",
+    "lm_head.weight": "head",
+}
+INTERNLM2 = {
+    "model.tok_embeddings.weight": "embeddings",
+    "model.layers.0.attention.wqkv.weight": "attention",
+    "model.layers.0.attention_norm.weight": "norms",
+    "model.layers.0.feed_forward.w1.weight": "mlp",
+    "model.layers.11.ffn_norm.weight": "norms",
+    "output.weight": "head",
+}
+
+
+@pytest.mark.parametrize("names", [LLAMA, INTERNLM2], ids=["llama", "internlm2"])
+def test_words_for_modules(names: dict[str, str]) -> None:
+    """One recipe means the same in architectures that name their parts differently."""
+    for word in MODULES:
+        wanted = settings(ModuleAlpha(pattern=word, alpha=1.0))
+        matched = [name for name in names if alpha_of(wanted, name) == 1.0]
+        assert matched == [name for name, module in names.items() if module == word]
+
+
+def test_layer_ranges() -> None:
+    wanted = settings(
+        ModuleAlpha(pattern="attention", layers=(0, 5), alpha=1.0),
+        ModuleAlpha(pattern="", layers=(0, 11), alpha=2.0),
+    )
+    assert [alpha_of(wanted, name) for name in LLAMA] == [0.3, 1.0, 2.0, 2.0, 2.0, 0.3, 0.3]
+
+
+def settings(*modules: ModuleAlpha) -> Recipe:
+    nowhere = Checkpoint(uri="nowhere", commit="none")
+    return Recipe(aligned=nowhere, sft=nowhere, alpha=0.3, module_alphas=modules)
+
+
 @pytest.mark.parametrize(
-    ("pattern", "match"), [("attn", "matches no tensor"), ("(", "no regular expression")]
+    ("module", "match"),
+    [
+        (ModuleAlpha(pattern="attn", alpha=1.0), "'attn' matches no tensor such as layers"),
+        (ModuleAlpha(pattern="(", alpha=1.0), "no regular expression"),
+        (ModuleAlpha(pattern="up", layers=(2, 9), alpha=1.0), "'up' in layers 2 to 9 matches no tensor"),
+        (ModuleAlpha(pattern="up", layers=(1, 0), alpha=1.0), "'up' in layers 1 to 0 matches no tensor"),
+    ],
 )
-def test_module_alpha_that_cannot_be_meant(tmp_path: Path, pattern: str, match: str) -> None:
-    modules = (ModuleAlpha(pattern=pattern, alpha=1.0),)
+def test_module_alpha_that_cannot_be_meant(tmp_path: Path, module: ModuleAlpha, match: str) -> None:
+    one = tensors("layers.0.mlp.up", "layers.1.mlp.up")
     with pytest.raises(MismatchError, match=match):
-        plan_of(tmp_path, tensors("a"), tensors("a"), module_alphas=modules)
+        plan_of(tmp_path, one, one, module_alphas=(module,))
 
 
 def test_parity_writes_bf16_only(tmp_path: Path) -> None:

@@ -163,9 +163,15 @@ def test_plan_of_an_older_checkpoint(tmp_path: Path) -> None:
         write_shard(job, aligned, FolderSource(sft.folder()), tmp_path / "part")
 
 
-def test_jobs_of_one_pass_share_their_inputs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["shard", "arithmetic", "nonfinite"])
+def test_jobs_of_one_pass_share_all_but_alpha(tmp_path: Path, other: str) -> None:
     wanted, aligned, sft = pair(tmp_path)
     shards = make_plan(wanted, aligned, sft).shards
+    if other != "shard":
+        changed = wanted.model_copy(
+            update={"arithmetic": "parity"} if other == "arithmetic" else {other: "allow"}
+        )
+        shards = (shards[0], make_plan(changed, aligned, sft).shards[0])
     with pytest.raises(InputError, match="may differ in alpha only"):
         write_shards(shards[:2], aligned, sft, [tmp_path / "one", tmp_path / "two"])
 

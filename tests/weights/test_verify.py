@@ -9,32 +9,30 @@ from safetensors.torch import load_file, save_file
 
 from tasks.errors import InputError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource, sha256_of
+from tasks.stores.source import reopen, sha256_of
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import make_plan
 from tasks.weights.verify import verify
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
-Model = tuple[Artefact, tuple[FolderSource, FolderSource]]
-
 
 @pytest.fixture
-def model(tmp_path: Path) -> Model:
+def model(tmp_path: Path) -> Artefact:
     wanted, aligned, sft = pair(tmp_path)
     made = Artefact(str(tmp_path / "out"))
     extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
-    return made, (aligned, sft)
+    return made
 
 
-def kinds(model: Model) -> list[tuple[str, str]]:
-    return [(one.kind, one.file) for one in verify(*model, tensors="all").differences]
+def kinds(model: Artefact) -> list[tuple[str, str]]:
+    return [(one.kind, one.file) for one in verify(model, reopen, "all").differences]
 
 
-def folder_of(model: Model) -> Path:
-    return Path(model[0].uri)
+def folder_of(model: Artefact) -> Path:
+    return Path(model.uri)
 
 
-def rewrite_manifest(model: Model, **changes: object) -> None:
+def rewrite_manifest(model: Artefact, **changes: object) -> None:
     file = folder_of(model) / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
@@ -42,13 +40,23 @@ def rewrite_manifest(model: Model, **changes: object) -> None:
 SHARD = "model-00002-of-00003.safetensors"
 
 
-def test_sound_model(model: Model) -> None:
-    found = verify(*model, tensors="all")
+def relist(model: Artefact) -> None:
+    """Makes the manifest agree with the shard as it is now."""
+    shard, listed = (
+        folder_of(model) / SHARD,
+        json.loads((folder_of(model) / "manifest.json").read_text())["files"],
+    )
+    now = {"name": SHARD, "size": shard.stat().st_size, "sha256": sha256_of(shard)}
+    rewrite_manifest(model, files=[now if one["name"] == SHARD else one for one in listed])
+
+
+def test_sound_model(model: Artefact) -> None:
+    found = verify(model, reopen, "all")
     assert found.differences == ()
     assert found.files == 5
     assert len(found.tensors) == 4
-    assert len(verify(*model, tensors=2).tensors) == 2
-    assert verify(model[0]).tensors == ()
+    assert len(verify(model, reopen, 2).tensors) == 2
+    assert verify(model).tensors == ()
 
 
 @pytest.mark.parametrize("settings", [{"arithmetic": "parity"}, {"output_dtype": "float32"}])
@@ -56,7 +64,7 @@ def test_sound_model_of_other_settings(tmp_path: Path, settings: dict[str, objec
     wanted, aligned, sft = pair(tmp_path, **settings)
     made = Artefact(str(tmp_path / "out"))
     extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
-    assert verify(made, (aligned, sft), tensors="all").differences == ()
+    assert verify(made, reopen, "all").differences == ()
 
 
 def test_sound_model_with_common_rows(tmp_path: Path) -> None:
@@ -68,7 +76,7 @@ def test_sound_model_with_common_rows(tmp_path: Path) -> None:
     made = Artefact(str(tmp_path / "out"))
     plan = make_plan(recipe(aligned, sft, vocabulary="common-rows"), aligned, sft)
     extrapolate(plan, aligned, sft, made)
-    found = verify(made, (aligned, sft), tensors="all")
+    found = verify(made, reopen, "all")
     assert found.differences == ()
     assert len(found.tensors) == 2
 
@@ -78,7 +86,7 @@ def test_no_model(tmp_path: Path) -> None:
         verify(Artefact(str(tmp_path)))
 
 
-def test_flipped_byte(model: Model) -> None:
+def test_flipped_byte(model: Artefact) -> None:
     file = folder_of(model) / SHARD
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -86,31 +94,45 @@ def test_flipped_byte(model: Model) -> None:
     assert kinds(model) == [("sha256", SHARD)]
 
 
-def test_missing_shorter_and_unknown_files(model: Model) -> None:
+def test_missing_shorter_and_unknown_files(model: Artefact) -> None:
     (folder_of(model) / SHARD).unlink()
     (folder_of(model) / "config.json").write_text("{}")
     (folder_of(model) / "notes.txt").touch()
     assert kinds(model) == [("size", "config.json"), ("missing", SHARD), ("unknown file", "notes.txt")]
 
 
-def test_edited_manifest(model: Model) -> None:
+def test_edited_manifest(model: Artefact) -> None:
     recipe = json.loads((folder_of(model) / "manifest.json").read_text())["recipe"]
     rewrite_manifest(model, recipe=recipe | {"alpha": 0.5})
     assert kinds(model) == [("manifest", "manifest.json")]
 
 
-def test_damaged_manifest(model: Model) -> None:
+def test_damaged_manifest(model: Artefact) -> None:
     (folder_of(model) / "manifest.json").write_text("{")
     assert kinds(model) == [("manifest", "manifest.json")]
 
 
-def test_other_parents(model: Model, tmp_path: Path) -> None:
-    _, aligned, sft = pair(tmp_path / "other")
-    assert kinds((model[0], (aligned, sft))) == [("parent", "manifest.json")]
-    assert kinds((model[0], (model[1][1], model[1][0]))) == [("parent", "manifest.json")]
+def test_other_parents(model: Artefact) -> None:
+    """The files are as they were; whether the tensors are, nobody can say any more."""
+    (folder_of(model).parent / "sft" / "config.json").write_text("{}")
+    assert kinds(model) == [("parent", "manifest.json")]
+    assert verify(model).differences == ()
 
 
-def test_weights_that_nobody_extrapolated(model: Model) -> None:
+def test_parents_that_are_gone(model: Artefact) -> None:
+    (folder_of(model).parent / "sft").rename(folder_of(model).parent / "elsewhere")
+    assert kinds(model) == [("parent", "manifest.json")]
+
+
+def test_shard_that_these_parents_cannot_give(model: Artefact) -> None:
+    """Longer than planned, and the manifest agrees with it."""
+    with (folder_of(model) / SHARD).open("ab") as file:
+        file.write(bytes(8))
+    relist(model)
+    assert kinds(model) == [("layout", SHARD)]
+
+
+def test_weights_that_nobody_extrapolated(model: Artefact) -> None:
     """Digests and manifest agree with each other: only the parents can tell."""
     file = folder_of(model) / SHARD
     tensors = load_file(file)
@@ -119,10 +141,6 @@ def test_weights_that_nobody_extrapolated(model: Model) -> None:
     tensors[name][0, 0] += 1
     save_file(tensors, file, {"format": "pt"})
     file.write_bytes(header + file.read_bytes()[-(sum(one.nbytes for one in tensors.values())) :])
-    listed = json.loads((folder_of(model) / "manifest.json").read_text())["files"]
-    for one in listed:
-        if one["name"] == SHARD:
-            one["sha256"] = sha256_of(file)
-    rewrite_manifest(model, files=listed)
+    relist(model)
     assert kinds(model) == [("tensor", SHARD)]
-    assert verify(model[0]).differences == ()
+    assert verify(model).differences == ()

@@ -1,0 +1,109 @@
+"""A model folder in the making: shards arrive one by one, the manifest makes it whole.
+
+model-00001-of-00003.safetensors
+model-00001-of-00003.safetensors.receipt.json     until the model is sealed
+…
+config.json, tokenizer.json, …                    the aligned checkpoint's, byte for byte
+model.safetensors.index.json
+manifest.json                                     last
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.errors import CorruptError, InputError
+from tasks.stores.artefact import Artefact
+from tasks.stores.local import SCRATCH
+from tasks.stores.source import Source, sha256_of
+from tasks.weights.checkpoint import INDEX
+from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest
+from tasks.weights.plan import Plan, ShardJob
+from tasks.weights.receipts import ShardReceipt
+
+__all__ = ["finished_model", "finished_shard", "put_shard", "seal"]
+
+RECEIPT = ".receipt.json"
+
+
+def put_shard(receipt: ShardReceipt, part: Path, model: Artefact) -> None:
+    """Moves a shard into the model, then its receipt: who finds the receipt finds the shard."""
+    model.put(part, receipt.file)
+    model.write(receipt.file + RECEIPT, receipt.model_dump_json().encode())
+
+
+def finished_shard(job: ShardJob, model: Artefact) -> ShardReceipt | None:
+    """The receipt of an equal job whose file is there with its size and sha256, else None."""
+    content = model.read(job.file + RECEIPT)
+    if content is None:
+        return None
+    try:
+        receipt = ShardReceipt.model_validate_json(content)
+    except ValueError:  # cut off, or of another version
+        return None
+    if receipt.job != job.fingerprint or model.size(receipt.file) != receipt.size:
+        return None
+    return receipt if model.sha256(receipt.file) == receipt.sha256 else None
+
+
+def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
+    """The manifest of a model that is whole, None where there is none yet.
+
+    Raises:
+        InputError: the folder holds another recipe's model, or files that are no model's.
+    """
+    content = model.manifest()
+    if content is not None:
+        manifest = _manifest(content)
+        if manifest is None or manifest.fingerprint != plan.recipe.fingerprint:
+            raise InputError(f"{model.uri}: another model is in this folder; give an empty one")
+        return manifest
+    names = set(model.names())
+    if not _begun(model):
+        others = names
+    else:
+        shards = {shard.file for shard in plan.shards}
+        others = names - shards - {file + RECEIPT for file in shards} - {*plan.side_files, INDEX}
+    if others:
+        raise InputError(f"{model.uri}: the folder holds {', '.join(sorted(others)[:5])}; give an empty one")
+    return None
+
+
+def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: Artefact) -> Manifest:
+    """Copies the side files, writes the index, removes the receipts and writes the manifest, last.
+
+    Raises:
+        CorruptError: a shard's receipt is missing.
+    """
+    made = {receipt.job: receipt for receipt in receipts}
+    jobs = {shard.file: shard.fingerprint for shard in plan.shards}
+    missing = [file for file, job in jobs.items() if job not in made]
+    if missing:
+        raise CorruptError(f"{model.uri}: no receipt of {', '.join(missing)}; run the extrapolation again")
+    others = [_copy_side_file(name, aligned, model) for name in plan.side_files]
+    index = build_index(plan)
+    model.write(INDEX, index)
+    others.append(ModelFile(name=INDEX, size=len(index), sha256=hashlib.sha256(index).hexdigest()))
+    manifest = build_manifest(plan, [made[job] for job in jobs.values()], others)
+    for file in jobs:
+        model.remove(file + RECEIPT)
+    model.seal(manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+def _copy_side_file(name: str, aligned: Source, model: Artefact) -> ModelFile:
+    path = aligned.fetch(name)
+    model.copy_in(path, name)
+    return ModelFile(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _begun(model: Artefact) -> bool:
+    """Whether a run of ours began here: without its scratch folder, a model's files are someone else's."""
+    return model.local is None or (model.local / SCRATCH).is_dir()
+
+
+def _manifest(content: bytes) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValueError:
+        return None

@@ -1,0 +1,48 @@
+"""Which α a tensor gets: patterns of modules and ranges of layers, in the order of the recipe."""
+
+import re
+from collections.abc import Collection, Iterator
+
+from tasks.weights.recipe import ModuleAlpha, Recipe
+from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
+
+__all__ = ["MODULES", "alpha_of", "module_complaints"]
+
+# Words for what every architecture has under names of its own; a norm inside attention is of both.
+MODULES = {
+    "attention": re.compile(r"\.(self_attn|attention|attn)\."),
+    "mlp": re.compile(r"\.(mlp|feed_forward|block_sparse_moe)\."),
+    "embeddings": INPUT_EMBEDDING,
+    "head": HEAD,
+    "norms": re.compile(r"(norm\w*|(^|\.)ln_\w+)\.(weight|bias)$"),
+}
+LAYER = re.compile(r"(^|\.)(layers|h|blocks)\.(?P<number>\d+)\.")
+
+
+def alpha_of(recipe: Recipe, tensor: str) -> float:
+    """The α of the first entry of `module_alphas` that matches a tensor's name, else the recipe's."""
+    return next((one.alpha for one in recipe.module_alphas if _matches(one, tensor)), recipe.alpha)
+
+
+def module_complaints(recipe: Recipe, tensors: Collection[str]) -> Iterator[str]:
+    """A sentence for each entry of `module_alphas` that cannot be meant: it matches none of the names."""
+    for one in recipe.module_alphas:
+        try:
+            if not any(_matches(one, name) for name in tensors):
+                yield f"module alpha {_words(one)} matches no tensor such as {next(iter(tensors), '')}"
+        except re.error as error:
+            yield f"module alpha {one.pattern!r} is no regular expression: {error}"
+
+
+def _matches(module: ModuleAlpha, tensor: str) -> bool:
+    if module.layers:
+        layer = LAYER.search(tensor)
+        if not layer or not module.layers[0] <= int(layer["number"]) <= module.layers[1]:
+            return False
+    pattern = MODULES.get(module.pattern) or re.compile(module.pattern)
+    return bool(pattern.search(tensor))
+
+
+def _words(module: ModuleAlpha) -> str:
+    layers = f" in layers {module.layers[0]} to {module.layers[1]}" if module.layers else ""
+    return f"{module.pattern!r}{layers}"
