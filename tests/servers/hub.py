@@ -6,6 +6,10 @@
         ...
         assert hub.asked("GET /cdn/") == 2
 
+On its own, over a folder of repositories (`FOLDER/org/name/config.json` …), until it is interrupted:
+
+    python -m tests.servers.hub --folder FOLDER          prints the variables that reach it
+
 The client reads its settings when it is imported. So a test in this process patches what it read
 (`use_in_this_process`, as the fixture `hub` of tests/stores does), and a test with a process of its
 own starts it with `hub.environment(cache)`.
@@ -15,6 +19,8 @@ range requests, tags, gated and private repositories, create_repo, preupload, LF
 parentCommit. Not covered: Xet, pull requests, branches other than main, datasets and spaces.
 """
 
+import argparse
+import signal
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +69,24 @@ class HubServer(HubState):
         return {"HF_ENDPOINT": self.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"} | token_given
 
 
+def main() -> None:
+    """Serves a folder of repositories, each with one commit of what lies in it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers.hub", description=main.__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="holds org/name/… for each repository")
+    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
+    asked = parser.parse_args()
+    hub = HubServer(port=asked.port)
+    for repo_id, commit in hub.add_all(asked.folder).items():
+        print(f"# {repo_id} {commit}")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # ends the pause below
+    with hub:
+        print(f"HF_ENDPOINT={hub.url}\nHF_HUB_DISABLE_XET=1", flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            return
+
+
 def use_in_this_process(monkeypatch: pytest.MonkeyPatch, hub: HubServer, cache: Path) -> None:
     """Points the imported client at this Hub and an empty cache, logged out, until the test ends."""
     settings = {
@@ -77,3 +101,7 @@ def use_in_this_process(monkeypatch: pytest.MonkeyPatch, hub: HubServer, cache: 
         monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -134,6 +134,13 @@ class HubState:
         repo = self.repos.setdefault(repo_id, Repo(gated=gated, private=private))
         return repo.commit({path: blob_of(path, content) for path, content in contents.items()})
 
+    def add_all(self, folder: Path) -> dict[str, str]:
+        """Every folder `org/name` under this one as a repository; gives their commits by id."""
+        found = sorted(path for path in folder.glob("*/*") if path.is_dir())
+        return {
+            str(path.relative_to(folder)): self.add(str(path.relative_to(folder)), path) for path in found
+        }
+
     def clear(self) -> None:
         """Forgets everything, for the next test."""
         for held in (self.repos, self.uploads, self.faults, self.log):
