@@ -60,7 +60,7 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
         )
     source = sha256_of(path)
     name = fingerprint(
-        {"anchors": source, "judge": judge.fingerprint, "sample": sample, "occasion": occasion}
+        {"anchors": source, "judge": judge.fingerprint("alpaca_eval"), "sample": sample, "occasion": occasion}
     )
     artefact = Store(store).artefact("anchors", name[:16])
     if content := artefact.manifest():

@@ -55,7 +55,9 @@ def judge(
         RetryableError: the endpoint does not answer; what was judged is kept.
     """
     against = reference.summary.answers_sha256 if isinstance(reference, Generation) else reference.sha256
-    name = fingerprint({"answers": generation.fingerprint, "reference": against, "judge": judge.fingerprint})
+    name = fingerprint(
+        {"answers": generation.fingerprint, "reference": against, "judge": judge.fingerprint("alpaca_eval")}
+    )
     artefact = Store(store).artefact("judgments", name[:16])
     if content := artefact.manifest():
         run_logger().info("finished before")

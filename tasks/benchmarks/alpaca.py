@@ -27,14 +27,8 @@ __all__ = ["ANNOTATIONS", "JOURNAL", "expected_usage", "judge_answers", "load_pa
 ANNOTATIONS = "annotations.json"
 JOURNAL = "journal.jsonl"
 
-SAMPLING: dict[str, Any] = {
-    "max_tokens": 1,
-    "temperature": 1,
-    "top_p": 1.0,
-    "logprobs": True,
-    "top_logprobs": 5,
-}
 PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": ["m", "M"], "is_binarize": False}
+RAW = "preference_raw_completion"  # what the package calls the judge's answer
 NO_JUDGMENT: Choice = {"text": "", "logprobs": {"content": [{"top_logprobs": []}]}}
 
 _CHATML = re.compile(
@@ -55,8 +49,10 @@ def judge_answers(
 
     It holds every instruction once, in the reference's order, as alpaca_eval's own files do:
     "preference" from 1 (the reference is better) to 2 (the answer is), 1.5 without asking where
-    both are the same text, null where there is no judgment. The journal beside it makes a
-    restart pay only for what was in flight. `advance` gets the number of items that are done.
+    both are the same text, null where there is no judgment. With `both_orders` it is the mean of
+    both, null where one is, and "preference_swapped" is that of the other order. The journal
+    beside it makes a restart pay only for what was in flight. `advance` gets the number of
+    requests that are done: one for each item, two with `both_orders`.
 
     Raises:
         InputError: the two files do not have the same instructions, or the key is not set.
@@ -75,18 +71,20 @@ def judge_answers(
             failures.extend(choice for choice in choices if isinstance(choice, Failure))
             return _completions(choices)
 
-        advance(sum(a["output"] == b["output"] for a, b in zip(ours, theirs, strict=True)))
+        shown_in = 2 if judge.both_orders else 1
+        advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(ours, theirs, strict=True)))
         rows = _annotate(theirs, ours, judge, complete)
-    check_share(failures, len(rows), judge)
+    check_share(failures, sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
 
 
-def expected_usage(reference: Path) -> Usage:
+def expected_usage(reference: Path, judge: Judge) -> Usage:
     """What judging an arm will use if its answers are as long as the reference's."""
     template = prompt_file().read_text()
     texts = [template + row["instruction"] + 2 * row["output"] for row in read_answers(reference)]
-    return estimate([{"messages": [{"content": text}], **SAMPLING} for text in texts])
+    once = estimate([{"messages": [{"content": text}], **judge.comparing.arguments()} for text in texts])
+    return once + once if judge.both_orders else once
 
 
 def _annotate(
@@ -102,20 +100,35 @@ def _annotate(
             caching_path=None,
             other_output_keys_to_keep=("{annotation_key}_raw_completion",),
         )
+    # which output is shown first hangs on the instruction alone: given the other way round, a pair
+    # is shown the other way round
+    swapped = judge.both_orders
     rows = annotator.annotate_head2head(
-        outputs_1=[_shown(row) for row in theirs],
-        outputs_2=[_shown(row) for row in ours],
+        outputs_1=[_shown(row) for row in (theirs + ours if swapped else theirs)],
+        outputs_2=[_shown(row) for row in (ours + theirs if swapped else ours)],
         is_ordered=True,
         chunksize=None,
     )
-    return [{key: _plain(value) for key, value in row.items()} for row in rows]
+    plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
+    return _both_orders(plain[: len(ours)], plain[len(ours) :]) if swapped else plain
+
+
+def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
+    """Each pair once, with the mean of its two preferences."""
+    merged = []
+    for row, other in zip(rows, swapped, strict=True):
+        pair = (row["preference"], None if other["preference"] is None else 3 - other["preference"])
+        mean = None if None in pair else sum(pair) / 2
+        extra = {"preference_swapped": pair[1], f"{RAW}_swapped": other.get(RAW)}
+        merged.append({**row, "preference": mean, **extra})
+    return merged
 
 
 def _write_config(judge: Judge, folder: Path) -> Path:
     """The annotator's configuration. JSON is YAML; its one key is the annotator's name."""
     config = {
         "prompt_template": str(prompt_file()),
-        "completions_kwargs": {"model_name": judge.model, **SAMPLING},
+        "completions_kwargs": {"model_name": judge.model, **judge.comparing.arguments()},
         "fn_completion_parser": "logprob_parser",
         "completion_parser_kwargs": PARSER,
         "completion_key": "completions_all",

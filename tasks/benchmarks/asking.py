@@ -85,18 +85,20 @@ def ask_all(
     return [answers[key] for key in keys]
 
 
-def check_share(failures: Sequence[Failure], n_total: int, judge: Judge) -> None:
+def check_share(failures: Sequence[Failure], n_failed: int, n_total: int, judge: Judge) -> None:
     """Refuses a result of which too little was judged.
+
+    failures  of requests; n_failed: items that have no judgment for it
 
     Raises:
         RetryableError, PermanentError: fewer than `judge.min_judged` of `n_total` items were
             judged; retryable when the judge was too busy for one of them.
     """
-    if n_total - len(failures) >= judge.min_judged * n_total:
+    if n_total - n_failed >= judge.min_judged * n_total:
         return
     worst = next((failure for failure in failures if failure.kind == "busy"), failures[0])
     message = (
-        f"judge {judge.model} at {judge.url}: {n_total - len(failures)} of {n_total} items were judged, and "
+        f"judge {judge.model} at {judge.url}: {n_total - n_failed} of {n_total} items were judged, and "
         f"a figure needs {judge.min_judged:.0%} of them; {worst.reason}"
     )
     if worst.kind == "busy":
@@ -166,10 +168,17 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
         usage = Usage(
             requests=1, prompt_tokens=counted.prompt_tokens, completion_tokens=counted.completion_tokens
         )
-    choice = desk.journal.add(key, choice, usage)
+    choice = desk.journal.add(key, _likeliest_first(choice, request.get("top_logprobs")), usage)
     if not desk.is_usable(choice):
         said = str(choice["message"].get("content"))[:40]
         return Failure("unusable", f"no judgment in the answer {said!r}")
+    return choice
+
+
+def _likeliest_first(choice: Choice, count: int | None) -> Choice:
+    """vLLM puts the token that was drawn first, whether or not it is among the `count` likeliest."""
+    for token in (choice.get("logprobs") or {}).get("content") or []:
+        token["top_logprobs"] = sorted(token["top_logprobs"], key=lambda one: -one["logprob"])[:count]
     return choice
 
 

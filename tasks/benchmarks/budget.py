@@ -50,7 +50,7 @@ def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
     """Refuses what would pass the judge's limits, before any of it is asked.
 
     Raises:
-        PermanentError: `spent` and `planned` together are more than `max_requests` or `max_dollars`.
+        PermanentError: `spent` and `planned` together are more than `max_requests` or `max_cost`.
     """
     total = spent + planned
     if judge.max_requests is not None and total.requests > judge.max_requests:
@@ -59,8 +59,8 @@ def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
             f"{judge.max_requests}; raise max_requests or judge fewer answers"
         )
     price = dollars(judge, total)
-    if judge.max_dollars is not None and price is not None and price > judge.max_dollars:
+    if judge.max_cost is not None and price is not None and price > judge.max_cost:
         raise PermanentError(
             f"judge {judge.model}: about ${price:.2f} for {total.requests} requests in all passes the limit "
-            f"of ${judge.max_dollars:.2f}; raise max_dollars or judge fewer answers"
+            f"of ${judge.max_cost:.2f}; raise max_cost or judge fewer answers"
         )

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from tasks.benchmarks.mt_bench import MTBenchFiles
 from tasks.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
 from tasks.stores.local import cache_folder
 from tasks.stores.source import sha256_of
@@ -32,6 +31,7 @@ __all__ = [
     "REPOSITORY",
     "REVISION",
     "DataFile",
+    "MTBenchFiles",
     "adopt",
     "cached",
     "fetch",
@@ -61,6 +61,14 @@ class DataFile(NamedTuple):
     def place(self) -> Path:
         """Where it is kept on this machine."""
         return cache_folder() / "data" / self.sha256[:12] / Path(self.name).name
+
+
+class MTBenchFiles(NamedTuple):
+    """FastChat's question.jsonl, judge_prompts.jsonl and reference_answer/gpt-4.jsonl."""
+
+    questions: Path
+    prompts: Path
+    references: Path
 
 
 def _of_fastchat(name: str, sha256: str) -> DataFile:

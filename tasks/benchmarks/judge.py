@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from tasks.benchmarks.data import PROMPTS, REFERENCES
 from tasks.errors import InputError
 from tasks.stores.source import sha256_of
 from tasks.values import Value, fingerprint
@@ -18,13 +19,65 @@ from tasks.values import Value, fingerprint
 if TYPE_CHECKING:
     from openai import OpenAI
 
-__all__ = ["OPENAI_URL", "Judge", "api_key", "open_client", "prompt_file", "scrubbed"]
+__all__ = [
+    "COMPARING",
+    "OPENAI_URL",
+    "RATING",
+    "Benchmark",
+    "Judge",
+    "JudgeSampling",
+    "Served",
+    "api_key",
+    "open_client",
+    "prompt_file",
+    "scrubbed",
+]
 
 OPENAI_URL = "https://api.openai.com/v1"
 PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 
 Price = Annotated[float, Field(ge=0)]
+Benchmark = Literal["alpaca_eval", "mt_bench"]
+
+
+class JudgeSampling(Value):
+    """How the tokens of a judgment are drawn.
+
+    top_logprobs  the likeliest tokens whose log-probabilities are wanted, None for none
+    """
+
+    max_tokens: int = Field(gt=0)
+    temperature: int | float = Field(ge=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_logprobs: int | None = Field(default=None, gt=0)
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of `chat.completions.create`."""
+        arguments = self.model_dump(exclude_none=True)
+        return arguments | ({"logprobs": True} if self.top_logprobs else {})
+
+
+# as alpaca_eval's weighted_alpaca_eval_gpt4_turbo asks, and as FastChat's single-answer grading does
+COMPARING = JudgeSampling(max_tokens=1, temperature=1, top_p=1.0, top_logprobs=5)
+RATING = JudgeSampling(max_tokens=2048, temperature=0)
+
+
+class Served(Value):
+    """A judge's checkpoint that the run serves itself, with vLLM, for as long as it judges.
+
+    checkpoint              a folder, a hub id or s3://…
+    tensor_parallel_size    GPUs that share the model
+    max_model_len           tokens of question and judgment together; None: the checkpoint's own
+    gpu_memory_utilization  share of a GPU's memory that the server may take
+    trust_remote_code       whether Python files of the checkpoint may run
+    """
+
+    checkpoint: str = Field(min_length=1)
+    tensor_parallel_size: int = Field(default=1, gt=0)
+    max_model_len: int | None = Field(default=None, gt=0)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    trust_remote_code: bool = False
 
 
 class Judge(Value):
@@ -32,8 +85,11 @@ class Judge(Value):
 
     model            its name, as the endpoint knows it; it stands on every figure
     base_url         the endpoint ("http://127.0.0.1:8000/v1"), None for OpenAI's
+    serve            a checkpoint to serve on this machine, in place of an endpoint
     api_key_env      the environment variable that holds the key; the key itself is never a value
     seed             decides, with the instruction, which output is shown first (0: as published)
+    both_orders      each comparison in both orders, and the mean of the two: twice the requests
+    comparing        sampling of AlpacaEval's judgments; rating: of MT-Bench's (as published)
     max_concurrency  requests in flight
     timeout_s        seconds that one request may take
     retries          further tries of a request that met 429, 5xx or a dropped connection
@@ -41,13 +97,17 @@ class Judge(Value):
     min_judged       the share of judged items below which there is no figure at all
 
     dollars_per_million  US dollars for a million prompt tokens and completion tokens, if they cost
-    max_requests, max_dollars  what one judging may use in all its tries; it stops before that
+    max_requests, max_cost  requests and US dollars that a run may use in all; it stops before that
     """
 
     model: str = Field(min_length=1)
     base_url: str | None = None
+    serve: Served | None = None
     api_key_env: str = "OPENAI_API_KEY"
     seed: int = 0
+    both_orders: bool = False
+    comparing: JudgeSampling = COMPARING
+    rating: JudgeSampling = RATING
     max_concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     timeout_s: float = Field(default=120, gt=0)
     retries: int = Field(default=6, ge=0)
@@ -55,17 +115,23 @@ class Judge(Value):
     min_judged: float = Field(default=0.95, gt=0, le=1)
     dollars_per_million: tuple[Price, Price] | None = None
     max_requests: int | None = Field(default=None, ge=0)
-    max_dollars: float | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
-    def _priced(self) -> Self:
-        if self.max_dollars is not None and self.dollars_per_million is None:
-            raise ValueError("max_dollars needs dollars_per_million: the prices of the judge's tokens")
+    def _consistent(self) -> Self:
+        if self.max_cost is not None and self.dollars_per_million is None:
+            raise ValueError("max_cost needs dollars_per_million: the prices of the judge's tokens")
+        if self.serve is not None and self.base_url is not None:
+            raise ValueError("a judge has an endpoint (base_url) or is served by the run (serve), not both")
+        if self.comparing.top_logprobs is None:
+            raise ValueError("comparing needs top_logprobs: a preference is read from them")
         return self
 
     @property
     def url(self) -> str:
-        """The endpoint's base URL, OpenAI's included."""
+        """The endpoint's base URL, OpenAI's included; before it is served, what is to be served."""
+        if self.serve is not None and self.base_url is None:
+            return f"vLLM of {self.serve.checkpoint}"
         return self.base_url or OPENAI_URL
 
     @property
@@ -73,16 +139,31 @@ class Judge(Value):
         """Whether the endpoint is on this machine."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
-    @property
-    def fingerprint(self) -> str:
-        """sha256 (64 hex digits) of what decides the judgments.
+    def fingerprint(self, benchmark: Benchmark) -> str:
+        """sha256 (64 hex digits) of what decides the judgments: who, its prompts, its sampling.
 
         How fast and how patiently it is asked does not, nor does the port of an endpoint on
         this machine, which is another one in each run.
+
+        Raises:
+            InputError, PermanentError, RetryableError: the checkpoint to serve cannot be opened.
         """
-        where = "this machine" if self.is_local else self.url
-        template = sha256_of(prompt_file())
-        return fingerprint({"model": self.model, "where": where, "seed": self.seed, "prompt": template})
+        who = {"model": self.model, "where": self._where()}
+        if benchmark == "mt_bench":
+            prompts = [PROMPTS.sha256, REFERENCES.sha256]
+            return fingerprint({**who, "prompts": prompts, "sampling": self.rating.arguments()})
+        orders = {"seed": self.seed, "both": self.both_orders}
+        prompt = sha256_of(prompt_file())
+        return fingerprint(
+            {**who, "orders": orders, "prompt": prompt, "sampling": self.comparing.arguments()}
+        )
+
+    def _where(self) -> str:
+        if self.serve is None:
+            return "this machine" if self.is_local else self.url
+        from tasks.stores.source import open_source
+
+        return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}"
 
 
 @cache
@@ -101,7 +182,7 @@ def api_key(judge: Judge) -> str:
         InputError: OpenAI's endpoint is to be asked and the variable is not set.
     """
     key = os.environ.get(judge.api_key_env)
-    if not key and judge.base_url is None:
+    if not key and judge.base_url is None and judge.serve is None:
         raise InputError(
             f"judge {judge.model}: set the environment variable {judge.api_key_env} to its API key"
         )

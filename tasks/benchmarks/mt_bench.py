@@ -12,15 +12,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
+from tasks.benchmarks.budget import Usage, estimate
+from tasks.benchmarks.data import MTBenchFiles
 from tasks.benchmarks.journal import Choice, Journal
 from tasks.benchmarks.judge import Judge
 from tasks.errors import InputError
 
-__all__ = ["JUDGMENTS", "TEMPERATURES", "UNPARSED", "MTBenchFiles", "judge_turns", "rating_of", "read_lines"]
+__all__ = [
+    "JUDGMENTS",
+    "TEMPERATURES",
+    "UNPARSED",
+    "expected_usage",
+    "judge_turns",
+    "rating_of",
+    "read_lines",
+]
 
 JUDGMENTS = "judgments.jsonl"
 JOURNAL = "journal.jsonl"
 UNPARSED = -1.0
+ANSWER = 1500  # characters, as those of the references
 
 # of the answers that are to be judged, by category
 TEMPERATURES = {
@@ -37,14 +48,6 @@ REFERENCED = ("math", "reasoning", "coding")
 RATINGS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 
 Row = dict[str, Any]
-
-
-class MTBenchFiles(NamedTuple):
-    """FastChat's question.jsonl, judge_prompts.jsonl and reference_answer/gpt-4.jsonl."""
-
-    questions: Path
-    prompts: Path
-    references: Path
 
 
 class _Item(NamedTuple):
@@ -76,12 +79,19 @@ def judge_turns(
     with Journal(folder / JOURNAL) as journal:
         requests = [_request(item, judge) for item in items]
         choices = ask_all(requests, judge, journal, is_usable=_has_text, advance=advance)
-    check_share([choice for choice in choices if isinstance(choice, Failure)], len(items), judge)
+    failures = [choice for choice in choices if isinstance(choice, Failure)]
+    check_share(failures, len(failures), len(items), judge)
     lines = [_judgment(item, choice, judge, model) for item, choice in zip(items, choices, strict=True)]
     part = folder / f"{JUDGMENTS}.part"
     part.write_text("".join(json.dumps(line) + "\n" for line in lines))
     part.replace(folder / JUDGMENTS)
     return folder / JUDGMENTS
+
+
+def expected_usage(files: MTBenchFiles, judge: Judge) -> Usage:
+    """What rating an arm will use if its answers are ANSWER characters long."""
+    answers = {row["question_id"]: ["x" * ANSWER] * 2 for _, row in read_lines(files.questions)}
+    return estimate([_request(item, judge) for item in _items(answers, files)])
 
 
 def rating_of(judgment: str) -> float:
@@ -121,7 +131,7 @@ def _fields(questions: list[str], answers: list[str], references: list[str] | No
 
 def _request(item: _Item, judge: Judge) -> Request:
     messages = [{"role": "system", "content": item.system}, {"role": "user", "content": item.user}]
-    return {"model": judge.model, "messages": messages, "temperature": 0, "max_tokens": 2048}
+    return {"model": judge.model, "messages": messages, **judge.rating.arguments()}
 
 
 def _has_text(choice: Choice) -> bool:

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tasks.benchmarks.budget import Usage, dollars, estimate
-from tasks.benchmarks.judge import Judge, api_key, prompt_file
+from tasks.benchmarks.judge import COMPARING, RATING, Benchmark, Judge, Served, api_key, prompt_file
 from tasks.errors import InputError
 
 REMOTE = Judge(model="m", base_url="https://judge.example/v1")
@@ -21,20 +22,47 @@ LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
         (REMOTE, {"api_key_env": "OTHER_KEY"}),
         (
             REMOTE,
-            {"min_judged": 0.5, "dollars_per_million": (1.0, 2.0), "max_dollars": 5.0, "max_requests": 1},
+            {"min_judged": 0.5, "dollars_per_million": (1.0, 2.0), "max_cost": 5.0, "max_requests": 1},
         ),
     ],
 )
 def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]) -> None:
     """A local judge has another port in each run; a slower judging is the same judging."""
-    assert one.fingerprint == one.model_copy(update=changes).fingerprint
+    changed = one.model_copy(update=changes)
+    for benchmark in get_args(Benchmark):
+        assert one.fingerprint(benchmark) == changed.fingerprint(benchmark)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"model": "n"}, {"seed": 1}, {"base_url": "https://other.example/v1"}, {"base_url": None}]
+    "changes",
+    [
+        {"model": "n"},
+        {"seed": 1},
+        {"both_orders": True},
+        {"comparing": COMPARING.model_copy(update={"top_logprobs": 3})},
+        {"base_url": "https://other.example/v1"},
+        {"base_url": None},
+    ],
 )
 def test_another_judge_never_finds_it(changes: dict[str, object]) -> None:
-    assert REMOTE.fingerprint != REMOTE.model_copy(update=changes).fingerprint
+    assert REMOTE.fingerprint("alpaca_eval") != REMOTE.model_copy(update=changes).fingerprint("alpaca_eval")
+
+
+def test_a_changed_rating_pays_only_for_mt_bench_again() -> None:
+    changed = REMOTE.model_copy(update={"rating": RATING.model_copy(update={"max_tokens": 4096})})
+    assert changed.fingerprint("alpaca_eval") == REMOTE.fingerprint("alpaca_eval")
+    assert changed.fingerprint("mt_bench") != REMOTE.fingerprint("mt_bench")
+
+
+def test_a_served_judge_is_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    served = Judge(model="m", serve=Served(checkpoint=str(tmp_path)))
+    reached = served.model_copy(update={"base_url": "http://127.0.0.1:1234/v1"})
+    assert served.fingerprint("mt_bench") == reached.fingerprint("mt_bench")
+    (tmp_path / "config.json").write_text('{"another": "content"}')
+    assert served.fingerprint("mt_bench") != LOCAL.fingerprint("mt_bench")
+    with pytest.raises(ValueError, match="not both"):
+        Judge(model="m", serve=Served(checkpoint="x"), base_url="http://127.0.0.1:1/v1")
 
 
 def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,8 +73,8 @@ def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_limit_in_money_needs_prices() -> None:
-    with pytest.raises(ValueError, match="max_dollars needs dollars_per_million"):
-        Judge(model="m", max_dollars=5)
+    with pytest.raises(ValueError, match="max_cost needs dollars_per_million"):
+        Judge(model="m", max_cost=5)
 
 
 def test_an_estimate_is_a_little_more_than_the_real_bill(data: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.benchmarks.data import MTBenchFiles
 from tasks.benchmarks.judge import Judge
-from tasks.benchmarks.mt_bench import MTBenchFiles, judge_turns, rating_of
+from tasks.benchmarks.mt_bench import expected_usage, judge_turns, rating_of
 from tasks.benchmarks.mt_bench_score import ratings, score_judgments
 from tasks.errors import InputError, PermanentError
 from tests.servers.judge import Body, JudgeServer
@@ -149,7 +150,7 @@ def test_the_real_questions_and_prompts(
     judgments = judge_turns(
         write(tmp_path / "answers.jsonl", all_answers), files, judge, tmp_path / "out", advance=lambda _: None
     )
-    assert len(server.bodies) == 160
+    assert len(server.bodies) == expected_usage(files, judge).requests == 160
     assert sum("Reference Answer" in body["messages"][1]["content"] for body in server.bodies) == 60
     score = score_judgments(judgments)
     assert (score.first_turn, score.second_turn, score.average) == (5.75, 5.75, 5.75)

@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 
 from tasks.benchmarks import score
-from tasks.benchmarks.alpaca import load_package
-from tasks.benchmarks.score import preferences, score_annotations
+from tasks.benchmarks.alpaca import judge_answers, load_package
+from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.errors import InputError, PermanentError
 from tasks.values import canonical_json
+from tests.servers.judge import JudgeServer
 
 Rows = list[dict[str, Any]]
 N = 60
@@ -23,17 +25,45 @@ N = 60
 
 @pytest.mark.parametrize("model", ["zephyr_0.05", "zephyr_0.1"])
 def test_official_annotations_give_the_official_leaderboard(data: Path, model: str) -> None:
+    figures = score_annotations(data / f"annotations/{model}/annotations.json")
+    assert_official(figures, data, model)
+    assert figures.judge == "weighted_alpaca_eval_gpt4_turbo"
+    assert figures.lc_win_rate is None and "df_gamed.csv is not there" in figures.lc_note
+
+
+def test_a_run_whose_judge_says_what_the_published_one_said_has_the_official_figures(
+    data: Path, judge: Judge, server: JudgeServer, tmp_path: Path
+) -> None:
+    """From the requests on: which output is shown first, how a preference is read, what is counted."""
+    rows = json.loads((data / "annotations/zephyr_0.1/annotations.json").read_text())
+    server.choices = {
+        row["instruction"]: _choice(row["raw_completion"]) for row in rows if row["raw_completion"]
+    }
+    annotations = judge_answers(
+        data / "annotations/zephyr_0.1/model_outputs.json",
+        data / "gpt4_1106_preview.json",
+        judge,
+        tmp_path,
+        advance=lambda _: None,
+    )
+    assert_official(score_annotations(annotations), data, "zephyr_0.1")
+    assert len(server.bodies) == 803
+
+
+def _choice(raw: dict[str, Any]) -> dict[str, Any]:
+    return {"index": 0, "finish_reason": "length", "message": raw["message"], "logprobs": raw["logprobs"]}
+
+
+def assert_official(figures: AlpacaEvalScore, data: Path, model: str) -> None:
+    """Win rate and its error to 1e-6, counts and length exactly."""
     with (data / "annotations/leaderboard.csv").open() as file:
         official = {row[""]: row for row in csv.DictReader(file)}[model]
-    figures = score_annotations(data / f"annotations/{model}/annotations.json")
     for field in ("win_rate", "standard_error", "discrete_win_rate"):
         assert getattr(figures, field) == pytest.approx(float(official[field]), abs=1e-6)
     for field in ("n_wins", "n_wins_base", "n_draws", "n_total"):
         assert getattr(figures, field) == int(official[field])
     assert figures.mean_length == int(official["avg_length"])
-    assert figures.judge == "weighted_alpaca_eval_gpt4_turbo"
     assert (figures.n_failed, figures.n_identical) == (0, 2)
-    assert figures.lc_win_rate is None and "df_gamed.csv is not there" in figures.lc_note
 
 
 def test_sister_models_correlate_by_instruction(data: Path) -> None:

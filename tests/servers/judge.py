@@ -12,11 +12,15 @@ Faults: "429", "500", "401" (which repeats the key), "404", "400", "quota", "gar
 no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
 "hang" (until the server ends; `hung` counts them).
 
+`prefers(first, second)` decides in place of the length; `drawn_first` answers in vLLM's order, with a
+sixth token that was drawn though it is unlikely. `choices` holds whole choices by instruction, to replay.
+
 Asked without log-probabilities, as MT-Bench asks, it says `says`: "Rating: [[7]]", or what it is set to.
 """
 
 import json
 import math
+import re
 import threading
 from collections.abc import Callable, Container
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +38,9 @@ class JudgeServer:
     def __init__(self) -> None:
         self.bodies: list[Body] = []
         self.says: Callable[[Body], str] = lambda _: "Rating: [[7]]"
+        self.prefers: Callable[[str, str], bool] | None = None
+        self.drawn_first = False
+        self.choices: dict[str, Body] = {}
         self.hung = threading.Semaphore(0)
         self.release = threading.Event()
         self._fault: str | None = None
@@ -75,7 +82,8 @@ class JudgeServer:
 
 def question_of(body: Body) -> str:
     """The instruction that a request is about, "" where it is not AlpacaEval's."""
-    return str([*body["messages"][-1]["content"].split('"""'), ""][1])
+    found = re.search(r'"instruction": """(.*?)""",\n', body["messages"][-1]["content"], re.DOTALL)
+    return found[1] if found else ""
 
 
 def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
@@ -116,23 +124,29 @@ def _answer(judge: JudgeServer, fault: str | None, body: Body, authorization: st
         return 200, b"<html>a proxy's page</html>"
     if "logprobs" not in body:
         return 200, _json(_completion(body, judge.says(body), None))
-    ranked = ["?", "!"] if fault == "garbage" else _ranked(body)
-    return 200, _json(_completion(body, ranked[0], {"content": [_likeliest(ranked)]}))
+    if choice := judge.choices.get(question_of(body)):
+        return 200, _json({**_completion(body, "", None), "choices": [choice]})
+    ranked = ["?", "!"] if fault == "garbage" else _ranked(judge, body)
+    top = _likeliest(ranked)
+    if judge.drawn_first:
+        top = [_token("drawn", 1e-9), *top, *(_token(name, 1e-8) for name in "abc")]
+    return 200, _json(_completion(body, ranked[0], {"content": [{**top[0], "top_logprobs": top}]}))
 
 
-def _ranked(body: Body) -> list[str]:
-    """The two names, that of the longer output first."""
+def _ranked(judge: JudgeServer, body: Body) -> list[str]:
+    """The two names, that of the preferred output first: the longer, if the judge has no other taste."""
     text = body["messages"][-1]["content"]
     first, second = (part.split('"""')[1] for part in text.split('"output": ')[1:3])
-    return ["m", "M"] if len(first) > len(second) else ["M", "m"]
+    preferred = judge.prefers(first, second) if judge.prefers else len(first) > len(second)
+    return ["m", "M"] if preferred else ["M", "m"]
 
 
-def _likeliest(ranked: list[str]) -> Body:
-    top = [
-        {"token": token, "bytes": list(token.encode()), "logprob": math.log(p)}
-        for token, p in zip(ranked, (0.9, 0.1), strict=True)
-    ]
-    return {**top[0], "top_logprobs": top}
+def _likeliest(ranked: list[str]) -> list[Body]:
+    return [_token(token, p) for token, p in zip(ranked, (0.9, 0.1), strict=True)]
+
+
+def _token(token: str, probability: float) -> Body:
+    return {"token": token, "bytes": list(token.encode()), "logprob": math.log(probability)}
 
 
 def _completion(body: Body, text: str, logprobs: Body | None) -> Body:
