@@ -13,8 +13,8 @@ from tasks.benchmarks.serving import demo_judge
 from tasks.errors import InputError
 from tasks.families import Family
 from tasks.families import family as find
-from tasks.generate import generate
-from tasks.generation.settings import GenerationSettings, Sampling
+from tasks.generate import generate, settings_of
+from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, instructions
 from tasks.judge import Judgments
 from tasks.judge import judge as judge_arm
@@ -64,7 +64,7 @@ def expo_family(
     judge, held_out = find_judge(entry, judge), _held_out(entry) if curve else None
 
     recipes = resolve(entry, alphas)
-    asked, settings = instructions(entry.instructions or ALPACA_EVAL), _settings(entry)
+    asked, settings = instructions(entry.instructions or ALPACA_EVAL), settings_of(entry)
     both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
     answers = []
     for arm in both:
@@ -124,13 +124,3 @@ def _held_out(family: Family) -> str:
             "leave `curve` out (the benchmark's own instructions may not choose α)"
         )
     return family.alpha_instructions
-
-
-def _settings(family: Family) -> GenerationSettings:
-    return GenerationSettings(
-        sampling=Sampling(max_tokens=family.max_tokens),
-        stop_token_ids=family.stop_token_ids,
-        chat_template=family.chat_template,
-        tensor_parallel_size=family.tensor_parallel_size,
-        trust_remote_code=family.trust_remote_code,
-    )

@@ -38,7 +38,7 @@ class Family(Value):
     gated                 hub ids whose licence has to be accepted first
     trust_remote_code     whether the checkpoint's own Python may run (at its pinned commit)
     chat_template         Jinja, used when the aligned checkpoint brings none
-    stop_token_ids        beside those of the checkpoint's generation config
+    stop_tokens           strings of end tokens, beside those that the checkpoint names
     max_tokens            most tokens of an answer
     tensor_parallel_size  GPUs that one engine uses
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
@@ -57,7 +57,7 @@ class Family(Value):
     gated: tuple[str, ...] = ()
     trust_remote_code: bool = False
     chat_template: str | None = None
-    stop_token_ids: tuple[int, ...] = ()
+    stop_tokens: tuple[str, ...] = ()
     max_tokens: int = Field(default=2048, gt=0)
     tensor_parallel_size: int = Field(default=1, gt=0)
     published: Published | None = None

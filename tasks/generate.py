@@ -6,9 +6,10 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 from tasks.arms import Arm
+from tasks.families import Family
 from tasks.generation.answers import ANSWERS, SUMMARY
 from tasks.generation.process import generate as run_engine
-from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary
+from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 from tasks.instructions import Instructions
 from tasks.progress import Progress, run_logger
 from tasks.stage import stage
@@ -16,7 +17,7 @@ from tasks.stores.artefact import Artefact, Store
 from tasks.values import Value, fingerprint
 from tasks.workplace import workplace
 
-__all__ = ["Generation", "generate"]
+__all__ = ["Generation", "generate", "settings_of"]
 
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
 ENGINE_SLOTS = BoundedSemaphore(1 if Path("/dev/nvidiactl").exists() else 2)
@@ -35,6 +36,17 @@ class Generation(Value):
         """The answers on this machine's disk, in AlpacaEval's form."""
         artefact = Artefact(self.uri)
         return artefact.fetch(ANSWERS, workplace(artefact))
+
+
+def settings_of(family: Family) -> GenerationSettings:
+    """How a family's arms are decoded: the authors' sampling, and what the registry says of the family."""
+    return GenerationSettings(
+        sampling=Sampling(max_tokens=family.max_tokens),
+        stop_tokens=family.stop_tokens,
+        chat_template=family.chat_template,
+        tensor_parallel_size=family.tensor_parallel_size,
+        trust_remote_code=family.trust_remote_code,
+    )
 
 
 @stage("generate {what}")

@@ -62,6 +62,7 @@ def summarise(
         count=len(answers),
         empty=sum(not answer.output.strip() for answer in answers),
         truncated=reasons["length"],
+        without_end=len(answers) - reasons["stop"],
         repeating=sum(answer.looping for answer in answers),
         mean_characters=fmean(len(answer.output) for answer in answers),
         mean_tokens=tokens / len(answers),
@@ -70,6 +71,7 @@ def summarise(
         engine=engine,
         chat_template_sha256=hashlib.sha256(prompts.template.encode()).hexdigest(),
         answers_sha256=hashlib.sha256(answers_json).hexdigest(),
+        stop_token_ids=prompts.stop_token_ids,
         first_prompt_ids=prompts.token_ids[0],
         finish_reasons=dict(sorted(reasons.items())),
     )

@@ -12,6 +12,7 @@ starts it, and it imports nothing else of the project but values and errors.
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -76,6 +77,9 @@ def main(path: str) -> int:
     from transformers import AutoTokenizer  # noqa: F401  (paid once, before the forks)
     from vllm import LLM  # noqa: F401
 
+    if on_cpu:
+        import vllm.v1.worker.cpu_worker  # noqa: F401
+    gc.freeze()  # or each child would look through all that was imported, again and again
     for order in orders.orders:
         if status := _in_child(partial(_do, order, on_cpu, orders.progress)):
             return status
@@ -105,15 +109,18 @@ def _prepare_environment() -> bool:
     return on_cpu
 
 
-def _in_child(work: Callable[[], None]) -> int:
-    """Runs `work` in a forked child; its exit status, or 128 + the signal that ended it."""
+def _in_child(work: Callable[[], object]) -> int:
+    """Runs `work` in a forked child; its exit status, or 128 + the signal that ended it.
+
+    What `work` returns lives until the child's end: nobody waits until it is taken apart.
+    """
     engine = os.getpid()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             _end_with(engine)
-            work()
+            _kept = work()
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -125,14 +132,14 @@ def _in_child(work: Callable[[], None]) -> int:
     return 128 - code if code < 0 else code
 
 
-def _do(order: Order, on_cpu: bool, progress: int) -> None:
+def _do(order: Order, on_cpu: bool, progress: int) -> "LLM | None":
     """One job, with its log and, if it is refused, its failure in the job's folder."""
     folder = Path(order.job.output)
     log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        _generate(order, folder, on_cpu, partial(_land, progress))
+        return _generate(order, folder, on_cpu, partial(_land, progress))
     except ExpoError as error:
         failure = Failure(error=type(error).__name__, message=str(error))
         write_whole(folder / FAILURE, canonical_json(failure))
@@ -143,21 +150,26 @@ def _land(progress: int, count: int) -> None:
     os.write(progress, b"." * count)
 
 
-def _generate(order: Order, folder: Path, on_cpu: bool, landed: Callable[[int], None]) -> None:
-    """Answers what the journal lacks, then writes answers.json, and summary.json as the last."""
+def _generate(order: Order, folder: Path, on_cpu: bool, landed: Callable[[int], None]) -> "LLM | None":
+    """Answers what the journal lacks, then writes answers.json, and summary.json as the last.
+
+    Returns:
+        The model if it was needed and lives in this process alone.
+    """
     import vllm
 
-    job, engine = order.job, f"vllm {vllm.__version__}"
+    job, engine, model = order.job, f"vllm {vllm.__version__}", None
     items = read_instructions(Path(job.instructions))
     prompts = _prompts(job, [item["instruction"] for item in items])
     with Journal(folder / JOURNAL, Header(job=order.fingerprint, engine=engine)) as journal:
         landed(len(journal.answers))
         if len(journal.answers) < len(items):
-            _answer_rest(job, prompts, journal, on_cpu, landed)
+            model = _answer_rest(job, prompts, journal, on_cpu, landed)
         answers = model_outputs(job, items, journal)
         summary = summarise(order.fingerprint, engine, journal, prompts, answers)
     write_whole(folder / ANSWERS, answers)
     write_whole(folder / SUMMARY, summary.model_dump_json(indent=1).encode() + b"\n")
+    return model if job.settings.tensor_parallel_size == 1 else None
 
 
 def _prompts(job: GenerationJob, instructions: list[str]) -> PromptSet:
@@ -174,7 +186,7 @@ def _prompts(job: GenerationJob, instructions: list[str]) -> PromptSet:
 
 def _answer_rest(
     job: GenerationJob, prompts: PromptSet, journal: Journal, on_cpu: bool, landed: Callable[[int], None]
-) -> None:
+) -> "LLM":
     """Continues behind the journal's last batch, always cut at the same places."""
     size = job.settings.batch_size
     model = _load(job, on_cpu)
@@ -182,8 +194,9 @@ def _answer_rest(
     for number in range(len(journal.batches), -(-len(prompts.token_ids) // size)):
         started = time.monotonic()
         token_ids = prompts.token_ids[number * size : (number + 1) * size]
-        answers = _answer(model, token_ids, job.settings, number * size, landed)
+        answers = _answer(model, token_ids, job.settings, prompts.stop_token_ids, number * size, landed)
         journal.append(Batch(batch=number, seconds=time.monotonic() - started, answers=answers))
+    return model
 
 
 def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
@@ -211,6 +224,7 @@ def _answer(
     model: "LLM",
     token_ids: tuple[tuple[int, ...], ...],
     settings: GenerationSettings,
+    stop: tuple[int, ...],
     first: int,
     landed: Callable[[int], None],
 ) -> tuple[Answer, ...]:
@@ -219,10 +233,9 @@ def _answer(
 
     sampling = settings.sampling.model_dump()
     seed = sampling.pop("seed") + first
-    stop = [*settings.stop_token_ids]
     model.enqueue(
         [TokensPrompt(prompt_token_ids=[*ids]) for ids in token_ids],
-        [SamplingParams(**sampling, seed=seed + i, stop_token_ids=stop) for i in range(len(token_ids))],
+        [SamplingParams(**sampling, seed=seed + i, stop_token_ids=[*stop]) for i in range(len(token_ids))],
         use_tqdm=False,
     )
     finished: list[RequestOutput] = []

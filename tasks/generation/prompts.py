@@ -15,10 +15,12 @@ __all__ = ["PromptSet", "read_instructions", "render_prompts", "require_room"]
 
 
 class PromptSet(Value):
-    """Token ids of each prompt, in the order of the instructions, and the template that made them."""
+    """Token ids of each prompt, in the order of the instructions, the template that made them, and
+    the ids of the settings' stop tokens."""
 
     template: str
     token_ids: tuple[tuple[int, ...], ...]
+    stop_token_ids: tuple[int, ...] = ()
 
 
 def read_instructions(path: Path) -> list[dict[str, Any]]:
@@ -49,7 +51,7 @@ def render_prompts(
         tokenizer: the checkpoint's; its own template comes first, then that of the settings.
 
     Raises:
-        InputError: there is no template, or it fails.
+        InputError: there is no template, or it fails, or a stop token is not in the vocabulary.
         PermanentError: prompts begin with two BOS tokens.
     """
     template = _template(tokenizer, settings)
@@ -60,7 +62,7 @@ def render_prompts(
             f"prompts begin with two BOS tokens ({bos}, {bos}): the chat template writes BOS twice; "
             "correct it in a copy of the checkpoint"
         )
-    return PromptSet(template=template, token_ids=token_ids)
+    return PromptSet(template=template, token_ids=token_ids, stop_token_ids=_stop_ids(tokenizer, settings))
 
 
 def require_room(token_ids: tuple[tuple[int, ...], ...], max_model_len: int) -> None:
@@ -88,6 +90,17 @@ def _template(tokenizer: "PreTrainedTokenizerBase", settings: GenerationSettings
             f"of the registry, or in the settings): {error}"
         ) from error
     return template
+
+
+def _stop_ids(tokenizer: "PreTrainedTokenizerBase", settings: GenerationSettings) -> tuple[int, ...]:
+    vocabulary = tokenizer.get_vocab()
+    missing = [token for token in settings.stop_tokens if token not in vocabulary]
+    if missing:
+        raise InputError(
+            f"the checkpoint's vocabulary lacks the stop tokens {', '.join(missing)}, so no answer would "
+            "end there; correct stop_tokens (in the family's entry of the registry, or in the settings)"
+        )
+    return tuple(vocabulary[token] for token in settings.stop_tokens)
 
 
 def _render(tokenizer: "PreTrainedTokenizerBase", template: str, instruction: str) -> tuple[int, ...]:

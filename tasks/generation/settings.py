@@ -29,7 +29,8 @@ class Sampling(Value):
 class GenerationSettings(Value):
     """Everything beside the model and the instructions that decides the answers.
 
-    stop_token_ids          beside the end tokens of the checkpoint's generation config
+    stop_tokens             strings of single tokens that end an answer, beside the end tokens that the
+                            checkpoint's tokenizer and generation config name
     chat_template           Jinja text for a checkpoint that brings none; its own comes first
     max_model_len           tokens of prompt and answer together; None: the checkpoint's own
     dtype                   of weights and arithmetic; "auto": the checkpoint's own
@@ -42,7 +43,7 @@ class GenerationSettings(Value):
     """
 
     sampling: Sampling = Sampling()
-    stop_token_ids: tuple[int, ...] = ()
+    stop_tokens: tuple[str, ...] = ()
     chat_template: str | None = None
     max_model_len: int | None = Field(default=None, gt=0)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
@@ -73,7 +74,8 @@ class GenerationSummary(Value):
 
     job                   fingerprint of model, instructions, settings and generator
     count, empty          answers in all, and those of white space only
-    truncated             answers cut at a limit of length: no end token came
+    truncated             answers cut at a limit of length
+    without_end           answers that no end token ended, for whatever reason
     repeating             answers that end in a loop (see `tasks.generation.answers.is_looping`)
     mean_characters       of the text, as AlpacaEval measures length
     mean_tokens           of the answer, end token included
@@ -82,6 +84,7 @@ class GenerationSummary(Value):
     engine                name and version of what generated
     chat_template_sha256  of the template's text
     answers_sha256        of answers.json
+    stop_token_ids        the ids of the settings' stop tokens in this checkpoint's vocabulary
     first_prompt_ids      the exact tokens of the first prompt, to see what the model was shown
     finish_reasons        answers by the engine's reason to stop ("stop": end token, "length")
     """
@@ -90,6 +93,7 @@ class GenerationSummary(Value):
     count: int
     empty: int
     truncated: int
+    without_end: int
     repeating: int
     mean_characters: float
     mean_tokens: float
@@ -98,5 +102,6 @@ class GenerationSummary(Value):
     engine: str
     chat_template_sha256: str
     answers_sha256: str
+    stop_token_ids: tuple[int, ...]
     first_prompt_ids: tuple[int, ...]
     finish_reasons: dict[str, int]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tokenizers.pre_tokenizers import ByteLevel
 
 from tasks.errors import CorruptError, InputError, RetryableError
 from tasks.generation.answers import ANSWERS, SUMMARY
@@ -63,7 +64,8 @@ class Undisturbed:
 
     def __init__(self, job: GenerationJob, folder: Path) -> None:
         at_once = SETTINGS.model_copy(update={"batch_size": COUNT})
-        stopping = SETTINGS.model_copy(update={"stop_token_ids": tuple(range(4, 132))})
+        letters = sorted(ByteLevel.alphabet())[:128]  # half of the vocabulary
+        stopping = SETTINGS.model_copy(update={"stop_tokens": tuple(letters)})
         variants = {"plain": SETTINGS, "at-once": at_once, "stopping": stopping}
         self.landed = 0
         self.jobs = [
@@ -112,7 +114,8 @@ def test_answers_do_not_depend_on_the_batches(undisturbed: Undisturbed) -> None:
 
 
 def test_stop_tokens_reach_the_engine(undisturbed: Undisturbed) -> None:
-    assert undisturbed.stopping.truncated == 0
+    assert undisturbed.stopping.truncated == undisturbed.stopping.without_end == 0
+    assert undisturbed.stopping.stop_token_ids == tuple(range(4, 132))
     assert undisturbed.stopping.mean_tokens < undisturbed.plain.mean_tokens / 4
 
 

@@ -54,6 +54,17 @@ def test_double_bos_is_an_error(bare: Any) -> None:  # noqa: ANN401
         render_prompts(bare, ["Hi"], settings)
 
 
+def test_stop_tokens_are_found_by_their_strings(tokenizer: Any) -> None:  # noqa: ANN401
+    settings = GenerationSettings(stop_tokens=("</s>", "<|user|>"))
+    assert render_prompts(tokenizer, ["Hi"], settings).stop_token_ids == (1, 2)
+
+
+def test_missing_stop_token_is_an_error(tokenizer: Any) -> None:  # noqa: ANN401
+    settings = GenerationSettings(stop_tokens=("</s>", "<|eot_id|>"))
+    with pytest.raises(InputError, match=r"lacks the stop tokens <\|eot_id\|>.*stop_tokens"):
+        render_prompts(tokenizer, ["Hi"], settings)
+
+
 def test_failing_template_is_an_error(bare: Any) -> None:  # noqa: ANN401
     settings = GenerationSettings(chat_template="{{ raise_exception('a system turn, please') }}")
     with pytest.raises(InputError, match="a system turn, please"):
