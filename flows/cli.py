@@ -5,6 +5,8 @@
     expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR
     expo verify DIR                                      is it still what its manifest says?
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
+    expo score alpaca_eval annotations.json              the figures of any file of judgments
+    expo compare A.json B.json                           is B's model better than A's?
     expo demo                                            the same on a family trained on the spot
 
 Imports are inside the commands: `expo --help` answers at once, and `expo extrapolate`
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import cli_benchmarks
 from flows.cli_weights import ALPHA, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
 
@@ -76,6 +79,10 @@ def families(
 app.command()(check)
 app.command()(extrapolate)
 app.command()(verify)
+app.command()(cli_benchmarks.score)
+app.command()(cli_benchmarks.compare)
+app.command()(cli_benchmarks.anchors)
+app.add_typer(cli_benchmarks.data, name="data")
 
 
 @app.command()

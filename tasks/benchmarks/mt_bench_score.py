@@ -1,7 +1,7 @@
 """Figures from MT-Bench's judgments, in FastChat's form: the averages that are published.
 
 score_judgments(Path("judgments.jsonl"))      average, both turns, each category
-ratings(Path("judgments.jsonl"))              by question, for pairing two arms
+ratings(Path("judgments.jsonl"))              by question and turn, for pairing two arms
 """
 
 import math
@@ -14,7 +14,7 @@ from tasks.benchmarks.mt_bench import TEMPERATURES, UNPARSED, read_lines
 from tasks.errors import InputError, PermanentError
 from tasks.values import Value
 
-__all__ = ["MTBenchScore", "ratings", "score_judgments"]
+__all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments"]
 
 FIRST_QUESTION = 81
 PER_CATEGORY = 10
@@ -85,18 +85,21 @@ def score_judgments(judgments: Path, *, min_judged: float = MIN_JUDGED) -> MTBen
     )
 
 
-def ratings(judgments: Path) -> dict[int, float]:
-    """The mean rating of each question's rated turns; a question with none is left out.
+def ratings(judgments: Path) -> dict[tuple[int, int], float]:
+    """The rating of each rated (question, turn); to pair two arms, the question is the cluster.
 
     Raises:
         InputError: the file is not of FastChat's form, or mixes models or judges.
     """
     _, every = _read(judgments)
-    by_question: dict[int, list[float]] = {}
-    for one in every:
-        if one.score is not None and one.score != UNPARSED:
-            by_question.setdefault(one.question, []).append(one.score)
-    return {question: fmean(scores) for question, scores in sorted(by_question.items())}
+    rated = sorted((one.question, one.turn, one.score) for one in every if one.score not in (None, UNPARSED))
+    return {(question, turn): score for question, turn, score in rated if score is not None}
+
+
+def model_of(judgments: Path) -> str:
+    """Whose answers a file's judgments are about; raises as `ratings`."""
+    _read(judgments)
+    return str(read_lines(judgments)[0][1]["model"])
 
 
 def _read(judgments: Path) -> tuple[str, list[_Rating]]:

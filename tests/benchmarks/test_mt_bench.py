@@ -106,7 +106,7 @@ def test_judgments_without_a_rating_are_counted_and_paid_for_once(
     assert len(server.bodies) == 4
     score = score_judgments(judgments, min_judged=0.5)
     assert (score.average, score.n_total, score.n_unparsed, score.n_failed) == (4, 3, 1, 0)
-    assert ratings(judgments) == {81: 4, 111: 4}
+    assert ratings(judgments) == {(81, 1): 4, (81, 2): 4, (111, 1): 4}
     with pytest.raises(PermanentError, match="3 of 4 turns have a rating and a figure needs 95%"):
         score_judgments(judgments)
 
@@ -189,7 +189,7 @@ def test_the_averages_are_fastchats(
     assert score.average == pytest.approx(frame["score"].mean())
     assert score.second_turn == pytest.approx(frame[frame["turn"] == 2]["score"].mean())
     by_question = frame.groupby("question_id")["score"].mean()
-    assert list(ratings(path).values()) == pytest.approx(list(by_question))
+    assert ratings(path) == {(row["question_id"], row["turn"]): row["score"] for row in rows}
     # two turns each: the clustered error is that of the questions' means
     assert score.standard_error == pytest.approx(by_question.sem(), abs=1e-12)
 

@@ -1,0 +1,190 @@
+"""The commands about benchmarks: score, compare, data, anchors. Only `anchors` asks a judge."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tasks.errors import CorruptError, ExpoError, InputError
+
+if TYPE_CHECKING:
+    from tasks.benchmarks.compare import Score
+    from tasks.reports.verdict import Verdict
+
+__all__ = ["anchors", "compare", "data", "score"]
+
+AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
+DIFFICULTY = Annotated[
+    Path | None,
+    typer.Option(help="df_gamed.csv for length control; default: as fetched by `expo data fetch`."),
+]
+MIN_JUDGED = Annotated[
+    float, typer.Option(min=0, max=1, help="The share of judged items below which there is no figure.")
+]
+# what a verdict holds that files of judgments do not tell
+UNKNOWN = {"family", "alpha", "p_adjusted", "compared", "published", "original", "expo", "lc_note"}
+
+data = typer.Typer(help="The benchmarks' data: fetch it beforehand, see what is there.", no_args_is_help=True)
+
+
+def score(
+    benchmark: Annotated[Literal["alpaca_eval", "mt_bench"], typer.Argument(help="Whose form the file has.")],
+    file: Annotated[Path, typer.Argument(help="annotations.json, or judgments.jsonl of MT-Bench.")],
+    difficulty: DIFFICULTY = None,
+    min_judged: MIN_JUDGED = 0.95,
+    as_json: AS_JSON = False,
+) -> None:
+    """Prints the figures of a file of judgments: ours, or anybody's."""
+    from tasks.benchmarks.mt_bench_score import score_judgments
+    from tasks.benchmarks.score import score_annotations
+
+    if benchmark == "mt_bench":
+        found: Score = score_judgments(file, min_judged=min_judged)
+    else:
+        found = score_annotations(file, _difficulty(difficulty), min_judged=min_judged)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    else:
+        _print_table(_lines(found))
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Judgments of one model.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="Judgments of another by the same judge.", metavar="B")],
+    difficulty: DIFFICULTY = None,
+    as_json: AS_JSON = False,
+) -> None:
+    """Decides whether B's model is better than A's, paired by instruction, or by MT-Bench's question."""
+    from tasks.benchmarks.compare import compare as decide
+    from tasks.reports.wording import change, interval, p_value, signed
+
+    (before, after), scores, verdict = decide(first, second, _difficulty(difficulty))
+    if as_json:
+        figures = {name: one.model_dump() for name, one in zip(("a", "b"), scores, strict=True)}
+        content = {"models": [before, after], **figures, "verdict": verdict.model_dump(exclude=UNKNOWN)}
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    found = verdict.difference
+    points = "rating" if verdict.unit == "rating points" else "win rate, %"
+    lines = {
+        "A": before,
+        "B": after,
+        "judge": verdict.judge,
+        points: change(verdict.original.score, verdict.expo.score, 2),
+        **_lengths(verdict),
+        "B − A": f"{signed(found.mean)} {verdict.unit}",
+        "95% interval": f"{interval(found.lower, found.upper)} ({found.n} units, paired)",
+        "sign-flip p": p_value(found.p_value),
+        "smallest effect found with 80% power": f"{found.detectable:.2f}",
+        "judged in both": f"{verdict.n_judged}, {verdict.n_failed} not",
+    }
+    _print_table(lines)
+    print(f"B against A: {verdict.word}: {verdict.rule}.")
+
+
+@data.command()
+def fetch(
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Take them from a folder, whatever they are called there.")
+    ] = None,
+) -> None:
+    """Gets every file that AlpacaEval 2.0 and MT-Bench need, checked by sha256."""
+    from tasks.benchmarks.data import FILES, adopt
+    from tasks.benchmarks.data import fetch as get
+
+    if source is not None:
+        for file in adopt(source):
+            print(f"{file.name}: taken")
+    else:
+        for file in FILES:
+            try:
+                get(file)
+            except ExpoError as error:  # the others may be had all the same
+                print(f"error: {error}", file=sys.stderr)
+    status()
+
+
+@data.command()
+def status() -> None:
+    """Says which of the benchmarks' files are on this machine; exit status 1 if one is missing or damaged."""
+    from tasks.benchmarks.data import FILES, cached
+
+    complete = True
+    for file in FILES:
+        try:
+            path = cached(file)
+            said = "not here; `expo data fetch`" if path is None else str(path)
+        except CorruptError as error:
+            path, said = None, f"damaged: {error}"
+        complete = complete and path is not None
+        print(f"{file.name:<38} {said}")
+    if not complete:
+        raise typer.Exit(1)
+
+
+def anchors(
+    annotations: Annotated[Path, typer.Argument(help="Stored annotations of AlpacaEval's form.")],
+    judge_model: Annotated[str, typer.Option(help="The present judge's model name.")],
+    judge_url: Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint.")] = None,
+    sample: Annotated[int, typer.Option(min=2, help="How many pairs are judged again.")] = 200,
+    occasion: Annotated[str, typer.Option(help="A name, as a date, to measure the judge once more.")] = "",
+    store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
+    as_json: AS_JSON = False,
+) -> None:
+    """Judges stored annotations again in part: how far is a judge from the one that made them?"""
+    from tasks.anchors import anchors as measure
+    from tasks.benchmarks.judge import Judge
+    from tasks.reports.agreement import agreement_sentence
+
+    judge = Judge(model=judge_model, base_url=judge_url)
+    found = measure.fn(str(annotations), judge, store, sample, occasion)
+    print(found.model_dump_json(indent=1) if as_json else agreement_sentence(found.agreement))
+
+
+def _difficulty(given: Path | None) -> Path | None:
+    """The verified file for length control, if there is one."""
+    from tasks.benchmarks.data import DIFFICULTY as FILE
+    from tasks.benchmarks.data import cached, verified
+
+    if given is not None and not given.is_file():
+        raise InputError(f"--difficulty {given}: no such file")
+    return verified(given, FILE) if given else cached(FILE)
+
+
+def _lines(score: "Score") -> dict[str, str]:
+    """A score's fields as people read them: rates with two digits, what is not there by its note."""
+    lines: dict[str, str] = {}
+    for name, value in score.model_dump().items():
+        if isinstance(value, dict):
+            lines |= {f"  {one}": _text(figure) for one, figure in value.items()}
+        elif value is not None and value != "":
+            lines[name.replace("_", " ")] = _text(value)
+    return lines
+
+
+def _lengths(verdict: "Verdict") -> dict[str, str]:
+    """What beside the score the files tell: MT-Bench's tell nothing of lengths."""
+    from tasks.reports.wording import change
+
+    before, after = verdict.original, verdict.expo
+    lines = {"mean length": change(before.mean_length, after.mean_length, 0)} if before.mean_length else {}
+    if before.lc_win_rate is not None and after.lc_win_rate is not None:
+        lines["length-controlled, %"] = change(before.lc_win_rate, after.lc_win_rate, 2)
+    return lines
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any field of a score
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _print_table(lines: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in lines.items():
+        table.add_row(name, Text(value, overflow="fold"))
+    Console(soft_wrap=False).print(table)

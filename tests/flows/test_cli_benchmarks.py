@@ -1,0 +1,152 @@
+"""The commands about benchmarks as their users run them; the judge of `anchors` is on loopback."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.judge import JudgeServer
+
+NAMES = ("zephyr_0.05", "zephyr_0.1")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = os.environ.get("EXPO_TEST_DATA")
+    if folder is None:
+        pytest.skip("EXPO_TEST_DATA is not set: the folder with annotations/ and mt_bench/")
+    return Path(folder)
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with JudgeServer() as server:
+        yield server
+
+
+def expo(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    environment = os.environ | variables
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture(scope="module")
+def mt_bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Judgments of two models over 80 questions; the second is 0.5 better in each turn."""
+    folder = tmp_path_factory.mktemp("mt_bench")
+    for name, more in (("a", 0.0), ("b", 0.5)):
+        rows = [
+            {
+                "question_id": question,
+                "turn": turn,
+                "score": 4 + (7 * question) % 5 + more,
+                "judge": ["gpt-4", "single-v1"],
+                "model": name,
+            }
+            for turn in (1, 2)
+            for question in range(81, 161)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "a.jsonl", folder / "b.jsonl"
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_score_gives_the_official_figures(data: Path, name: str) -> None:
+    done = expo("score", "alpaca_eval", data / f"annotations/{name}/annotations.json", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    with (data / "annotations/leaderboard.csv").open() as file:
+        official = {row[""]: row for row in csv.DictReader(file)}[name]
+    for field in ("win_rate", "standard_error", "discrete_win_rate"):
+        assert found[field] == pytest.approx(float(official[field]), abs=1e-6)
+    for field, column in (("n_total", "n_total"), ("n_draws", "n_draws"), ("mean_length", "avg_length")):
+        assert found[field] == int(official[column])
+
+
+def test_scores_as_tables(data: Path, mt_bench: tuple[Path, Path]) -> None:
+    done = expo("score", "alpaca_eval", data / "annotations/zephyr_0.1/annotations.json")
+    assert "5.94" in done.stdout and "df_gamed.csv is not" in done.stdout
+    done = expo("score", "mt_bench", mt_bench[0])
+    assert done.returncode == 0 and "6.00" in done.stdout and "humanities" in done.stdout
+
+
+def test_compare_of_two_real_files_is_paired(data: Path) -> None:
+    """Facts: difference 0.93, paired standard error 0.55, interval −0.12 to 2.02, p 0.087."""
+    files = [data / f"annotations/{name}/annotations.json" for name in NAMES]
+    done = expo("compare", *files, "--json")
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)["verdict"]
+    found = verdict["difference"]
+    assert found["mean"] == pytest.approx(0.93, abs=0.005)
+    assert found["standard_error"] == pytest.approx(0.55, abs=0.005)
+    assert (found["lower"], found["upper"]) == (pytest.approx(-0.12, abs=0.06), pytest.approx(2.02, abs=0.06))
+    assert found["p_value"] == pytest.approx(0.087, abs=0.012)
+    assert verdict["word"] == "no evidence" and verdict["n_judged"] == 805
+    swapped = json.loads(expo("compare", *files[::-1], "--json").stdout)["verdict"]["difference"]
+    assert swapped["mean"] == pytest.approx(-found["mean"])
+
+
+def test_compare_of_mt_bench_counts_questions(mt_bench: tuple[Path, Path]) -> None:
+    done = expo("compare", *mt_bench)
+    assert done.returncode == 0, done.stderr
+    assert "6.00 → 6.50" in done.stdout and "80 units" in done.stdout
+    assert "B against A: better" in done.stdout
+
+
+def test_files_that_cannot_be_compared_are_refused(
+    data: Path, mt_bench: tuple[Path, Path], tmp_path: Path
+) -> None:
+    real = data / "annotations/zephyr_0.1/annotations.json"
+    rows = json.loads(real.read_text())
+    for name, change in (("judge", {"annotator": "another"}), ("reference", {"output_1": "another"})):
+        (tmp_path / f"{name}.json").write_text(json.dumps([{**row, **change} for row in rows]))
+    for other, message in (
+        (mt_bench[0], "one is MT-Bench's"),
+        (tmp_path / "judge.json", "figures by different judges are not compared"),
+        (tmp_path / "reference.json", "judged against two references"),
+    ):
+        done = expo("compare", real, other)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_scores_load_neither_prefect_nor_vllm(mt_bench: tuple[Path, Path]) -> None:
+    code = (
+        "import sys; from flows.cli import main; sys.argv = {!r}\n"
+        "try:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    )
+    for arguments in (["score", "mt_bench", str(mt_bench[0])], ["compare", *map(str, mt_bench)]):
+        script = code.format(["expo", *arguments])
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+        modules = set(eval(done.stdout.splitlines()[-1]))
+        assert "tasks.benchmarks.mt_bench_score" in modules, done.stderr
+        assert not modules & {"prefect", "vllm", "torch", "transformers"}
+
+
+def test_data_is_taken_from_a_folder_and_its_state_is_told(data: Path, tmp_path: Path) -> None:
+    own = {"EXPO_CACHE": str(tmp_path / "cache"), "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = expo("data", "status", **own)
+    assert done.returncode == 1 and done.stdout.count("not here") == 5
+    done = expo("data", "fetch", "--from", data, **own)
+    assert done.stdout.count(": taken") >= 4, done.stderr
+    assert f"{tmp_path}/cache/data" in done.stdout
+    done = expo("data", "fetch", "--from", tmp_path / "nowhere", **own)
+    assert done.returncode == 2 and "no such folder" in done.stderr
+
+
+@pytest.mark.slow
+def test_anchors_say_how_far_a_judge_is_from_the_published_one(
+    data: Path, server: JudgeServer, tmp_path: Path
+) -> None:
+    stored = data / "annotations/zephyr_0.1/annotations.json"
+    options = ("--judge-model", "longer", "--judge-url", server.url, "--sample", "40")
+    done = expo("anchors", stored, *options, EXPO_STORE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "longer agrees with weighted_alpaca_eval_gpt4_turbo in" in done.stdout
+    assert "kappa" in done.stdout and len(server.bodies) == 40
+    again = expo("anchors", stored, *options, "--json", EXPO_STORE=str(tmp_path))
+    assert json.loads(again.stdout)["agreement"]["n"] == 40 and len(server.bodies) == 40
