@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.errors import InputError, PermanentError
-from tasks.stores.local import SCRATCH, LocalFiles, cache_folder
+from tasks.stores.local import SCRATCH, LocalFiles, cache_folder, write_errors
 from tasks.stores.source import sha256_of
 from tasks.values import fingerprint
 
@@ -63,7 +63,8 @@ class Artefact:
         For an artefact on S3 it is a folder of $EXPO_CACHE, the same at every try.
         """
         folder = self._scratch_folder()
-        folder.mkdir(parents=True, exist_ok=True)
+        with write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def put(self, file: Path, name: str) -> None:
@@ -85,7 +86,8 @@ class Artefact:
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file at once."""
         part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
-        part.write_bytes(content)
+        with write_errors(part):
+            part.write_bytes(content)
         self.put(part, name)
 
     def read(self, name: str) -> bytes | None:

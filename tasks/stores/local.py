@@ -3,14 +3,18 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.errors import CorruptError
+from tasks.errors import CorruptError, InputError, PermanentError
 from tasks.stores.source import sha256_of
 
-__all__ = ["SCRATCH", "LocalFiles", "cache_folder"]
+__all__ = ["SCRATCH", "LocalFiles", "cache_folder", "write_errors"]
 
 SCRATCH = ".partial"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -25,20 +29,23 @@ class LocalFiles:
         self._folder = folder
 
     def put(self, file: Path, name: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file.replace(self._folder / name)
+        with write_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file.replace(self._folder / name)
 
     def copy_in(self, file: Path, name: str) -> None:
-        part = self._part(name)
-        shutil.copyfile(file, part)
+        with write_errors(self._folder):
+            part = self._part(name)
+            shutil.copyfile(file, part)
         self.put(part, name)
 
     def create(self, content: bytes, name: str) -> bool:
         """Writes a file that must not replace another; False if there is one. All files are durable then."""
         target = self._folder / name
         try:
-            part = self._part(name)
-            part.write_bytes(content)
+            with write_errors(self._folder):
+                part = self._part(name)
+                part.write_bytes(content)
             for path in (*self._paths(), part, self._folder):
                 _make_durable(path)
             # A link, unlike a rename, fails when the name is taken.
@@ -92,6 +99,29 @@ class LocalFiles:
         if not self._folder.is_dir():
             return []
         return [path for path in self._folder.iterdir() if path.is_file()]
+
+
+@contextmanager
+def write_errors(place: Path) -> Iterator[None]:
+    """Tells what the system says about writes to a place as errors of this project.
+
+    Raises:
+        PermanentError: the disk is full or over quota, or the file too large for the filesystem.
+        InputError: this user may not write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise PermanentError(f"{place}: the disk is full; make room, then run again") from error
+        if error.errno == errno.EFBIG:
+            raise PermanentError(f"{place}: no file may be so large here; use smaller shards") from error
+        if error.errno in CLOSED:
+            reason = os.strerror(error.errno).lower()
+            raise InputError(
+                f"{place}: nothing can be written there ({reason}); give another place"
+            ) from error
+        raise
 
 
 def cache_folder() -> Path:

@@ -63,14 +63,20 @@ class FolderSource:
     """A folder of this machine. Nothing is copied: `fetch` gives the file in its place.
 
     `uri` is what the checkpoint is called when that is not the folder's path (the demo's pair).
+
+    Raises:
+        InputError: there is no such folder, it cannot be read, or a link in it leaves it.
     """
 
     def __init__(self, folder: Path, uri: str | None = None) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give a folder or a hub id (org/name)")
         self._folder = folder.resolve()
-        self._files = _plain_files(self._folder)
-        commit = _folder_commit(self._folder, self._files)
+        try:
+            self._files = _plain_files(self._folder)
+            commit = _folder_commit(self._folder, self._files)
+        except PermissionError as error:
+            raise InputError(f"{error.filename}: it may not be read by this user; change its mode") from error
         self._checkpoint = Checkpoint(uri=uri or str(self._folder), commit=commit)
 
     @property
@@ -159,8 +165,23 @@ def _hub_source(uri: str, revision: str | None) -> Source:
 
 
 def _plain_files(folder: Path) -> dict[str, FileInfo]:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and _stays(entry, folder))
     return {name: FileInfo(size=(folder / name).stat().st_size) for name in names}
+
+
+def _stays(entry: Path, folder: Path) -> bool:
+    """Whether a file lies in its folder, or in the Hub client's cache that the folder is a view of.
+
+    A checkpoint of a stranger could otherwise have any file of this machine copied and published.
+
+    Raises:
+        InputError: it is a link to somewhere else.
+    """
+    target = entry.resolve()
+    blobs = folder.parents[1] / "blobs" if folder.parent.name == "snapshots" else folder
+    if not (target.is_relative_to(folder) or target.is_relative_to(blobs)):
+        raise InputError(f"{entry}: a link to {target}, outside of the folder; copy that file to its place")
+    return True
 
 
 def _folder_commit(folder: Path, files: Mapping[str, FileInfo]) -> str:

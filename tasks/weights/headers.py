@@ -6,14 +6,15 @@ bytes without a hole. https://github.com/huggingface/safetensors#format
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from reprlib import repr as brief
 from typing import Any
 
 from tasks.errors import CorruptError
 from tasks.stores.source import Source
 from tasks.values import Value
 
-__all__ = ["ITEM_BYTES", "TensorRange", "build_header", "read_header"]
+__all__ = ["ITEM_BYTES", "TensorRange", "build_header", "is_shape", "read_header"]
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -24,6 +25,11 @@ ITEM_BYTES = {
 
 # The format's own limit; a larger header is an attack or a mistake.
 MAX_HEADER_BYTES = 100_000_000
+
+
+# PyTorch's own limits; beyond them even the product of the numbers takes minutes.
+MAX_DIMENSIONS = 64
+MAX_SIZE = 2**63 - 1
 
 
 class TensorRange(Value):
@@ -62,6 +68,11 @@ def read_header(source: Source, file: str) -> dict[str, TensorRange]:
     if start != size:
         raise _corrupt(file, f"its tensors end at byte {start}, the file at {size}")
     return dict(ordered)
+
+
+def is_shape(numbers: Sequence[object]) -> bool:
+    """Whether these can be a tensor's sizes, as PyTorch knows them."""
+    return len(numbers) <= MAX_DIMENSIONS and all(type(n) is int and 0 <= n <= MAX_SIZE for n in numbers)
 
 
 def build_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]]) -> bytes:
@@ -107,8 +118,8 @@ def _range(file: str, name: str, entry: object, start: int) -> TensorRange:
             raise _corrupt(file, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
     if dtype not in ITEM_BYTES:
         raise _corrupt(file, f"tensor {name!r} has the unknown dtype {dtype!r}")
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise _corrupt(file, f"tensor {name!r} has the shape {shape}")
+    if not is_shape(shape):
+        raise _corrupt(file, f"tensor {name!r} has the shape {brief(shape)}")
     nbytes = math.prod(shape) * ITEM_BYTES[dtype]
     if begin < 0 or end - begin != nbytes:
         raise _corrupt(

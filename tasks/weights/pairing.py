@@ -105,7 +105,7 @@ def _ties_words(source: Source) -> bool:
         return False
     try:
         config = json.loads(source.read("config.json", 0, files["config.json"].size))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(config, dict) and config.get("tie_word_embeddings") is True
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tasks.errors import PermanentError
+from tasks.stores.local import write_errors
 
 __all__ = ["PartFile", "check_room"]
 
@@ -25,11 +26,13 @@ class PartFile:
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._digest = hashlib.sha256()
-        self._plain = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        with write_errors(path):
+            self._plain = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._direct = _open_direct(path)
         self._open = [one for one in (self._plain, self._direct) if one is not None]
         # A file that has its size lets the filesystem take direct writes side by side.
-        os.ftruncate(self._plain, size)
+        with write_errors(path):
+            os.ftruncate(self._plain, size)
 
     def write(self, content: memoryview, offset: int) -> None:
         """Writes a page-aligned buffer at an offset that is a multiple of the block.
@@ -37,13 +40,9 @@ class PartFile:
         Raises:
             PermanentError: the disk is full, or over quota.
         """
-        try:
+        with write_errors(self._path):
             if self._direct is None or len(content) % BLOCK_BYTES or not self._write_direct(content, offset):
                 _write_all(self._plain, content, offset)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise PermanentError(f"{self._path}: the disk is full; make room, then run again") from error
 
     def hash(self, content: memoryview) -> None:
         """Adds the next bytes of the file to its digest."""
@@ -51,7 +50,8 @@ class PartFile:
 
     def finish(self) -> str:
         """Puts the bytes on the disk; returns the sha256 of the file."""
-        os.fsync(self._plain)
+        with write_errors(self._path):
+            os.fsync(self._plain)
         return self._digest.hexdigest()
 
     def __enter__(self) -> "PartFile":

@@ -3,13 +3,18 @@
 A pickle is a program for a small stack machine. This one knows the instructions that a state
 dict is written with, and three calls: an OrderedDict, a tensor over a storage, a parameter
 around a tensor. What it makes are descriptions; whatever else a pickle asks for is refused.
+
+A pickle of a few bytes can make tuples so deep that hashing one overflows the C stack, or so
+entangled that printing one never ends: only strings are keys, and reprlib tells of the rest.
 """
 
 import pickletools
 from collections.abc import Callable
+from reprlib import repr as brief
 from typing import Any, NamedTuple
 
 from tasks.errors import CorruptError
+from tasks.weights.headers import is_shape
 
 __all__ = ["Storage", "StoredTensor", "read_pickle"]
 
@@ -71,8 +76,8 @@ def read_pickle(content: bytes) -> dict[str, StoredTensor]:
     if not isinstance(state, dict):
         raise CorruptError("the pickle holds no state dict (tensors by name)")
     for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, StoredTensor):
-            raise CorruptError(f"the state dict's entry {name!r:.80} is no tensor")
+        if not isinstance(value, StoredTensor):
+            raise CorruptError(f"the state dict's entry {brief(name)} is no tensor")
     return state
 
 
@@ -117,11 +122,11 @@ class _Machine:
     def _set_item(self, _: object) -> None:
         key, value = self.stack[-2:]
         del self.stack[-2:]
-        self.stack[-1][key] = value
+        self.stack[-1][_name(key)] = value
 
     def _set_items(self, _: object) -> None:
         items = self._from_mark()
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        self.stack[-1].update(zip(map(_name, items[::2]), items[1::2], strict=True))
 
     def _append(self, _: object) -> None:
         item = self.stack.pop()
@@ -137,7 +142,7 @@ class _Machine:
 
     def _stack_global(self, _: object) -> None:
         module, name = self.stack[-2:]
-        self.stack[-2:] = [_Global(module, name)]
+        self.stack[-2:] = [_Global(_name(module), _name(name))]
 
     def _reduce(self, _: object) -> None:
         called, arguments = self.stack[-2:]
@@ -152,9 +157,9 @@ class _Machine:
     def _persistent(self, _: object) -> None:
         kind, storage, key, _, elements = self.stack.pop()
         if kind != "storage" or storage.module != "torch" or storage.name not in STORAGES:
-            raise CorruptError(f"the pickle has a storage of an unknown kind, {storage!r:.80}")
+            raise CorruptError(f"the pickle has a storage of an unknown kind, {brief(storage)}")
         if not isinstance(key, str) or type(elements) is not int or elements < 0:
-            raise CorruptError(f"the pickle has a storage {key!r:.80} of {elements!r:.80} elements")
+            raise CorruptError(f"the pickle has a storage {brief(key)} of {brief(elements)} elements")
         self.stack.append(Storage(key, STORAGES[storage.name], elements))
 
 
@@ -185,6 +190,12 @@ ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        raise CorruptError(f"the pickle has {brief(value)} where a state dict has a name")
+    return value
+
+
 def _call(called: object, arguments: tuple[Any, ...]) -> object:
     """The description of what a call would make, for the three calls that a state dict needs."""
     match called, arguments:
@@ -209,7 +220,7 @@ def _call(called: object, arguments: tuple[Any, ...]) -> object:
 
 
 def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> StoredTensor:
-    numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
-        raise CorruptError(f"the pickle has a tensor of shape {shape!r:.80} and strides {strides!r:.80}")
+    sound = is_shape((offset,)) and is_shape(shape) and is_shape(strides) and len(shape) == len(strides)
+    if not sound:
+        raise CorruptError(f"the pickle has a tensor of shape {brief(shape)} and strides {brief(strides)}")
     return StoredTensor(storage, offset, shape, strides)

@@ -74,6 +74,8 @@ def _tokens(source: Source) -> dict[int, str]:
             if isinstance(vocabulary, list)
             else ((row, token) for token, row in vocabulary.items())
         )
-        return dict(pairs) | {token["id"]: token["content"] for token in content.get("added_tokens", [])}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        known = dict(pairs) | {token["id"]: token["content"] for token in content.get("added_tokens", [])}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+    sound = all(type(row) is int and isinstance(token, str) for row, token in known.items())
+    return known if sound else {}

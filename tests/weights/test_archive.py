@@ -140,6 +140,37 @@ def state_pickle(elements: int, shape: tuple[int, ...]) -> bytes:
     return content.getvalue()
 
 
+# The tuples () → (t,) → ((t,),) … and () → (t, t) → ((t, t), (t, t)) …, as keys, names and shapes.
+DEEP, ENTANGLED = b")" + b"\x85" * 10**6, b")" + b"q\x00h\x00h\x00\x86" * 99
+
+
+@pytest.mark.parametrize("tuples", [DEEP, ENTANGLED], ids=["deep", "entangled"])
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x02}%sK\x01s.",  # {t: 1}
+        b"\x80\x02}(%sK\x01u.",  # the same by SETITEMS
+        b"\x80\x02}X\x01\x00\x00\x00a%ss.",  # {"a": t}
+        b"\x80\x02%sQ.",  # a storage that is named so
+        b"\x80\x04%sX\x01\x00\x00\x00a\x93)R.",  # a call of t.a
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(%s)R.",
+    ],
+)
+def test_tuples_that_overflow_the_stack_or_never_end(tmp_path: Path, pickled: bytes, tuples: bytes) -> None:
+    """Hashing a million nested tuples ends the process, printing 2**99 elements never ends."""
+    pack(tmp_path, pickled % tuples)
+    refused(FolderSource(tmp_path), "the pickle|state dict")
+
+
+@pytest.mark.parametrize("shape", [(2**80,), (1,) * 65])
+def test_shape_that_no_tensor_has(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    numbers = pickle.dumps(shape, protocol=2)[2:-1]
+    tensor = rebuild + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x03tQK\x00" + numbers * 2 + b"tR"
+    pack(tmp_path, b"\x80\x02}X\x01\x00\x00\x00a" + tensor + b"s.")
+    refused(FolderSource(tmp_path), "a tensor of shape")
+
+
 def test_record_as_it_should_be(tmp_path: Path) -> None:
     """The hand-made archives of the tests below differ from a good one in one thing."""
     pack(tmp_path, state_pickle(3, (3,)))

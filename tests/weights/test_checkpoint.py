@@ -1,5 +1,6 @@
 """Every bad checkpoint is refused with one clear error, before anything is computed."""
 
+import errno
 import json
 import struct
 from pathlib import Path
@@ -106,6 +107,12 @@ def test_negative_shape(tmp_path: Path) -> None:
     refused(tmp_path, {"a": entry(0, 4, [-1, -1])}, bytes(4), "has the shape")
 
 
+@pytest.mark.parametrize("shape", [[2**63], [10**4000] * 100, [1] * 65])
+def test_shape_that_no_tensor_has(tmp_path: Path, shape: list[int]) -> None:
+    """PyTorch knows neither such sizes nor so many; their product alone could take for ever."""
+    refused(tmp_path, {"a": entry(0, 4, shape)}, bytes(4), "'a' has the shape")
+
+
 def test_offsets_before_the_tensors(tmp_path: Path) -> None:
     refused(tmp_path, {"a": entry(-4, 0, [1])}, bytes(4), "'a'")
 
@@ -165,6 +172,44 @@ def test_index_that_names_another_place(tmp_path: Path, file: object) -> None:
     (tmp_path / "x.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes())
     with pytest.raises(CorruptError, match="which is no file here"):
         read_checkpoint(rewrite_index(tmp_path / "inner", "t0", file))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_link_that_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    """Followed, a stranger's checkpoint could have any file of this machine copied and published."""
+    write_checkpoint(tmp_path / "inner", TENSORS)
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "inner" / name).unlink(missing_ok=True)
+    (tmp_path / "inner" / name).symlink_to("../secret")
+    with pytest.raises(
+        InputError, match=rf"{name}: a link to {tmp_path}/secret, outside of the folder; copy"
+    ):
+        FolderSource(tmp_path / "inner")
+
+
+def test_links_that_stay(tmp_path: Path) -> None:
+    """Inside the folder, and from a snapshot of the Hub client's cache to its blobs."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "4f2a"
+    source = write_checkpoint(blobs, TENSORS)
+    snapshot.mkdir(parents=True)
+    for name in source.files():
+        (snapshot / name).symlink_to(Path("..", "..", "blobs", name))
+    (snapshot / "LICENSE").symlink_to("config.json")
+    (tmp_path / "link").symlink_to(snapshot)
+    layout = read_checkpoint(FolderSource(tmp_path / "link"))
+    assert layout.tensors == read_checkpoint(source).tensors
+    assert layout.side_files == ("LICENSE", "config.json")
+
+
+def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path, TENSORS)
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"config\.json: it may not be read by this user"):
+        FolderSource(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}'])

@@ -83,6 +83,17 @@ def test_tied_weights_stored_twice_on_the_sft_side(tmp_path: Path) -> None:
     assert make_plan(recipe(aligned, sft), aligned, sft).skipped == (HEAD,)
 
 
+@pytest.mark.parametrize("config", ["", "[]", "[" * 100_000, "7"])
+def test_config_that_cannot_be_read(tmp_path: Path, config: str) -> None:
+    """Nothing says that the head is tied, so it is not."""
+    write_checkpoint(tmp_path / "sft", tensors(EMBEDDING))
+    (tmp_path / "sft" / "config.json").write_text(config)
+    aligned = write_checkpoint(tmp_path / "aligned", tensors(EMBEDDING, HEAD))
+    sft = FolderSource(tmp_path / "sft")
+    with pytest.raises(MismatchError, match=f"{HEAD}: only in the aligned checkpoint"):
+        make_plan(recipe(aligned, sft), aligned, sft)
+
+
 def test_untied_head_of_one_side_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match=f"{HEAD}: only in the SFT checkpoint"):
         plan_of(tmp_path / "one", tensors(EMBEDDING), tensors(EMBEDDING, HEAD))
@@ -215,6 +226,28 @@ def test_common_rows_by_position(tmp_path: Path) -> None:
     for name in (EMBEDDING, HEAD):
         assert torch.equal(found[name][:4], torch.lerp(new[name][:4], old[name], -0.3))
         assert torch.equal(found[name][4:], new[name][4:])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[" * 100_000,
+        '{"model": {"vocab": 7}}',
+        '{"model": {"vocab": {"a": "0"}}}',
+        '{"model": {"vocab": {"a": []}}}',
+        '{"model": {"vocab": [[["a"], 0.0]]}}',
+        '{"model": {"vocab": {}}, "added_tokens": [{"id": null, "content": "a"}]}',
+    ],
+)
+def test_tokenizer_that_cannot_be_read(tmp_path: Path, content: str) -> None:
+    """Rows go by position, as without a tokenizer."""
+    new, old, _, _ = vocabulary_pair(tmp_path)
+    tokenizer(tmp_path / "aligned", {"b": 0, "a": 1})
+    (tmp_path / "sft" / "tokenizer.json").write_text(content)
+    aligned, sft = FolderSource(tmp_path / "aligned"), FolderSource(tmp_path / "sft")
+    found = run(make_plan(recipe(aligned, sft, vocabulary="common-rows"), aligned, sft), tmp_path)
+    assert torch.equal(found[HEAD][:4], torch.lerp(new[HEAD][:4], old[HEAD], -0.3))
 
 
 def test_common_rows_by_token(tmp_path: Path) -> None:
