@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import (
     constants,
@@ -61,7 +62,9 @@ class HubSource:
         where = f"{uri}@{revision}" if revision else uri
         listing = patiently(where, partial(list_repository, uri, revision))
         self._uri, self._commit, self._listed = uri, listing.commit, listing.files
-        self._files = {name: FileInfo(size=f.size, sha256=f.sha256) for name, f in self._listed.items()}
+        self._files = {
+            name: FileInfo(size=f.size, sha256=f.sha256, etag=f.etag) for name, f in self._listed.items()
+        }
         self._blobs = (
             Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=uri, repo_type="model") / "blobs"
         )
@@ -166,12 +169,21 @@ class HubSource:
                     f"{self._where(name)}: {constants.ENDPOINT} (or a proxy before it) ignores range "
                     "requests; use another HF_ENDPOINT"
                 )
+            _require_listed(self._where(name), response, self._file(name))
             content: bytes = response.read()
         if len(content) != length:
             raise RetryableError(
                 f"{self._where(name)}: asked for {length} bytes from {start}, got {len(content)}"
             )
         return content
+
+
+def _require_listed(where: str, response: Any, file: HubFile) -> None:  # noqa: ANN401 - see hub_errors
+    """A range has no digest, so at least the file's size and ETag must be those of the listing."""
+    _, _, total = response.headers.get("Content-Range", "").partition("/")
+    etags = {answer.headers.get("X-Linked-Etag", "").strip('"') for answer in response.history}
+    if (total.isdigit() and int(total) != file.size) or (any(etags) and file.etag not in etags):
+        raise RetryableError(f"{where}: the Hub gave another file than it listed; try again")
 
 
 def _corrupt(where: str) -> CorruptError:

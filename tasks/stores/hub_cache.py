@@ -31,6 +31,11 @@ class HubFile(Value):
     blob_id: str | None = None
     xet: bool = False
 
+    @property
+    def etag(self) -> str | None:
+        """What the Hub gives as the file's ETag."""
+        return self.sha256 or self.blob_id
+
 
 def cached_path(uri: str, commit: str, name: str) -> Path | None:
     """Where the cache has the file, None where it has not."""

@@ -1,9 +1,6 @@
 """The Hub client's errors, told as ours: by what to do next. And the patience with a busy Hub."""
 
 import errno
-import logging
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -22,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.stores import patience
 
 __all__ = ["hub_errors", "patiently"]
 
@@ -31,10 +29,6 @@ T = TypeVar("T")
 # name in each major version of the client, so it is taken from where the client takes it.
 TRANSPORT_ERRORS: tuple[type, ...] = HfHubHTTPError.__bases__[:1]
 BUSY = (408, 409, 412, 425, 429)  # 412: the branch moved between reading and committing
-TRIES = 4
-LONGEST_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes
-
-_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -56,16 +50,12 @@ def patiently(where: str, call: Callable[[], T]) -> T:
 
     The client itself retries some requests and not others (no listing, no 503 for a file).
     """
-    for attempt in range(TRIES - 1):
-        try:
-            with hub_errors(where):
-                return call()
-        except RetryableError as error:
-            wait = min(_retry_after(error) or 2.0**attempt + random.random(), LONGEST_WAIT_S)
-            _log.warning("%s; waiting %.0f s", error, wait)
-            time.sleep(wait)
-    with hub_errors(where):
-        return call()
+
+    def told() -> T:
+        with hub_errors(where):
+            return call()
+
+    return patience.patiently(told, _retry_after)
 
 
 def _translate(error: BaseException, where: str) -> ExpoError | None:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import s3fs
+from fsspec.asyn import sync
 
 from tasks.errors import CorruptError, RetryableError
 from tasks.stores.download import download_verified, only_writer
+from tasks.stores.patience import patiently
 from tasks.stores.s3_errors import code_of, s3_errors
 from tasks.stores.source import sha256_of
 
@@ -123,17 +125,27 @@ class S3Files:
             if target.exists() and stated and sha256_of(target) == stated:
                 part.unlink()
                 return target
-            if not download_verified(file, head["ContentLength"], partial(self.read_range, name), stated):
+            read = partial(self.read_range, name, etag=head["ETag"])
+            if not download_verified(file, head["ContentLength"], read, stated):
                 part.unlink()
                 raise CorruptError(f"{self._uri}/{name}: its content is not what was uploaded; make it again")
             part.replace(target)
         return target
 
-    def read_range(self, name: str, start: int, length: int) -> bytes:
-        """Exactly `length` bytes from `start`."""
+    def read_range(self, name: str, start: int, length: int, etag: str | None = None) -> bytes:
+        """Exactly `length` bytes from `start`; the request is repeated by itself when it fails.
+
+        Raises:
+            PermanentError: the object does not have this `etag` any more.
+        """
+        return patiently(partial(self._request_range, name, start, length, etag))
+
+    def _request_range(self, name: str, start: int, length: int, etag: str | None) -> bytes:
+        asked = {"Range": f"bytes={start}-{start + length - 1}"} | ({"IfMatch": etag} if etag else {})
         with self._errors(name):
-            path, fs = self._path(name), _filesystem(os.getpid())
-            content: bytes = fs.cat_file(path, start=start, end=start + length)
+            fs = _filesystem(os.getpid())
+            key = self._path(name).partition("/")[2]
+            content: bytes = sync(fs.loop, _get_object, fs, {"Bucket": self._bucket, "Key": key} | asked)
         if len(content) != length:
             raise RetryableError(
                 f"{self._uri}/{name}: asked for {length} bytes from {start}, got {len(content)}"
@@ -190,6 +202,14 @@ class S3Files:
     def _errors(self, name: str) -> Iterator[None]:
         with s3_errors(f"{self._uri}/{name}".rstrip("/")):
             yield
+
+
+async def _get_object(fs: s3fs.S3FileSystem, asked: dict[str, str]) -> bytes:
+    """As the client's own `cat_file`, which takes no condition."""
+    answer = await fs._call_s3("get_object", **asked)
+    async with answer["Body"] as body:
+        content: bytes = await body.read()
+    return content
 
 
 def _last(entry: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ def _translate(error: Exception, uri: str) -> ExpoError | None:
         return PermanentError(f"{uri}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     if isinstance(error, WRONG_INPUT) or code in ("InvalidBucketName", "PermanentRedirect"):
         return InputError(f"{uri}: {error}; check the store's uri, AWS_REGION and AWS_ENDPOINT_URL")
+    if code == "PreconditionFailed":
+        return PermanentError(f"{uri}: the object has changed since it was listed; start the run again")
     if status in BUSY_STATUS or status >= 500:
         return RetryableError(f"{uri}: the object store answered {status} ({code}); try again later")
     if isinstance(error, boto.BotoCoreError | TimeoutError | ConnectionError):

@@ -44,13 +44,14 @@ class S3Source:
     @cached_property
     def _files(self) -> dict[str, FileInfo]:
         return {
-            name: FileInfo(size=size, sha256=self._objects.sha256(name))
-            for name, (size, _) in self._listed.items()
+            name: FileInfo(size=size, sha256=self._objects.sha256(name), etag=etag)
+            for name, (size, etag) in self._listed.items()
         }
 
     def read(self, name: str, start: int, length: int) -> bytes:
+        """A range, of the very object that was listed; the request is repeated by itself when it fails."""
         length = min(length, self._size(name) - start)
-        return self._objects.read_range(name, start, length) if length > 0 else b""
+        return self._objects.read_range(name, start, length, self._listed[name][1]) if length > 0 else b""
 
     def fetch(self, name: str) -> Path:
         self._size(name)

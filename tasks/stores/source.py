@@ -33,10 +33,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class FileInfo(Value):
-    """A file of a source: its size in bytes, and its sha256 where the source states one."""
+    """A file of a source: its size in bytes, and where the source states them its sha256 and its ETag."""
 
     size: int
     sha256: str | None = None
+    etag: str | None = None
 
 
 class Source(Protocol):

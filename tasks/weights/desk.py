@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.weights.headers import ITEM_BYTES, TensorRange
-from tasks.weights.inputs import Inputs
+from tasks.weights.inputs import Reader
 from tasks.weights.kernel import CpuKernel, CudaKernel, Kernel, Sums
 from tasks.weights.plan import ShardJob
 from tasks.weights.slots import Piece
@@ -21,7 +21,7 @@ class Desk:
     """Two input buffers and one output buffer for each job, allocated once and used for every slot."""
 
     def __init__(
-        self, jobs: Sequence[ShardJob], aligned: Inputs, sft: Inputs, slot_bytes: int, device: str
+        self, jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, slot_bytes: int, device: str
     ) -> None:
         self._jobs, self._aligned, self._sft = jobs, aligned, sft
         pinned = device == "cuda"
@@ -48,7 +48,7 @@ class Desk:
         alphas = [job.tensors[piece.tensor].alpha for job in self._jobs]
         return self._kernel.run(new, old, alphas, [place.view(DTYPES[tensor.dtype]) for place in places])
 
-    def _load(self, inputs: Inputs, tensor: TensorRange, first: int, count: int, buffer: Tensor) -> Tensor:
+    def _load(self, inputs: Reader, tensor: TensorRange, first: int, count: int, buffer: Tensor) -> Tensor:
         item = ITEM_BYTES[tensor.dtype]
         content = buffer[: count * item]
         inputs.read_into(content.numpy().data, tensor.file, tensor.offset + first * item)
@@ -56,8 +56,9 @@ class Desk:
 
     def _copy(self, tensor: TensorRange, piece: Piece, places: Sequence[Tensor]) -> None:
         offset = tensor.offset + piece.first * ITEM_BYTES[tensor.dtype]
-        for place in places:
-            self._aligned.read_into(place.numpy().data, tensor.file, offset)
+        self._aligned.read_into(places[0].numpy().data, tensor.file, offset)
+        for place in places[1:]:
+            place.copy_(places[0])
 
 
 def _buffer(size: int, pinned: bool) -> Tensor:

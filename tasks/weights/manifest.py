@@ -29,7 +29,7 @@ class Manifest(Value):
     fingerprint     sha256 of the recipe
     code_version    of the program that wrote the model
     files           every other file of the model, sorted by name
-    inputs          the parents' weight files; sha256 where the source states one, and then verified
+    inputs          the parents' weight files, and what was checked of each
     skipped         what only the SFT checkpoint has and nothing was made of
     statistics      the update, tensor by tensor, in the order of the shards
     """

@@ -9,6 +9,7 @@ from threading import Lock
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
+from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
@@ -28,12 +29,16 @@ def extrapolate(
     sft: Source,
     model: Artefact,
     *,
+    inputs: InputMode = "download",
     workers: int | None = None,
     device: Device = "auto",
     advance: Callable[[int], None] = lambda _: None,
 ) -> Manifest:
     """One model: see `extrapolate_all`."""
-    return extrapolate_all([plan], aligned, sft, [model], workers=workers, device=device, advance=advance)[0]
+    manifests = extrapolate_all(
+        [plan], aligned, sft, [model], inputs=inputs, workers=workers, device=device, advance=advance
+    )
+    return manifests[0]
 
 
 def extrapolate_all(
@@ -42,6 +47,7 @@ def extrapolate_all(
     sft: Source,
     models: Sequence[Artefact],
     *,
+    inputs: InputMode = "download",
     workers: int | None = None,
     device: Device = "auto",
     advance: Callable[[int], None] = lambda _: None,
@@ -64,7 +70,7 @@ def extrapolate_all(
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
     ]
-    made = iter(_make_all(todo, aligned, sft, workers or max(1, _cores() // 2), device, advance))
+    made = iter(_make_all(todo, aligned, sft, inputs, workers or max(1, _cores() // 2), device, advance))
     return tuple(manifest or next(made) for manifest in whole)
 
 
@@ -72,6 +78,7 @@ def _make_all(
     todo: Sequence[tuple[Plan, Artefact]],
     aligned: Source,
     sft: Source,
+    inputs: InputMode,
     workers: int,
     device: Device,
     advance: Callable[[int], None],
@@ -82,7 +89,7 @@ def _make_all(
     meter = _Meter(advance)
 
     def make(jobs: Sequence[ShardJob]) -> Receipts:
-        return _make(jobs, models, aligned, sft, device, meter.advance)
+        return _make(jobs, models, aligned, sft, inputs, device, meter.advance)
 
     with ThreadPoolExecutor(workers) as pool:
         shards = zip(*(plan.shards for plan, _ in todo), strict=True)
@@ -96,6 +103,7 @@ def _make(
     models: Sequence[Artefact],
     aligned: Source,
     sft: Source,
+    inputs: InputMode,
     device: Device,
     advance: Callable[[int], None],
 ) -> Receipts:
@@ -105,7 +113,9 @@ def _make(
     left = [(job, model) for job, model in zip(jobs, models, strict=True) if not receipts[job.fingerprint]]
     if left:
         parts = [model.scratch() / f"{job.file}.{os.getpid()}.part" for job, model in left]
-        made = write_shards([job for job, _ in left], aligned, sft, parts, device=device, advance=advance)
+        made = write_shards(
+            [job for job, _ in left], aligned, sft, parts, inputs=inputs, device=device, advance=advance
+        )
         for receipt, part, (_, model) in zip(made, parts, left, strict=True):
             put_shard(receipt, part, model)
             receipts[receipt.job] = receipt

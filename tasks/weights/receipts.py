@@ -6,19 +6,26 @@ from pydantic import ConfigDict
 
 from tasks.values import Value
 
-__all__ = ["InputCheck", "ShardReceipt", "TensorStatistics"]
+__all__ = ["Check", "InputCheck", "ShardReceipt", "TensorStatistics"]
+
+
+Check = Literal["none", "sha256", "size and etag", "not read"]
 
 
 class InputCheck(Value):
     """An input file as it was read.
 
-    sha256  what the source states and `fetch` verified; None where only the size is known
+    sha256  what the source states; None where it states none
+    check   what was compared with it: "sha256" of the whole file; "size and etag" of every answer of
+            the server (a file that was streamed in parts); "not read": the aligned side has a file of
+            the same sha256, and that one was read; "none": nothing is stated (a folder)
     """
 
     side: Literal["aligned", "sft"]
     file: str
     size: int
     sha256: str | None
+    check: Check = "none"
 
 
 class TensorStatistics(Value):

@@ -6,7 +6,7 @@ computing, writing and hashing overlap, and memory is a few buffers for each thr
 whatever the size of the model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import InputError, MismatchError
 from tasks.stores.source import FolderSource, Source
-from tasks.weights.inputs import Inputs
+from tasks.weights.identical import identical_files, without_identical
+from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.memory import memory_budget
 from tasks.weights.part import PartFile, check_room
 from tasks.weights.plan import ShardJob, shard_header
-from tasks.weights.receipts import InputCheck, ShardReceipt
+from tasks.weights.receipts import Check, InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 from tasks.weights.slots import Piece, cut_shard
+from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 from tasks.weights.turns import StoppedError, Turns
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Advance", "Device", "write_shard", "write_shards"]
 
 Device = Literal["cpu", "cuda", "auto"]
+Side = Literal["aligned", "sft"]
 Advance = Callable[[int], None]
 
 SLOT_BYTES = 1 << 20
@@ -44,12 +47,15 @@ def write_shard(
     sft: Source,
     part: Path,
     *,
+    inputs: InputMode = "download",
     device: Device = "cpu",
     threads: int = THREADS,
     advance: Advance = lambda _: None,
 ) -> ShardReceipt:
     """Writes the whole shard at `part`, replacing what was there; returns its receipt.
 
+    `inputs` "stream" reads ranges of the Hub or S3 as they are needed, in place of fetching whole
+    files first: no disk for inputs, and no sha256 of a file that is not read whole and in order.
     `advance` is called with the number of bytes of output that were made since its last
     call, by one thread at a time.
 
@@ -58,7 +64,10 @@ def write_shard(
         CorruptError: an input ends early, or holds NaN or Inf and the recipe does not allow them.
         PermanentError: the disk has too little room, or is full.
     """
-    return write_shards([job], aligned, sft, [part], device=device, threads=threads, advance=advance)[0]
+    receipts = write_shards(
+        [job], aligned, sft, [part], inputs=inputs, device=device, threads=threads, advance=advance
+    )
+    return receipts[0]
 
 
 def write_shards(
@@ -67,6 +76,7 @@ def write_shards(
     sft: Source,
     parts: Sequence[Path],
     *,
+    inputs: InputMode = "download",
     device: Device = "cpu",
     threads: int = THREADS,
     advance: Advance = lambda _: None,
@@ -80,25 +90,32 @@ def write_shards(
     _check_commits(job.recipe, aligned, sft)
     check_room(parts[0].parent, len(jobs) * job.bytes)
     place = _place(device)
+    same = identical_files(aligned, sft)
+    reading = [without_identical(one, same) for one in jobs]
     with (
-        memory_budget().hold(threads * (INPUT_SLOTS + len(jobs)) * SLOT_BYTES),
-        Inputs(aligned, job.aligned_files) as ours,
-        Inputs(sft, job.sft_files) as theirs,
+        memory_budget().hold(_memory(len(jobs), threads, inputs)),
+        _reader("aligned", aligned, reading[0], inputs) as ours,
+        _reader("sft", sft, reading[0], inputs) as theirs,
         ExitStack() as stack,
     ):
         files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
-        work = _Pass(jobs, files, advance)
-        work.run(lambda: _desk(jobs, ours, theirs, place), threads)
+        work = _Pass(reading, files, advance)
+        work.run(lambda: _desk(reading, ours, theirs, place), threads)
+        checks = (
+            *_checks(
+                "aligned", aligned, job.aligned_files, {file: ours.check(file) for file in job.aligned_files}
+            ),
+            *_checks("sft", sft, job.sft_files, {file: theirs.check(file) for file in reading[0].sft_files}),
+        )
         digests = [file.finish() for file in files]
         _check_commits(job.recipe, aligned, sft)
-    inputs = (*_checks("aligned", aligned, job.aligned_files), *_checks("sft", sft, job.sft_files))
     return tuple(
         ShardReceipt(
             job=job.fingerprint,
             file=job.file,
             size=job.bytes,
             sha256=digest,
-            inputs=inputs,
+            inputs=checks,
             statistics=tuple(tally.result() for tally in tallies.values()),
         )
         for job, digest, tallies in zip(jobs, digests, work.tallies, strict=True)
@@ -168,10 +185,23 @@ class _Pass:
                     tallies[piece.tensor].add(one, nonfinite)
 
 
-def _desk(jobs: Sequence[ShardJob], aligned: Inputs, sft: Inputs, place: str) -> "Desk":
+def _desk(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Desk":
     from tasks.weights.desk import Desk
 
     return Desk(jobs, aligned, sft, SLOT_BYTES, place)
+
+
+def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Reader:
+    """A folder's files are read in their place, whatever the mode."""
+    if inputs == "stream" and not isinstance(source, FolderSource):
+        return StreamedInputs(source, reads_of(job, side))
+    return Inputs(source, job.aligned_files if side == "aligned" else job.sft_files)
+
+
+def _memory(jobs: int, threads: int, inputs: InputMode) -> int:
+    """What a pass holds in bytes; of each checkpoint's ranges one more than those ahead is being read."""
+    ranges = 2 * (AHEAD + 1) * RANGE_BYTES if inputs == "stream" else 0
+    return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
 
 
 def _place(device: Device) -> str:
@@ -202,7 +232,10 @@ def _check_commits(recipe: Recipe, aligned: Source, sft: Source) -> None:
             raise MismatchError(f"{wanted.uri} changed since it was planned at {wanted.commit}; run again")
 
 
-def _checks(side: Literal["aligned", "sft"], source: Source, files: Sequence[str]) -> Iterator[InputCheck]:
+def _checks(
+    side: Side, source: Source, files: Sequence[str], checks: Mapping[str, Check]
+) -> Iterator[InputCheck]:
     for file in files:
         info = source.files()[file]
-        yield InputCheck(side=side, file=file, size=info.size, sha256=info.sha256)
+        check = checks.get(file, "not read")
+        yield InputCheck(side=side, file=file, size=info.size, sha256=info.sha256, check=check)

@@ -1,0 +1,44 @@
+"""Weight files that both checkpoints have byte for byte: read once, and kept as they are.
+
+Training that freezes some layers leaves whole files unchanged. The Hub and a store state
+every file's sha256, so an equal file of the SFT side need not be fetched: Δ is zero.
+"""
+
+from collections.abc import Mapping
+
+from tasks.stores.source import Source
+from tasks.weights.plan import ShardJob, TensorJob
+from tasks.weights.vocabulary import RowRun
+
+__all__ = ["identical_files", "without_identical"]
+
+
+def identical_files(aligned: Source, sft: Source) -> dict[str, str]:
+    """SFT file → aligned file of the same stated sha256."""
+    ours = {info.sha256: file for file, info in aligned.files().items() if info.sha256}
+    return {file: ours[info.sha256] for file, info in sft.files().items() if info.sha256 in ours}
+
+
+def without_identical(job: ShardJob, same: Mapping[str, str]) -> ShardJob:
+    """The same shard, reading nothing of an SFT file that the aligned side has; `same` is SFT → aligned."""
+    tensors = tuple(_once(tensor) if _is_same(tensor, same) else tensor for tensor in job.tensors)
+    left = {tensor.sft.file for tensor in tensors if tensor.sft and not _kept(tensor)}
+    return job.model_copy(update={"tensors": tensors, "sft_files": tuple(sorted(left))})
+
+
+def _is_same(tensor: TensorJob, same: Mapping[str, str]) -> bool:
+    ours, theirs = tensor.aligned, tensor.sft
+    # A scalar has no rows to keep.
+    if theirs is None or not tensor.shape or tensor.rows or not tensor.elements:
+        return False
+    return same.get(theirs.file) == ours.file and theirs.model_copy(update={"file": ours.file}) == ours
+
+
+def _once(tensor: TensorJob) -> TensorJob:
+    """All rows kept as the aligned side has them: Δ is zero."""
+    rows = RowRun(first=0, rows=tensor.shape[0], sft_first=None)
+    return tensor.model_copy(update={"rows": (rows,)})
+
+
+def _kept(tensor: TensorJob) -> bool:
+    return bool(tensor.rows) and all(run.sft_first is None for run in tensor.rows)
