@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import cli_benchmarks
-from flows.cli_weights import ALPHA, check, extrapolate, verify
+from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge import Judge
+    from tasks.weights.inputs import InputMode
 
 __all__ = ["app", "main"]
 
@@ -104,12 +105,13 @@ def run(
     judge_model: Annotated[str | None, typer.Option(help="The judge's model name.")] = None,
     judge_url: Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint.")] = None,
     store: STORE = "expo-store",
+    stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
     from tasks.benchmarks.judge import Judge
 
     judge = Judge(model=judge_model, base_url=judge_url) if judge_model else None
-    _run(tuple(names), alpha, tuple(curve or ()), judge, store)
+    _run(tuple(names), alpha, tuple(curve or ()), judge, store, "stream" if stream else "download")
 
 
 @app.command()
@@ -124,6 +126,7 @@ def _run(
     curve: tuple[float, ...],
     judge: "Judge | None",
     store: str,
+    inputs: "InputMode" = "download",
 ) -> None:
     from flows.tables import show_report
     from tasks.families import family as find
@@ -136,7 +139,8 @@ def _run(
 
     for entry in families:
         find_judge(entry, judge)
-    uri = expo(tuple(FamilyName(name) for name in names), alpha=alpha, curve=curve, judge=judge, store=store)
+    chosen = tuple(FamilyName(name) for name in names)
+    uri = expo(chosen, alpha=alpha, curve=curve, judge=judge, store=store, inputs=inputs)
     show_report(store, uri.rpartition("/")[2])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.errors import CorruptError, InputError
+from tasks.weights.inputs import InputMode
 from tasks.weights.memory import parse_bytes
 from tasks.weights.recipe import Arithmetic, ModuleAlpha, Nonfinite, OutputDtype, Recipe, Vocabulary
 from tasks.weights.shard import Device
@@ -15,7 +16,7 @@ from tasks.weights.shard import Device
 if TYPE_CHECKING:
     from tasks.stores.source import Source
 
-__all__ = ["ALPHA", "check", "extrapolate", "verify"]
+__all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
 
 MODULE_ALPHA = re.compile(r"(?P<pattern>.*?)(@(?P<first>\d+)-(?P<last>\d+))?=(?P<alpha>[^=]+)")
 
@@ -39,8 +40,16 @@ def _bytes(value: str | None) -> str | None:
 
 
 ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.", callback=_finite)]
-SFT = Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id or s3://….")]
+SFT = Annotated[
+    str | None, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id[@revision] or s3://….")
+]
 ALIGNED = Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1: a folder, hub id or s3://….")]
+STREAM = Annotated[
+    bool,
+    typer.Option(
+        "--stream", help="Read weights by ranges, without a file on disk; see the manifest's checks."
+    ),
+]
 VOCABULARY = Annotated[
     Vocabulary,
     typer.Option(help="Different vocabulary rows: refuse, or extrapolate the common."),
@@ -62,7 +71,7 @@ def check(
     if family is not None and (sft or aligned):
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
     entry = find(family) if family is not None else None
-    sft, aligned = (entry.sft, entry.aligned) if entry else (sft, aligned)
+    aligned, sft = entry.checkpoints if entry else (aligned, sft)
     if sft is None or aligned is None:
         raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
     ours, theirs = _sources(aligned, sft)
@@ -106,6 +115,7 @@ def extrapolate(
         str | None, typer.Option(help="As 5GB; default: the aligned checkpoint's layout.", callback=_bytes)
     ] = None,
     device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")] = "auto",
+    stream: STREAM = False,
 ) -> None:
     """Writes the ExPO model of two checkpoints, at one α or several. Killed and run again, it goes on.
 
@@ -133,7 +143,8 @@ def extrapolate(
     folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(one)}" for one in alphas]
     models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
-        extrapolate_all(plans, ours, theirs, models, device=device, advance=advance)
+        inputs: InputMode = "stream" if stream else "download"
+        extrapolate_all(plans, ours, theirs, models, inputs=inputs, device=device, advance=advance)
     for folder, plan in zip(folders, plans, strict=True):
         size = f"{len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB"
         print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")

@@ -18,6 +18,7 @@ from tasks.report import report
 from tasks.reports.run_report import Failure
 from tasks.stage import failed_stage
 from tasks.stores.artefact import Store
+from tasks.weights.inputs import InputMode
 
 __all__ = ["expo"]
 
@@ -31,6 +32,7 @@ def expo(
     benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
     judge: Judge | None = None,
     store: str | None = None,
+    inputs: InputMode = "download",
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -45,6 +47,8 @@ def expo(
         judge: Who compares the answers: any OpenAI-compatible endpoint. Its API key is read
             from the environment of the worker.
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
+        inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
+            them, and no sha256 of a file that is not read whole. An engine still downloads its model.
 
     Returns:
         The uri of the run's report in the store.
@@ -56,7 +60,7 @@ def expo(
             find_judge(family(name), judge)
     reports, failures = [], []
     for name in families:
-        state = expo_family(name, alpha, curve, arms, benchmarks, judge, store, return_state=True)
+        state = expo_family(name, alpha, curve, arms, benchmarks, judge, store, inputs, return_state=True)
         if state.is_completed():
             reports.append(state.result())
         else:

@@ -24,6 +24,7 @@ from tasks.seal import seal
 from tasks.shard import shard
 from tasks.stores.artefact import Store
 from tasks.verdict import verdict
+from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe
 
 __all__ = ["expo_family", "find_judge"]
@@ -41,6 +42,7 @@ def expo_family(
     benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
     judge: Judge | None = None,
     store: str | None = None,
+    inputs: InputMode = "download",
 ) -> str | None:
     """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
 
@@ -52,6 +54,8 @@ def expo_family(
         benchmarks: None of them extrapolates only.
         judge: Who compares the answers. A family that brings its own judge keeps it.
         store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
+        inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
+            them, and no sha256 of a file that is not read whole. An engine still downloads its model.
 
     Returns:
         The uri of the family's report in the store; None without a benchmark.
@@ -59,7 +63,7 @@ def expo_family(
     entry, store = find(family), Store(store or default_store()).uri
     alphas = tuple(dict.fromkeys((entry.alpha if alpha is None else alpha, *curve)))
     if not benchmarks:
-        extrapolate_models(resolve(entry, alphas), store)
+        extrapolate_models(resolve(entry, alphas), store, inputs)
         return None
     judge, held_out = find_judge(entry, judge), _held_out(entry) if curve else None
 
@@ -69,8 +73,10 @@ def expo_family(
     answers = []
     for arm in both:
         if arm.name == "expo":  # the original is answering while the shards are written
-            extrapolate_models(recipes, store)
+            extrapolate_models(recipes, store, inputs)
         answers.append(generate.submit(arm.name, (arm,), asked, settings, store))
+    if held_out:
+        extrapolate_models(recipes, store, inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, held_out, settings, judge, store) if held_out else ()
     judged = [judge_arm.submit(future.result()[0], asked, judge, store) for future in answers]
     return verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
@@ -92,13 +98,13 @@ def find_judge(family: Family, judge: Judge | None) -> Judge:
     return judge
 
 
-def extrapolate_models(recipes: Sequence[Recipe], store: str) -> None:
+def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode = "download") -> None:
     """Writes the models that the store does not have yet: one task for each output shard."""
     todo = tuple(one for one in recipes if model_artefact(Store(store), one).manifest() is None)
     if not todo:
         return
     plans = plan(todo)
-    shards = [shard.submit(jobs, store) for jobs in zip(*(one.shards for one in plans), strict=True)]
+    shards = [shard.submit(jobs, store, inputs) for jobs in zip(*(one.shards for one in plans), strict=True)]
     receipts = zip(*(future.result() for future in shards), strict=True)
     for one, of_model in zip(plans, receipts, strict=True):
         seal(one, of_model, store)
@@ -108,7 +114,6 @@ def _alpha_curve(
     recipes: Sequence[Recipe], held_out: str, settings: GenerationSettings, judge: Judge, store: str
 ) -> tuple[Judgments, ...]:
     """+ ExPO at each α against the original, on instructions that the benchmark does not ask."""
-    extrapolate_models(recipes, store)
     asked = instructions(held_out)
     rising = sorted(recipes, key=lambda recipe: recipe.alpha)
     arms = (Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in rising))

@@ -2,6 +2,7 @@
 
 from tasks.stage import stage
 from tasks.stores.source import reopen
+from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.plan import ShardJob
 
 __all__ = ["download"]
@@ -9,13 +10,14 @@ __all__ = ["download"]
 
 @stage("download {job.file}")
 def download(job: ShardJob) -> None:
-    """Fetches what the shard reads; files that are here already cost a look.
+    """Fetches what the shard reads; files that are here already cost a look, and equal ones come once.
 
     Raises:
         CorruptError: a file's digest is not the Hub's, twice.
         RetryableError: the Hub did not answer.
     """
-    for checkpoint, files in ((job.recipe.aligned, job.aligned_files), (job.recipe.sft, job.sft_files)):
-        source = reopen(checkpoint)
+    aligned, sft = reopen(job.recipe.aligned), reopen(job.recipe.sft)
+    job = without_identical(job, identical_files(aligned, sft))
+    for source, files in ((aligned, job.aligned_files), (sft, job.sft_files)):
         for name in files:
             source.fetch(name)

@@ -8,6 +8,7 @@ from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
 from tasks.values import Value
+from tasks.weights.inputs import InputMode
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard import write_shards
@@ -23,7 +24,9 @@ class ShardPart(Value):
 
 
 @stage("extrapolate {jobs[0].file}")
-def extrapolate(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardPart, ...]:
+def extrapolate(
+    jobs: tuple[ShardJob, ...], store: str, inputs: InputMode = "download"
+) -> tuple[ShardPart, ...]:
     """Writes one part for each job; the jobs are of one output file and differ in alpha.
 
     Raises:
@@ -34,7 +37,13 @@ def extrapolate(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardPart, ...]
     parts = [model_artefact(Store(store), job.recipe).scratch() / _part_name(job) for job in jobs]
     progress = Progress(sum(job.bytes for job in jobs), "bytes")
     receipts = write_shards(
-        jobs, reopen(recipe.aligned), reopen(recipe.sft), parts, device="auto", advance=progress.advance
+        jobs,
+        reopen(recipe.aligned),
+        reopen(recipe.sft),
+        parts,
+        inputs=inputs,
+        device="auto",
+        advance=progress.advance,
     )
     return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))
 

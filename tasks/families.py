@@ -33,6 +33,8 @@ class Family(Value):
     """A registry entry: two checkpoints, α, and how the pair is prompted and judged.
 
     aligned, sft          θ_1 and θ_0: hub ids, or `demo:…`
+    aligned_revision, sft_revision   branch, tag or commit of a hub id; None: the head of main, whose
+                          commit the manifest names
     alpha_source          where α comes from
     billions              parameters, in 10⁹; None for the demo
     gated                 hub ids whose licence has to be accepted first
@@ -50,6 +52,8 @@ class Family(Value):
     group: Group = "published"
     aligned: str = Field(min_length=1)
     sft: str = Field(min_length=1)
+    aligned_revision: str | None = None
+    sft_revision: str | None = None
     alpha: float = Field(allow_inf_nan=False)
     alpha_source: str = Field(min_length=1)
     architecture: str
@@ -64,6 +68,11 @@ class Family(Value):
     instructions: str | None = None
     alpha_instructions: str | None = None
     judge: Literal["demo:rule"] | None = None
+
+    @property
+    def checkpoints(self) -> tuple[str, str]:
+        """The aligned and the SFT checkpoint as `open_source` takes them: `@revision` behind a pinned one."""
+        return _pinned(self.aligned, self.aligned_revision), _pinned(self.sft, self.sft_revision)
 
 
 def load_registry(path: Path = REGISTRY) -> dict[str, Family]:
@@ -101,6 +110,10 @@ def family(name: str) -> Family:
     if name not in registry():
         raise InputError(f"no family {name!r}; there are {', '.join(names())}")
     return registry()[name]
+
+
+def _pinned(checkpoint: str, revision: str | None) -> str:
+    return f"{checkpoint}@{revision}" if revision else checkpoint
 
 
 def _family(path: Path, name: object, entry: Any) -> Family:  # noqa: ANN401 - whatever the file holds

@@ -16,6 +16,5 @@ def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
         InputError: a checkpoint, or a revision of it, does not exist or is not accessible.
         RetryableError: the Hub did not answer.
     """
-    aligned = open_source(family.aligned).checkpoint
-    sft = open_source(family.sft).checkpoint
+    aligned, sft = (open_source(uri).checkpoint for uri in family.checkpoints)
     return tuple(Recipe(aligned=aligned, sft=sft, alpha=alpha) for alpha in alphas)

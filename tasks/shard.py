@@ -1,4 +1,4 @@
-"""Stage shard: download, extrapolate, upload, on one worker, shard by shard.
+"""Stage shard: download (or stream), extrapolate, upload, on one worker, shard by shard.
 
 The three are tasks of their own, each retried by itself; this one keeps them on one
 machine, whose disk they share.
@@ -12,6 +12,7 @@ from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.upload import upload
 from tasks.weights.folder import finished_shard
+from tasks.weights.inputs import InputMode
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
@@ -19,7 +20,7 @@ __all__ = ["shard"]
 
 
 @stage("shard {jobs[0].file}", retries=0)
-def shard(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardReceipt, ...]:
+def shard(jobs: tuple[ShardJob, ...], store: str, inputs: InputMode = "download") -> tuple[ShardReceipt, ...]:
     """One output file at every alpha; what an earlier run finished is only checked, not done again."""
     receipts = [finished_shard(job, model_artefact(Store(store), job.recipe)) for job in jobs]
     todo = tuple(job for job, receipt in zip(jobs, receipts, strict=True) if receipt is None)
@@ -27,8 +28,9 @@ def shard(jobs: tuple[ShardJob, ...], store: str) -> tuple[ShardReceipt, ...]:
     if done:
         run_logger().info(f"finished before, and whole, at {len(done)} of {len(jobs)} alphas")
     if todo:
-        download(todo[0])
-        parts = extrapolate(todo, store)
+        if inputs == "download":
+            download(todo[0])
+        parts = extrapolate(todo, store, inputs)
         done += [upload(job, part, store) for job, part in zip(todo, parts, strict=True)]
     of_job = {receipt.job: receipt for receipt in done}
     return tuple(of_job[job.fingerprint] for job in jobs)

@@ -86,6 +86,7 @@ class HubSource:
             return _read(self.fetch(name), start, length)
         if (cached := cached_path(self._uri, self._commit, name)) is not None:
             return _read(cached, start, length)
+        self._require_online()
         length = min(length, file.size - start)
         return self._read_range(name, start, length) if length > 0 else b""
 
@@ -109,17 +110,23 @@ class HubSource:
     def folder(self) -> Path:
         """The snapshot folder in the cache with every file that an engine needs, verified."""
         names = engine_files(list(self._files))
-        missing = [name for name in names if cached_path(self._uri, self._commit, name) is None]
-        if missing and is_offline_mode():
-            raise PermanentError(
-                f"{self._where()}: offline, and the cache lacks {', '.join(missing)}; "
-                "run once without HF_HUB_OFFLINE=1"
-            )
+        if any(cached_path(self._uri, self._commit, name) is None for name in names):
+            self._require_online()
         with ThreadPoolExecutor(FETCHES_AT_ONCE) as pool:
             paths = list(pool.map(self.fetch, names))
         if not paths:
             raise CorruptError(f"{self._where()}: no files for an engine in this repository")
         return paths[0].parent
+
+    def _require_online(self) -> None:
+        """For who needs a file that the cache lacks; offline, all that lack are named at once."""
+        if is_offline_mode():
+            names = engine_files(list(self._files))
+            missing = [name for name in names if cached_path(self._uri, self._commit, name) is None]
+            raise PermanentError(
+                f"{self._where()}: offline, and the cache {constants.HF_HUB_CACHE} lacks "
+                f"{', '.join(missing) or 'what is needed'}; run once without HF_HUB_OFFLINE=1"
+            )
 
     def _where(self, name: str = "") -> str:
         return f"{self._uri}@{self._commit[:12]} {name}".rstrip()
@@ -131,7 +138,9 @@ class HubSource:
 
     def _get(self, name: str, file: HubFile) -> Path:
         """The file's path in the cache; its blob is downloaded first where the client would not resume."""
-        missing = cached_path(self._uri, self._commit, name) is None and not is_offline_mode()
+        missing = cached_path(self._uri, self._commit, name) is None
+        if missing:
+            self._require_online()
         if missing and file.sha256 and not (file.xet and not constants.HF_HUB_DISABLE_XET):
             self._download_blob(name, file.size, self._blobs / file.sha256)
         if missing:

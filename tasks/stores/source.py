@@ -1,7 +1,7 @@
 """Sources: where a checkpoint's bytes come from.
 
     source = open_source("HuggingFaceH4/zephyr-7b-beta")      the Hub, at the head of main
-    source = open_source("org/name", revision="v1.0")         …at a branch, tag or commit
+    source = open_source("org/name@v1.0")                     …at a branch, tag or commit
     source = open_source("/models/my-sft")                    a folder of this machine
     source = open_source("s3://bucket/my-sft")                objects directly under a prefix
     source = open_source("demo:aligned")                      the demo's pair, trained if need be
@@ -104,6 +104,8 @@ class FolderSource:
 def open_source(uri: str, revision: str | None = None) -> Source:
     """Opens a folder, a hub id, an S3 prefix or a demo checkpoint; `revision` is for hub ids.
 
+    A hub id may bring it itself: `org/name@revision`.
+
     Raises:
         InputError: there is no such folder, hub id, revision or bucket.
         PermanentError: access is not granted, or offline and not in the cache.
@@ -119,7 +121,8 @@ def open_source(uri: str, revision: str | None = None) -> Source:
         return S3Source(uri)
     if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
         return FolderSource(Path(uri).expanduser())
-    return _hub_source(uri, revision)
+    uri, _, named = uri.partition("@")
+    return _hub_source(uri, revision or named or None)
 
 
 def reopen(checkpoint: Checkpoint) -> Source:

@@ -76,3 +76,8 @@ def test_wrong_entry_names_file_entry_and_field(tmp_path: Path, text: str, messa
     with pytest.raises(InputError) as error:
         load_registry(path)
     assert str(error.value).startswith(str(path)) and message in str(error.value)
+
+
+def test_a_pinned_revision_goes_into_the_checkpoint() -> None:
+    pinned = family("demo").model_copy(update={"aligned": "org/name", "aligned_revision": "v1.0"})
+    assert pinned.checkpoints == ("org/name@v1.0", pinned.sft)

@@ -73,6 +73,7 @@ def test_opens_a_tag(hub: HubServer) -> None:
     hub.tag(REPO, "v1.0", commit)
     hub.add(REPO, {"config.json": b"{}"})
     assert open_source(REPO, "v1.0").checkpoint.commit == commit
+    assert open_source(f"{REPO}@v1.0").checkpoint == open_source(REPO, commit).checkpoint
 
 
 def test_reopening_a_commit_asks_the_hub_nothing(hub: HubServer) -> None:
@@ -341,7 +342,8 @@ def test_offline_names_what_is_missing(hub: HubServer, monkeypatch: pytest.Monke
     source = HubSource(REPO)
     with pytest.raises(PermanentError, match=r"lacks.*model\.safetensors.*HF_HUB_OFFLINE"):
         source.folder()
-    with pytest.raises(PermanentError, match=r"model\.safetensors: not in the cache"):
-        source.fetch("model.safetensors")
+    for use in (source.fetch, lambda name: source.read(name, 0, 8)):
+        with pytest.raises(PermanentError, match=r"lacks model\.safetensors, README\.md; .*HF_HUB_OFFLINE"):
+            use("model.safetensors")
     with pytest.raises(PermanentError, match="org/other: not in the cache"):
         HubSource("org/other")
