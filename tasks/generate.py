@@ -6,10 +6,17 @@ from pathlib import Path
 from threading import BoundedSemaphore
 
 from tasks.arms import Arm
+from tasks.benchmarks.mt_bench import TEMPERATURES
 from tasks.families import Family
-from tasks.generation.answers import ANSWERS, SUMMARY
+from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.process import generate as run_engine
-from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
+from tasks.generation.settings import (
+    Benchmark,
+    GenerationJob,
+    GenerationSettings,
+    GenerationSummary,
+    Sampling,
+)
 from tasks.instructions import Instructions
 from tasks.progress import Progress, run_logger
 from tasks.stage import stage
@@ -19,29 +26,40 @@ from tasks.workplace import workplace
 
 __all__ = ["Generation", "generate", "settings_of"]
 
+# FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
+MT_BENCH = Sampling(
+    temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
+)
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
 ENGINE_SLOTS = BoundedSemaphore(1 if Path("/dev/nvidiactl").exists() else 2)
 
 
 class Generation(Value):
-    """A finished generation: the manifest of its artefact, whose `answers.json` is whole."""
+    """A finished generation: the manifest of its artefact, whose file of answers is whole."""
 
     arm: Arm
     uri: str
     fingerprint: str
     settings: GenerationSettings
     summary: GenerationSummary
+    benchmark: Benchmark = "alpaca_eval"
 
     def path(self) -> Path:
-        """The answers on this machine's disk, in AlpacaEval's form."""
+        """The answers on this machine's disk: AlpacaEval's JSON list, or FastChat's JSONL for MT-Bench."""
         artefact = Artefact(self.uri)
-        return artefact.fetch(ANSWERS, workplace(artefact))
+        return artefact.fetch(answers_file(self.benchmark), workplace(artefact))
 
 
-def settings_of(family: Family) -> GenerationSettings:
-    """How a family's arms are decoded: the authors' sampling, and what the registry says of the family."""
+def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:
+    """How a family's arms are decoded: as the benchmark's rules say, and the registry of the family.
+
+    AlpacaEval 2.0: the authors' sampling. MT-Bench: FastChat's, a temperature for each category
+    and at most 1024 tokens a turn.
+    """
+    mt_bench = benchmark == "mt_bench"
     return GenerationSettings(
-        sampling=Sampling(max_tokens=family.max_tokens),
+        sampling=MT_BENCH if mt_bench else Sampling(max_tokens=family.max_tokens),
+        category_temperatures=TEMPERATURES if mt_bench else {},
         stop_tokens=family.stop_tokens,
         chat_template=family.chat_template,
         tensor_parallel_size=family.tensor_parallel_size,
@@ -69,7 +87,7 @@ def generate(
     if len(todo) < len(arms):
         run_logger().info(f"finished before: {len(arms) - len(todo)} of {len(arms)} arms")
     jobs = [_job(arms[index], targets[index][0], instructions, settings, store) for index in todo]
-    progress = Progress(len(todo) * instructions.count, "answers")
+    progress = Progress(len(todo) * instructions.answers, "answers")
     with ENGINE_SLOTS:
         summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
     for index, summary in zip(todo, summaries, strict=True):
@@ -77,7 +95,12 @@ def generate(
         _finish(
             artefact,
             Generation(
-                arm=arms[index], uri=artefact.uri, fingerprint=name, settings=settings, summary=summary
+                arm=arms[index],
+                uri=artefact.uri,
+                fingerprint=name,
+                settings=settings,
+                summary=summary,
+                benchmark=instructions.benchmark,
             ),
         )
     return tuple(Generation.model_validate_json(target.manifest() or b"") for target, _ in targets)
@@ -110,12 +133,13 @@ def _job(
         output=str(workplace(artefact)),
         settings=settings,
         generator=arm.label,
+        benchmark=instructions.benchmark,
     )
 
 
 def _finish(artefact: Artefact, generation: Generation) -> None:
     folder = workplace(artefact)
     if artefact.local is None:
-        for name in (ANSWERS, SUMMARY):
+        for name in (answers_file(generation.benchmark), SUMMARY):
             artefact.copy_in(folder / name, name)
     artefact.seal(generation.model_dump_json(indent=1).encode())

@@ -1,29 +1,36 @@
 """Stage instructions: what is asked, with the reference outputs that answers are judged against."""
 
-import json
 from pathlib import Path
 
 from tasks.errors import ExpoError, InputError
+from tasks.generation.questions import read_questions
+from tasks.generation.settings import Benchmark
 from tasks.progress import run_logger
 from tasks.stage import stage
 from tasks.stores.source import sha256_of
 from tasks.values import Value
 
-__all__ = ["ALPACA_EVAL", "Instructions", "instructions"]
+__all__ = ["ALPACA_EVAL", "MT_BENCH", "Instructions", "instructions"]
 
 ALPACA_EVAL = "alpaca_eval"
+MT_BENCH = "mt_bench"
 
 
 class Instructions(Value):
-    """A file in AlpacaEval's form: a JSON list of {"instruction", "output", "generator"}.
+    """A benchmark's file: a JSON list of {"instruction", "output", "generator"} in AlpacaEval's form,
+    or MT-Bench's questions in FastChat's.
 
-    uri     "alpaca_eval" (the 805 of AlpacaEval 2.0), "demo:instructions", "demo:alphas", or a path
-    sha256  of the file; count: how many instructions
+    uri        "alpaca_eval" (the 805 of AlpacaEval 2.0), "mt_bench", "demo:instructions",
+               "demo:alphas", or the path of a file in AlpacaEval's form
+    sha256     of the file
+    count      how many instructions; answers: how many answers they ask for, over all turns
     """
 
     uri: str
     sha256: str
     count: int
+    answers: int
+    benchmark: Benchmark = "alpaca_eval"
 
     def path(self) -> Path:
         """The file on this machine's disk."""
@@ -39,19 +46,28 @@ def instructions(uri: str) -> Instructions:
         RetryableError: the Hub did not answer.
     """
     path = _local(uri)
-    return Instructions(uri=uri, sha256=sha256_of(path), count=len(json.loads(path.read_text())))
+    benchmark: Benchmark = "mt_bench" if uri == MT_BENCH else "alpaca_eval"
+    questions = read_questions(path, benchmark)
+    answers = sum(len(question.turns) for question in questions)
+    return Instructions(
+        uri=uri, sha256=sha256_of(path), count=len(questions), answers=answers, benchmark=benchmark
+    )
 
 
 def _local(uri: str) -> Path:
     if uri == ALPACA_EVAL:
         return _alpaca_eval()
+    if uri == MT_BENCH:
+        from tasks.benchmarks.data import mt_bench_files
+
+        return mt_bench_files().questions
     if uri.startswith("demo:"):
         from tasks.demo.family import benchmark_file
 
         return benchmark_file(uri)
     path = Path(uri).expanduser().resolve()
     if not path.is_file():
-        raise InputError(f"instructions {uri!r}: no such file; give a path, or {ALPACA_EVAL!r}")
+        raise InputError(f"instructions {uri!r}: no such file; give a path, {ALPACA_EVAL!r} or {MT_BENCH!r}")
     return path
 
 

@@ -1,21 +1,22 @@
-"""The files of a finished generation: answers.json in AlpacaEval's form, and summary.json."""
+"""The files of a finished generation: the answers in the benchmark's form, and summary.json."""
 
 import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tasks.generation.journal import Journal
-from tasks.generation.prompts import PromptSet
-from tasks.generation.settings import GenerationJob, GenerationSummary
+from tasks.generation.journal import Answer, Batch, Header, fullest
+from tasks.generation.questions import Question
+from tasks.generation.rounds import answers_in_order, is_complete
+from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
+from tasks.values import canonical_json
 
-__all__ = ["ANSWERS", "SUMMARY", "is_looping", "model_outputs", "summarise", "write_whole"]
+__all__ = ["SUMMARY", "answers_content", "answers_file", "finish", "is_looping", "summarise", "write_whole"]
 
-ANSWERS = "answers.json"
 SUMMARY = "summary.json"
 LOOP_PERIOD = 32
 LOOP_TIMES = 4
@@ -38,27 +39,56 @@ def is_looping(token_ids: Sequence[int]) -> bool:
     return False
 
 
-def model_outputs(job: GenerationJob, items: list[dict[str, Any]], journal: Journal) -> bytes:
-    """answers.json: a list of {"instruction", "output", "generator"} (and "dataset" where the
-    instruction has one) in the order of the instructions. It holds nothing that differs between
-    two runs of the same job, such as times."""
+def answers_file(benchmark: Benchmark) -> str:
+    """The name of the file of answers."""
+    return "answers.json" if benchmark == "alpaca_eval" else "mt_bench.jsonl"
+
+
+def answers_content(job: GenerationJob, questions: Sequence[Question], answers: Sequence[Answer]) -> bytes:
+    """The file of answers, in the order of the questions and in the benchmark's form.
+
+    AlpacaEval: a JSON list of {"instruction", "output", "generator"} (and "dataset" where the
+    instruction has one). MT-Bench: FastChat's, a line a question, with both turns.
+    It holds nothing that differs between two runs of the same job, such as times.
+    """
+    if job.benchmark == "mt_bench":
+        rows = [_of_fastchat(job, one, answers[at :: len(questions)]) for at, one in enumerate(questions)]
+        return b"".join(canonical_json(row) + b"\n" for row in rows)
     outputs = []
-    for item, answer in zip(items, journal.answers, strict=True):
-        kept: dict[str, Any] = {key: item[key] for key in ("dataset", "instruction") if key in item}
+    for question, answer in zip(questions, answers, strict=True):
+        keys = ("dataset", "instruction")
+        kept: dict[str, Any] = {key: question.item[key] for key in keys if key in question.item}
         outputs.append({**kept, "output": answer.output, "generator": job.generator})
     return json.dumps(outputs, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def summarise(
-    job: str, engine: str, journal: Journal, prompts: PromptSet, answers_json: bytes
-) -> GenerationSummary:
-    """Counts over the whole journal; `job` is the fingerprint, `engine` the name and version."""
-    answers = journal.answers
-    seconds = sum(batch.seconds for batch in journal.batches)
+def _of_fastchat(job: GenerationJob, question: Question, answers: Sequence[Answer]) -> dict[str, Any]:
+    choice = {"index": 0, "turns": [answer.output.strip() for answer in answers]}
+    return {"question_id": question.item["question_id"], "model_id": job.generator, "choices": [choice]}
+
+
+def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) -> GenerationSummary | None:
+    """Writes the answers and, as the last, summary.json, if the journal is complete; else does nothing."""
+    folder = Path(job.output)
+    found = fullest(folder, fingerprint)
+    if found is None or not is_complete(found[1], questions, job.settings):
+        return None
+    header, batches = found
+    content = answers_content(job, questions, answers_in_order(batches))
+    summary = summarise(header, batches, hashlib.sha256(content).hexdigest())
+    write_whole(folder / answers_file(job.benchmark), content)
+    write_whole(folder / SUMMARY, summary.model_dump_json(indent=1).encode() + b"\n")
+    return summary
+
+
+def summarise(header: Header, batches: Mapping[int, Batch], answers_sha256: str) -> GenerationSummary:
+    """Counts over the whole journal."""
+    answers = answers_in_order(batches)
+    seconds = sum(batch.seconds for batch in batches.values())
     tokens = sum(answer.tokens for answer in answers)
     reasons = Counter(answer.finish_reason for answer in answers)
     return GenerationSummary(
-        job=job,
+        job=header.job,
         count=len(answers),
         empty=sum(not answer.output.strip() for answer in answers),
         truncated=reasons["length"],
@@ -68,11 +98,11 @@ def summarise(
         mean_tokens=tokens / len(answers),
         seconds=seconds,
         tokens_per_second=tokens / max(seconds, 1e-9),
-        engine=engine,
-        chat_template_sha256=hashlib.sha256(prompts.template.encode()).hexdigest(),
-        answers_sha256=hashlib.sha256(answers_json).hexdigest(),
-        stop_token_ids=prompts.stop_token_ids,
-        first_prompt_ids=prompts.token_ids[0],
+        engine=header.engine,
+        chat_template_sha256=header.chat_template_sha256,
+        answers_sha256=answers_sha256,
+        stop_token_ids=header.stop_token_ids,
+        first_prompt_ids=header.first_prompt_ids,
         finish_reasons=dict(sorted(reasons.items())),
     )
 

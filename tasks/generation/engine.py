@@ -13,30 +13,31 @@ starts it, and it imports nothing else of the project but values and errors.
 
 import ctypes
 import gc
+import hashlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import ExpoError, InputError
-from tasks.generation.answers import ANSWERS, SUMMARY, is_looping, model_outputs, summarise, write_whole
-from tasks.generation.journal import Answer, Batch, Header, Journal
-from tasks.generation.prompts import PromptSet, read_instructions, render_prompts, require_room
-from tasks.generation.settings import GenerationJob, GenerationSettings
+from tasks.generation.answers import write_whole
+from tasks.generation.journal import Header
+from tasks.generation.model import VllmModel
+from tasks.generation.prompts import render_prompts
+from tasks.generation.questions import read_questions
+from tasks.generation.rounds import Share, answer_share
+from tasks.generation.settings import GenerationJob
 from tasks.values import Value, canonical_json
 
 if TYPE_CHECKING:
-    from vllm import LLM, CompletionOutput, RequestOutput
+    from transformers import PreTrainedTokenizerBase
 
-__all__ = ["FAILURE", "JOURNAL", "LOG", "EngineOrders", "Failure", "Order", "main"]
+__all__ = ["FAILURE", "EngineOrders", "Failure", "Order", "log_file", "main"]
 
-JOURNAL = "answers.jsonl"
 FAILURE = "failure.json"
-LOG = "engine.log"
 PR_SET_PDEATHSIG = 1
 # On a CPU: one process, one thread (two are five to ten times slower on a small model), 1 GiB of cache.
 CPU_ENVIRONMENT = {
@@ -54,10 +55,11 @@ class Order(Value):
 
 
 class EngineOrders(Value):
-    """What the engine is told: the jobs, its parent's process id, and the file descriptor of a
-    pipe that gets one byte for each answer that has landed."""
+    """What the engine is told: the jobs and its share of them, its parent's process id, and the file
+    descriptor of a pipe that gets one byte for each answer that has landed."""
 
     orders: tuple[Order, ...]
+    share: Share = Share()
     parent: int
     progress: int
 
@@ -67,6 +69,11 @@ class Failure(Value):
 
     error: str
     message: str
+
+
+def log_file(engine: int) -> str:
+    """The name of an engine's log in a job's folder."""
+    return f"engine.{engine}.log" if engine else "engine.log"
 
 
 def main(path: str) -> int:
@@ -81,7 +88,7 @@ def main(path: str) -> int:
         import vllm.v1.worker.cpu_worker  # noqa: F401
     gc.freeze()  # or each child would look through all that was imported, again and again
     for order in orders.orders:
-        if status := _in_child(partial(_do, order, on_cpu, orders.progress)):
+        if status := _in_child(partial(_do, order, orders.share, on_cpu, orders.progress)):
             return status
     return 0
 
@@ -132,14 +139,14 @@ def _in_child(work: Callable[[], object]) -> int:
     return 128 - code if code < 0 else code
 
 
-def _do(order: Order, on_cpu: bool, progress: int) -> "LLM | None":
+def _do(order: Order, share: Share, on_cpu: bool, progress: int) -> VllmModel | None:
     """One job, with its log and, if it is refused, its failure in the job's folder."""
     folder = Path(order.job.output)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(folder / log_file(share.engine), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        return _generate(order, folder, on_cpu, partial(_land, progress))
+        return _generate(order, folder, share, on_cpu, partial(_land, progress))
     except ExpoError as error:
         failure = Failure(error=type(error).__name__, message=str(error))
         write_whole(folder / FAILURE, canonical_json(failure))
@@ -150,110 +157,41 @@ def _land(progress: int, count: int) -> None:
     os.write(progress, b"." * count)
 
 
-def _generate(order: Order, folder: Path, on_cpu: bool, landed: Callable[[int], None]) -> "LLM | None":
-    """Answers what the journal lacks, then writes answers.json, and summary.json as the last.
+def _generate(
+    order: Order, folder: Path, share: Share, on_cpu: bool, landed: Callable[[int], None]
+) -> VllmModel | None:
+    """Answers what the journal lacks of this engine's share.
 
     Returns:
         The model if it was needed and lives in this process alone.
     """
     import vllm
 
-    job, engine, model = order.job, f"vllm {vllm.__version__}", None
-    items = read_instructions(Path(job.instructions))
-    prompts = _prompts(job, [item["instruction"] for item in items])
-    with Journal(folder / JOURNAL, Header(job=order.fingerprint, engine=engine)) as journal:
-        landed(len(journal.answers))
-        if len(journal.answers) < len(items):
-            model = _answer_rest(job, prompts, journal, on_cpu, landed)
-        answers = model_outputs(job, items, journal)
-        summary = summarise(order.fingerprint, engine, journal, prompts, answers)
-    write_whole(folder / ANSWERS, answers)
-    write_whole(folder / SUMMARY, summary.model_dump_json(indent=1).encode() + b"\n")
-    return model if job.settings.tensor_parallel_size == 1 else None
+    job = order.job
+    questions = read_questions(Path(job.instructions), job.benchmark)
+    tokenizer = _tokenizer(job)
+    prompts = render_prompts(tokenizer, [question.turns[0] for question in questions], job.settings)
+    header = Header(
+        job=order.fingerprint,
+        engine=f"vllm {vllm.__version__}",
+        chat_template_sha256=hashlib.sha256(prompts.template.encode()).hexdigest(),
+        stop_token_ids=prompts.stop_token_ids,
+        first_prompt_ids=prompts.token_ids[0],
+    )
+    load = partial(VllmModel, job, tokenizer, prompts, on_cpu)
+    model = answer_share(folder, header, questions, job.settings, share, load, landed)
+    return model if model is not None and model.is_in_process else None
 
 
-def _prompts(job: GenerationJob, instructions: list[str]) -> PromptSet:
+def _tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(
             job.model, trust_remote_code=job.settings.trust_remote_code, local_files_only=True
         )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"the checkpoint's tokenizer cannot be loaded: {error}") from error
-    return render_prompts(tokenizer, instructions, job.settings)
-
-
-def _answer_rest(
-    job: GenerationJob, prompts: PromptSet, journal: Journal, on_cpu: bool, landed: Callable[[int], None]
-) -> "LLM":
-    """Continues behind the journal's last batch, always cut at the same places."""
-    size = job.settings.batch_size
-    model = _load(job, on_cpu)
-    require_room(prompts.token_ids, model.model_config.max_model_len)
-    for number in range(len(journal.batches), -(-len(prompts.token_ids) // size)):
-        started = time.monotonic()
-        token_ids = prompts.token_ids[number * size : (number + 1) * size]
-        answers = _answer(model, token_ids, job.settings, prompts.stop_token_ids, number * size, landed)
-        journal.append(Batch(batch=number, seconds=time.monotonic() - started, answers=answers))
-    return model
-
-
-def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
-    """vLLM with the job's model in it."""
-    from vllm import LLM
-
-    settings = job.settings
-    return LLM(
-        job.model,
-        dtype=settings.dtype,
-        seed=settings.sampling.seed,
-        max_model_len=settings.max_model_len,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        trust_remote_code=settings.trust_remote_code,
-        enforce_eager=on_cpu,
-        # A prompt in pieces makes vLLM rewind the request's random stream, which torch refuses on a CPU.
-        enable_chunked_prefill=not on_cpu,
-        # A restart must compute each prompt as the first run did, not find half of it cached.
-        enable_prefix_caching=False,
-    )
-
-
-def _answer(
-    model: "LLM",
-    token_ids: tuple[tuple[int, ...], ...],
-    settings: GenerationSettings,
-    stop: tuple[int, ...],
-    first: int,
-    landed: Callable[[int], None],
-) -> tuple[Answer, ...]:
-    """The answers to one batch of prompts, of which the first has position `first` of all."""
-    from vllm import SamplingParams, TokensPrompt
-
-    sampling = settings.sampling.model_dump()
-    seed = sampling.pop("seed") + first
-    model.enqueue(
-        [TokensPrompt(prompt_token_ids=[*ids]) for ids in token_ids],
-        [SamplingParams(**sampling, seed=seed + i, stop_token_ids=[*stop]) for i in range(len(token_ids))],
-        use_tqdm=False,
-    )
-    finished: list[RequestOutput] = []
-    while model.llm_engine.has_unfinished_requests():
-        ended = [output for output in model.llm_engine.step() if output.finished]
-        finished += ended
-        landed(len(ended))
-    # Requests get rising numbers as they are enqueued; they end in any order.
-    return tuple(_as_answer(out.outputs[0]) for out in sorted(finished, key=lambda out: int(out.request_id)))
-
-
-def _as_answer(completion: "CompletionOutput") -> Answer:
-    return Answer(
-        output=completion.text,
-        tokens=len(completion.token_ids),
-        finish_reason=str(completion.finish_reason),
-        looping=is_looping(completion.token_ids),
-    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tasks import errors
 from tasks.errors import CorruptError, ExpoError, PermanentError, RetryableError
-from tasks.generation.engine import FAILURE, LOG, Failure
+from tasks.generation.engine import FAILURE, Failure
 from tasks.generation.settings import GenerationJob
 
 __all__ = ["engine_error"]
@@ -81,14 +81,16 @@ def engine_error(job: GenerationJob, status: int) -> ExpoError:
         failure = Failure.model_validate_json((folder / FAILURE).read_bytes())
         kind: type[ExpoError] = getattr(errors, failure.error)
         return kind(f"{where}: {failure.message}")
-    log = (folder / LOG).read_text(errors="replace") if (folder / LOG).is_file() else ""
+    logs = sorted(folder.glob("engine*.log"))
+    log = "\n".join(path.read_text(errors="replace") for path in logs)
+    seen = ", ".join(map(str, logs))
     tail = "\n".join(log.splitlines()[-TAIL_LINES:])
     # Only what Python raised counts: the ordinary log mentions the same words harmlessly.
     raised = log[log.find("Traceback (most recent call last)") :] if "Traceback" in log else ""
     for known in KNOWN:
         if line := re.search(rf"^.*({known.pattern}).*$", raised, re.MULTILINE):
-            return known.kind(f"{where}: {known.advice}; see {folder / LOG}: {line.group().strip()}")
-    return RetryableError(f"{where}: the engine ended {_how(status)}; see {folder / LOG}\n{tail}")
+            return known.kind(f"{where}: {known.advice}; see {seen}: {line.group().strip()}")
+    return RetryableError(f"{where}: the engine ended {_how(status)}; see {seen}\n{tail}")
 
 
 def _how(status: int) -> str:

@@ -1,15 +1,17 @@
 """The journal of a generation: answers on disk batch by batch, so that a kill costs one batch.
 
-    {"engine": "vllm 0.32.0", "job": "4f0c…", "journal": 1}           the header: whose answers
+    {"engine": "vllm 0.32.0", "job": "4f0c…", …}                      the header: whose answers, made how
     {"answers": [{"output": …}, …], "batch": 0, "seconds": 3.1}       one line a batch
     {"answers": [ …                                                   a torn line: cut off
 
-A batch is one line, so it is whole exactly when its line ends. A journal under another
-header (another job, another engine version) is never continued.
+A batch is one line, so it is whole exactly when its line ends. Several engines that share a
+generation have a file each (answers.jsonl, answers.1.jsonl, …), and together these are the journal.
+A file under another header (another job, another engine version) is never continued.
 """
 
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,15 +21,25 @@ from pydantic import ValidationError
 from tasks.errors import RetryableError
 from tasks.values import Value, canonical_json
 
-__all__ = ["Answer", "Batch", "Header", "Journal"]
+__all__ = ["Answer", "Batch", "Header", "Journal", "fullest", "journal_file", "read_batches"]
 
 
 class Header(Value):
-    """Whose answers a journal holds: the job's fingerprint, and the engine's name and version."""
+    """Whose answers a journal holds, and how they were made.
+
+    job                   the job's fingerprint
+    engine                name and version
+    chat_template_sha256  of the template's text; "" where an endpoint has its own
+    stop_token_ids        the ids of the settings' stop tokens in this checkpoint's vocabulary
+    first_prompt_ids      the exact tokens of the first prompt; empty for an endpoint
+    """
 
     job: str
     engine: str
-    journal: int = 1
+    chat_template_sha256: str = ""
+    stop_token_ids: tuple[int, ...] = ()
+    first_prompt_ids: tuple[int, ...] = ()
+    journal: int = 2
 
 
 class Answer(Value):
@@ -40,21 +52,44 @@ class Answer(Value):
 
 
 class Batch(Value):
-    """Consecutive answers in the order of the instructions, and the seconds that they took."""
+    """Consecutive answers, and the seconds that they took. Batches are numbered through all turns,
+    first turns first."""
 
     batch: int
     seconds: float
     answers: tuple[Answer, ...]
 
 
+def journal_file(engine: int) -> str:
+    """The name of an engine's file."""
+    return f"answers.{engine}.jsonl" if engine else "answers.jsonl"
+
+
+def read_batches(folder: Path) -> dict[Header, dict[int, Batch]]:
+    """Every whole batch of a folder's journal, by header and number. Others may be writing to it."""
+    found: dict[Header, dict[int, Batch]] = {}
+    for path in sorted(folder.glob("answers*.jsonl")):
+        with path.open("rb") as file:
+            header = _read_header(file.readline())
+            if header is not None:
+                found.setdefault(header, {}).update(_whole_batches(file))
+    return found
+
+
+def fullest(folder: Path, job: str) -> tuple[Header, dict[int, Batch]] | None:
+    """The header and the batches of the job's journal; of several engine versions the fullest."""
+    found = [(header, batches) for header, batches in read_batches(folder).items() if header.job == job]
+    return max(found, key=lambda one: len(one[1]), default=None)
+
+
 class Journal:
-    """An append-only file that one process at a time holds open."""
+    """One engine's append-only file, which one process at a time holds open."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        """Opens the journal, makes it if need be, and cuts off what is torn or of another header.
+        """Opens the file, makes it if need be, and cuts off what is torn or of another header.
 
         Raises:
-            RetryableError: another process is writing this journal.
+            RetryableError: another process is writing this file.
         """
         self._file = path.open("a+b")
         try:
@@ -67,12 +102,7 @@ class Journal:
     def append(self, batch: Batch) -> None:
         """Adds a batch; when this returns it is on the disk."""
         self._write(canonical_json(batch) + b"\n")
-        self.batches.append(batch)
-
-    @property
-    def answers(self) -> list[Answer]:
-        """Every answer so far, in the order of the instructions."""
-        return [answer for batch in self.batches for answer in batch.answers]
+        self.batches[batch.batch] = batch
 
     def __enter__(self) -> Self:
         return self
@@ -82,16 +112,16 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def _recover(self, header: bytes) -> list[Batch]:
+    def _recover(self, header: bytes) -> dict[int, Batch]:
         self._file.seek(0)
         if self._file.readline() != header:
             self._file.truncate(0)
             self._write(header)
-            return []
-        batches: list[Batch] = []
+            return {}
+        batches: dict[int, Batch] = {}
         whole = len(header)
-        while batch := _read_batch(self._file.readline(), len(batches)):
-            batches.append(batch)
+        while batch := _read_batch(self._file.readline()):
+            batches[batch.batch] = batch
             whole = self._file.tell()
         self._file.truncate(whole)
         return batches
@@ -102,12 +132,26 @@ class Journal:
         os.fsync(self._file.fileno())
 
 
-def _read_batch(line: bytes, number: int) -> Batch | None:
-    """The batch of a line, None where the line is torn, damaged or out of its turn."""
-    if not line.endswith(b"\n"):
-        return None
+def _whole_batches(lines: Iterable[bytes]) -> dict[int, Batch]:
+    batches: dict[int, Batch] = {}
+    for line in lines:
+        batch = _read_batch(line)
+        if batch is None:
+            break
+        batches[batch.batch] = batch
+    return batches
+
+
+def _read_header(line: bytes) -> Header | None:
     try:
-        batch = Batch.model_validate_json(line)
+        return Header.model_validate_json(line) if line.endswith(b"\n") else None
     except ValidationError:
         return None
-    return batch if batch.batch == number else None
+
+
+def _read_batch(line: bytes) -> Batch | None:
+    """The batch of a line, None where the line is torn or damaged."""
+    try:
+        return Batch.model_validate_json(line) if line.endswith(b"\n") else None
+    except ValidationError:
+        return None

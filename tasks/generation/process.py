@@ -16,20 +16,24 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import tasks
 from tasks.errors import InputError
-from tasks.generation.answers import ANSWERS, SUMMARY
-from tasks.generation.engine import FAILURE, LOG, EngineOrders, Order
+from tasks.generation.answers import SUMMARY, answers_file, finish
+from tasks.generation.engine import FAILURE, EngineOrders, Order, log_file
 from tasks.generation.failures import engine_error
-from tasks.generation.prompts import read_instructions
-from tasks.generation.settings import GenerationJob, GenerationSummary
+from tasks.generation.journal import fullest
+from tasks.generation.questions import Question, read_questions
+from tasks.generation.rounds import Share
+from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
 from tasks.stores.source import FolderSource, sha256_of
 from tasks.values import canonical_json, fingerprint
 
 __all__ = ["generate", "job_fingerprint"]
 
 POLL_SECONDS = 0.25
+BENCHMARKS = get_args(Benchmark)
 ENVIRONMENT = {
     # Deterministic scheduling, and one process less: vLLM's advice for reproducible answers.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -66,7 +70,7 @@ def generate(
         else:
             todo.append(order)
     if todo:
-        _run_engine(todo, _interpreter(python), advance)
+        _run_engines(todo, _interpreter(python), advance)
     return tuple(_summary_of(order) for order in orders)
 
 
@@ -75,13 +79,14 @@ def job_fingerprint(job: GenerationJob) -> str:
     identity = {
         "model": FolderSource(Path(job.model)).checkpoint.commit,
         "instructions": sha256_of(Path(job.instructions)),
+        "benchmark": job.benchmark,
         "generator": job.generator,
     }
     return fingerprint(job.settings, identity)
 
 
 def _order(job: GenerationJob) -> Order:
-    read_instructions(Path(job.instructions))
+    read_questions(Path(job.instructions), job.benchmark)
     paths = {name: str(Path(getattr(job, name)).resolve()) for name in ("model", "instructions", "output")}
     absolute = job.model_copy(update=paths)
     return Order(job=absolute, fingerprint=job_fingerprint(absolute))
@@ -90,10 +95,11 @@ def _order(job: GenerationJob) -> Order:
 def _finished(order: Order) -> GenerationSummary | None:
     """The summary of a job that was done before, if its answers are still what it says."""
     folder = Path(order.job.output)
-    if not (folder / SUMMARY).is_file() or not (folder / ANSWERS).is_file():
+    answers = folder / answers_file(order.job.benchmark)
+    if not (folder / SUMMARY).is_file() or not answers.is_file():
         return None
     summary = GenerationSummary.model_validate_json((folder / SUMMARY).read_bytes())
-    whole = summary.job == order.fingerprint and summary.answers_sha256 == sha256_of(folder / ANSWERS)
+    whole = summary.job == order.fingerprint and summary.answers_sha256 == sha256_of(answers)
     return summary if whole else None
 
 
@@ -108,33 +114,42 @@ def _interpreter(python: str | None) -> str:
     return python or sys.executable
 
 
-def _run_engine(orders: list[Order], python: str, advance: Callable[[int], None]) -> None:
+def _run_engines(orders: list[Order], python: str, advance: Callable[[int], None]) -> None:
     """One life of the engine process; the error of the first job that it left undone."""
     for order in orders:
         _clear(Path(order.job.output))
-    with _engine(orders, python) as (process, progress):
+        if found := fullest(Path(order.job.output), order.fingerprint):
+            advance(sum(len(batch.answers) for batch in found[1].values()))
+    with _engine(orders, python, Share()) as (process, progress):
         _follow(process, progress, advance)
-    for order in orders:
-        if not (Path(order.job.output) / SUMMARY).is_file():
-            raise engine_error(order.job, process.returncode)
+    undone = [order for order in orders if finish(order.job, order.fingerprint, _questions(order)) is None]
+    if undone:
+        raise engine_error(undone[0].job, process.returncode)
+
+
+def _questions(order: Order) -> tuple[Question, ...]:
+    return read_questions(Path(order.job.instructions), order.job.benchmark)
 
 
 def _clear(folder: Path) -> None:
     """What an earlier attempt left, but for the journal."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, ANSWERS, FAILURE, LOG):
-        (folder / name).unlink(missing_ok=True)
+    left = [SUMMARY, FAILURE, *(answers_file(one) for one in BENCHMARKS)]
+    for path in [*(folder / name for name in left), *folder.glob("engine*.log")]:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _engine(orders: list[Order], python: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _engine(orders: list[Order], python: str, share: Share) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The running engine and the pipe of its progress; it ends with the block, however that ends."""
     reading, writing = os.pipe()
     with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
-        todo = EngineOrders(orders=tuple(orders), parent=os.getpid(), progress=writing)
+        todo = EngineOrders(orders=tuple(orders), share=share, parent=os.getpid(), progress=writing)
         (Path(scratch) / "orders.json").write_bytes(canonical_json(todo))
         try:
-            process = _start(python, Path(scratch), Path(orders[0].job.output) / LOG, writing)
+            process = _start(
+                python, Path(scratch), Path(orders[0].job.output) / log_file(share.engine), writing
+            )
         finally:
             os.close(writing)
         try:

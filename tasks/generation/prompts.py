@@ -1,8 +1,7 @@
-"""Prompts: instructions rendered through a chat template into token ids."""
+"""Prompts: chats rendered through a chat template into token ids."""
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tasks.errors import InputError, PermanentError
 from tasks.generation.settings import GenerationSettings
@@ -11,7 +10,7 @@ from tasks.values import Value
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PromptSet", "read_instructions", "render_prompts", "require_room"]
+__all__ = ["PromptSet", "render", "render_prompts", "require_room"]
 
 
 class PromptSet(Value):
@@ -23,27 +22,8 @@ class PromptSet(Value):
     stop_token_ids: tuple[int, ...] = ()
 
 
-def read_instructions(path: Path) -> list[dict[str, Any]]:
-    """The items of a JSON list in AlpacaEval's form, each with a non-empty "instruction".
-
-    Raises:
-        InputError: no such file, not such a list, or an empty one.
-    """
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: instructions cannot be read as JSON: {error}") from error
-    if not isinstance(items, list) or not items:
-        raise InputError(f"{path}: expected a JSON list of at least one instruction")
-    for index, item in enumerate(items):
-        text = item.get("instruction") if isinstance(item, dict) else None
-        if not isinstance(text, str) or not text:
-            raise InputError(f'{path}: item {index} has no text under "instruction"')
-    return items
-
-
 def render_prompts(
-    tokenizer: "PreTrainedTokenizerBase", instructions: list[str], settings: GenerationSettings
+    tokenizer: "PreTrainedTokenizerBase", instructions: Sequence[str], settings: GenerationSettings
 ) -> PromptSet:
     """Each instruction as a single user turn, without system message, with the generation prompt.
 
@@ -55,7 +35,7 @@ def render_prompts(
         PermanentError: prompts begin with two BOS tokens.
     """
     template = _template(tokenizer, settings)
-    token_ids = tuple(_render(tokenizer, template, text) for text in instructions)
+    token_ids = tuple(render(tokenizer, template, (text,)) for text in instructions)
     bos = tokenizer.bos_token_id
     if bos is not None and token_ids[0][:2] == (bos, bos):
         raise PermanentError(
@@ -63,6 +43,28 @@ def render_prompts(
             "correct it in a copy of the checkpoint"
         )
     return PromptSet(template=template, token_ids=token_ids, stop_token_ids=_stop_ids(tokenizer, settings))
+
+
+def render(tokenizer: "PreTrainedTokenizerBase", template: str, chat: tuple[str, ...]) -> tuple[int, ...]:
+    """The token ids of a chat (the user and the model in turn) with the generation prompt.
+
+    Raises:
+        InputError: the template fails on it.
+    """
+    from jinja2 import TemplateError
+
+    roles = ("user", "assistant")
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [{"role": roles[number % 2], "content": said} for number, said in enumerate(chat)],
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+    except TemplateError as error:
+        raise InputError(f"the chat template fails on {len(chat)} messages: {error}") from error
+    # The template writes every special token that belongs there; the tokenizer must add none.
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def require_room(token_ids: tuple[tuple[int, ...], ...], max_model_len: int) -> None:
@@ -101,19 +103,3 @@ def _stop_ids(tokenizer: "PreTrainedTokenizerBase", settings: GenerationSettings
             "end there; correct stop_tokens (in the family's entry of the registry, or in the settings)"
         )
     return tuple(vocabulary[token] for token in settings.stop_tokens)
-
-
-def _render(tokenizer: "PreTrainedTokenizerBase", template: str, instruction: str) -> tuple[int, ...]:
-    from jinja2 import TemplateError
-
-    try:
-        text: str = tokenizer.apply_chat_template(
-            [{"role": "user", "content": instruction}],
-            chat_template=template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-    except TemplateError as error:
-        raise InputError(f"the chat template fails on a single user turn: {error}") from error
-    # The template writes every special token that belongs there; the tokenizer must add none.
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -6,7 +6,10 @@ from pydantic import Field
 
 from tasks.values import Value
 
-__all__ = ["GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
+__all__ = ["Benchmark", "GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
+
+
+Benchmark = Literal["alpaca_eval", "mt_bench"]
 
 
 class Sampling(Value):
@@ -31,6 +34,7 @@ class GenerationSettings(Value):
 
     stop_tokens             strings of single tokens that end an answer, beside the end tokens that the
                             checkpoint's tokenizer and generation config name
+    category_temperatures   temperatures of the items of these categories, in place of the sampling's
     chat_template           Jinja text for a checkpoint that brings none; its own comes first
     max_model_len           tokens of prompt and answer together; None: the checkpoint's own
     dtype                   of weights and arithmetic; "auto": the checkpoint's own
@@ -44,10 +48,12 @@ class GenerationSettings(Value):
 
     sampling: Sampling = Sampling()
     stop_tokens: tuple[str, ...] = ()
+    category_temperatures: dict[str, float] = Field(default_factory=dict)
     chat_template: str | None = None
     max_model_len: int | None = Field(default=None, gt=0)
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     tensor_parallel_size: int = Field(default=1, gt=0)
+    pipeline_parallel_size: int = Field(default=1, gt=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     trust_remote_code: bool = False
     batch_size: int = Field(default=256, gt=0)
@@ -57,8 +63,8 @@ class GenerationJob(Value):
     """One arm's answers to one benchmark.
 
     model         a local folder with a transformers checkpoint
-    instructions  path of a JSON list of objects with an "instruction" (AlpacaEval's form)
-    output        a local folder for answers.json, summary.json, the journal and the engine's log
+    instructions  path of the benchmark's file (see `tasks.generation.questions.read_questions`)
+    output        a local folder for the answers, summary.json, the journal and the engine's log
     generator     the name put into every answer
     """
 
@@ -67,13 +73,14 @@ class GenerationJob(Value):
     output: str
     settings: GenerationSettings
     generator: str
+    benchmark: Benchmark = "alpaca_eval"
 
 
 class GenerationSummary(Value):
-    """What a finished generation is like; lies beside answers.json as summary.json.
+    """What a finished generation is like; lies beside the answers as summary.json.
 
     job                   fingerprint of model, instructions, settings and generator
-    count, empty          answers in all, and those of white space only
+    count, empty          answers in all (of all turns), and those of white space only
     truncated             answers cut at a limit of length
     without_end           answers that no end token ended, for whatever reason
     repeating             answers that end in a loop (see `tasks.generation.answers.is_looping`)
@@ -83,7 +90,7 @@ class GenerationSummary(Value):
     tokens_per_second     answer tokens only
     engine                name and version of what generated
     chat_template_sha256  of the template's text
-    answers_sha256        of answers.json
+    answers_sha256        of the file of answers
     stop_token_ids        the ids of the settings' stop tokens in this checkpoint's vocabulary
     first_prompt_ids      the exact tokens of the first prompt, to see what the model was shown
     finish_reasons        answers by the engine's reason to stop ("stop": end token, "length")

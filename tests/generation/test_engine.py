@@ -8,19 +8,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
 from tasks.errors import CorruptError, InputError, RetryableError
-from tasks.generation.answers import ANSWERS, SUMMARY
-from tasks.generation.engine import JOURNAL
+from tasks.generation.answers import SUMMARY, answers_file
+from tasks.generation.journal import journal_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 
 pytestmark = pytest.mark.slow
 
+ANSWERS, JOURNAL = answers_file("alpaca_eval"), journal_file(0)
 COUNT = 48
+QUESTIONS = 8
 SETTINGS = GenerationSettings(sampling=Sampling(max_tokens=200), batch_size=4)
 # As a Prefect task does: the call is made in a thread that is not the main one.
 CALLER = """
@@ -60,9 +63,10 @@ def job(tiny_llama: Path, instructions: Path) -> GenerationJob:
 
 
 class Undisturbed:
-    """Three jobs in one engine, never interrupted: the job, the same at once, and one with stop tokens."""
+    """Four jobs in one engine, never interrupted: the job, the same at once, one with stop tokens,
+    and one of two turns."""
 
-    def __init__(self, job: GenerationJob, folder: Path) -> None:
+    def __init__(self, job: GenerationJob, questions: Path, folder: Path) -> None:
         at_once = SETTINGS.model_copy(update={"batch_size": COUNT})
         letters = sorted(ByteLevel.alphabet())[:128]  # half of the vocabulary
         stopping = SETTINGS.model_copy(update={"stop_tokens": tuple(letters)})
@@ -72,15 +76,37 @@ class Undisturbed:
             job.model_copy(update={"output": str(folder / name), "settings": settings})
             for name, settings in variants.items()
         ]
-        self.plain, self.at_once, self.stopping = generate(self.jobs, advance=self.advance)
+        self.jobs.append(
+            job.model_copy(
+                update={
+                    "instructions": str(questions),
+                    "output": str(folder / "two turns"),
+                    "settings": SETTINGS.model_copy(update={"category_temperatures": {"math": 0.0}}),
+                    "benchmark": "mt_bench",
+                }
+            )
+        )
+        self.plain, self.at_once, self.stopping, self.two_turns = generate(self.jobs, advance=self.advance)
 
     def advance(self, count: int) -> None:
         self.landed += count
 
 
 @pytest.fixture(scope="module")
-def undisturbed(job: GenerationJob, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return Undisturbed(job, tmp_path_factory.mktemp("undisturbed"))
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight of MT-Bench's form; the first and the last are the same, and so must their answers be."""
+    path = tmp_path_factory.mktemp("questions") / "question.jsonl"
+    rows = [
+        {"question_id": number, "category": "math", "turns": [f"Say {number % 7}", f"Why {number % 7}?"]}
+        for number in range(QUESTIONS)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(job: GenerationJob, questions: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(job, questions, tmp_path_factory.mktemp("undisturbed"))
 
 
 def test_answers_in_order_and_in_alpacaevals_form(undisturbed: Undisturbed, instructions: Path) -> None:
@@ -92,7 +118,7 @@ def test_answers_in_order_and_in_alpacaevals_form(undisturbed: Undisturbed, inst
     assert {tuple(a) for a in answers} == {("dataset", "instruction", "output", "generator")}
     assert {a["generator"] for a in answers} == {"tiny"}
     assert len({a["output"] for a in answers}) > COUNT // 2
-    assert undisturbed.landed == 3 * COUNT
+    assert undisturbed.landed == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_summary_says_what_was_done(undisturbed: Undisturbed, tiny_llama: Path) -> None:
@@ -119,11 +145,40 @@ def test_stop_tokens_reach_the_engine(undisturbed: Undisturbed) -> None:
     assert undisturbed.stopping.mean_tokens < undisturbed.plain.mean_tokens / 4
 
 
+def test_two_turns_in_fastchats_form(undisturbed: Undisturbed) -> None:
+    """At temperature 0 equal questions have equal answers, also to the second turn."""
+    rows = read_rows(undisturbed.jobs[3])
+    assert [row["question_id"] for row in rows] == list(range(QUESTIONS))
+    turns = [row["choices"][0]["turns"] for row in rows]
+    assert turns[0] == turns[7] and turns[0] != turns[1]
+    assert all(len(both) == 2 for both in turns)
+    assert undisturbed.two_turns.count == 2 * QUESTIONS
+
+
+def test_two_turns_resume_in_either(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """A journal cut in the first turns and one cut in the second end in the same answers."""
+    whole = (Path(undisturbed.jobs[3].output) / JOURNAL).read_bytes().splitlines(keepends=True)
+    assert len(whole) == 1 + 4
+    jobs = []
+    for batches in (1, 3):
+        folder = tmp_path / str(batches)
+        folder.mkdir()
+        (folder / JOURNAL).write_bytes(b"".join(whole[: 1 + batches]) + b'{"answers": [')
+        jobs.append(undisturbed.jobs[3].model_copy(update={"output": str(folder)}))
+    for summary in generate(jobs, advance=no_progress):
+        assert summary.answers_sha256 == undisturbed.two_turns.answers_sha256
+
+
+def read_rows(job: GenerationJob) -> list[dict[str, Any]]:
+    text = (Path(job.output) / answers_file("mt_bench")).read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def test_what_is_done_starts_no_engine(undisturbed: Undisturbed) -> None:
     landed: list[int] = []
     again = generate(undisturbed.jobs, advance=landed.append, python="/no/such/python")
-    assert again == (undisturbed.plain, undisturbed.at_once, undisturbed.stopping)
-    assert sum(landed) == 3 * COUNT
+    assert again == (undisturbed.plain, undisturbed.at_once, undisturbed.stopping, undisturbed.two_turns)
+    assert sum(landed) == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_changed_answers_are_made_again(undisturbed: Undisturbed) -> None:

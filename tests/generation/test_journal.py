@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import RetryableError
-from tasks.generation.journal import Answer, Batch, Header, Journal
+from tasks.generation.journal import Answer, Batch, Header, Journal, fullest, journal_file, read_batches
 
 HEADER = Header(job="4f" * 32, engine="vllm 0.32.0")
 TEXTS = ["", "two\nlines\r\n", "\u2028 ünï \x00", '"}', "plain"]
@@ -21,12 +21,16 @@ BATCHES = [
 ]
 
 
+def numbered(batches: list[Batch]) -> dict[int, Batch]:
+    return {batch.batch: batch for batch in batches}
+
+
 def write_all(path: Path) -> bytes:
     """Opens the journal, adds the batches that it lacks, and gives the file's bytes."""
     with Journal(path, HEADER) as journal:
         for batch in BATCHES[len(journal.batches) :]:
             journal.append(batch)
-        assert journal.batches == BATCHES
+        assert journal.batches == numbered(BATCHES)
     return path.read_bytes()
 
 
@@ -51,8 +55,7 @@ def test_whole_batches_are_kept(whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b"".join(lines[:3]) + lines[3][:-1])
     with Journal(path, HEADER) as journal:
-        assert journal.batches == BATCHES[:2]
-        assert [answer.output for answer in journal.answers] == TEXTS * 2
+        assert journal.batches == numbered(BATCHES[:2])
 
 
 @pytest.mark.parametrize("other", [{"job": "00" * 32}, {"engine": "vllm 0.33.0"}])
@@ -60,16 +63,32 @@ def test_another_jobs_journal_is_not_continued(whole: bytes, tmp_path: Path, oth
     path = tmp_path / "answers.jsonl"
     path.write_bytes(whole)
     with Journal(path, HEADER.model_copy(update=other)) as journal:
-        assert journal.batches == []
+        assert journal.batches == {}
 
 
-def test_a_repeated_batch_is_cut_off(whole: bytes, tmp_path: Path) -> None:
-    """Answers would shift against their instructions."""
+def test_a_repeated_batch_counts_once(whole: bytes, tmp_path: Path) -> None:
+    """Answers may not shift against their instructions."""
     lines = whole.splitlines(keepends=True)
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b"".join([*lines[:3], lines[2]]))
     with Journal(path, HEADER) as journal:
-        assert journal.batches == BATCHES[:2]
+        assert journal.batches == numbered(BATCHES[:2])
+
+
+def test_files_of_several_engines_are_one_journal(tmp_path: Path) -> None:
+    """A line that is being written, and a file under another header, do not count."""
+    for engine in (0, 1):
+        with Journal(tmp_path / journal_file(engine), HEADER) as journal:
+            for batch in BATCHES[engine::2]:
+                journal.append(batch)
+    other = HEADER.model_copy(update={"engine": "vllm 0.31.0"})
+    with Journal(tmp_path / journal_file(2), other) as journal:
+        journal.append(BATCHES[0])
+    with (tmp_path / journal_file(1)).open("ab") as file:
+        file.write(b'{"answers": [')
+    assert read_batches(tmp_path) == {HEADER: numbered(BATCHES), other: numbered(BATCHES[:1])}
+    assert fullest(tmp_path, HEADER.job) == (HEADER, numbered(BATCHES))
+    assert fullest(tmp_path, "another job") is None
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Prompts: the right tokens, and a clear refusal where they cannot be right."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.errors import InputError, PermanentError
-from tasks.generation.prompts import read_instructions, render_prompts, require_room
+from tasks.generation.prompts import render, render_prompts, require_room
 from tasks.generation.settings import GenerationSettings
 
 
@@ -31,6 +30,13 @@ def bare(tiny_llama: Path) -> Any:  # noqa: ANN401
 def test_single_user_turn_with_generation_prompt(tokenizer: Any) -> None:  # noqa: ANN401
     prompts = render_prompts(tokenizer, ["Hi </s>there"], GenerationSettings())
     assert tokenizer.decode(prompts.token_ids[0]) == "<s><|user|>\nHi </s>there</s>\n<|assistant|>\n"
+
+
+def test_second_turn_shows_the_first_answer(tokenizer: Any) -> None:  # noqa: ANN401
+    ids = render(tokenizer, tokenizer.chat_template, ("Hi", "Ho", "More"))
+    assert tokenizer.decode(ids) == (
+        "<s><|user|>\nHi</s>\n<|assistant|>\nHo</s>\n<|user|>\nMore</s>\n<|assistant|>\n"
+    )
 
 
 def test_own_template_comes_first(tokenizer: Any) -> None:  # noqa: ANN401
@@ -75,26 +81,3 @@ def test_too_long_prompt_names_the_instruction() -> None:
     require_room(((1,) * 9, (1,) * 9), max_model_len=10)
     with pytest.raises(InputError, match=r"instruction 1: .* 10 tokens.*max_model_len"):
         require_room(((1,) * 9, (1,) * 10), max_model_len=10)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "cannot be read"),
-        ("[]", "at least one"),
-        ('{"instruction": "x"}', "JSON list"),
-        ('[{"instruction": "x"}, {"prompt": "y"}]', "item 1"),
-        ('[{"instruction": ""}]', "item 0"),
-    ],
-)
-def test_bad_instructions_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "instructions.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=message):
-        read_instructions(path)
-
-
-def test_instructions_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "instructions.json"
-    path.write_text(json.dumps([{"instruction": "é", "dataset": "d"}]))
-    assert read_instructions(path) == [{"instruction": "é", "dataset": "d"}]

@@ -13,7 +13,7 @@ import pytest
 
 from tasks.families import Family, family
 from tasks.generate import settings_of
-from tasks.generation.answers import ANSWERS
+from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 from tasks.stores.artefact import Artefact
@@ -190,7 +190,7 @@ def _short(settings: GenerationSettings) -> GenerationSettings:
 
 
 def _outputs(job: GenerationJob) -> list[str]:
-    answers: list[dict[str, Any]] = json.loads((Path(job.output) / ANSWERS).read_text())
+    answers: list[dict[str, Any]] = json.loads((Path(job.output) / answers_file(job.benchmark)).read_text())
     return [answer["output"] for answer in answers]
 
 

@@ -1,0 +1,106 @@
+"""vLLM with a job's model in it. Imported by the engine process alone."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tasks.generation.answers import is_looping
+from tasks.generation.journal import Answer
+from tasks.generation.prompts import PromptSet, render, require_room
+from tasks.generation.rounds import Request
+from tasks.generation.settings import GenerationJob
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from vllm import LLM, CompletionOutput, RequestOutput
+
+__all__ = ["VllmModel"]
+
+# The second turn of a long conversation may leave no room: that is no answer, and counted as cut.
+NO_ROOM = Answer(output="", tokens=0, finish_reason="length", looping=False)
+
+
+class VllmModel:
+    """An Answerer: the loaded model, its tokenizer, and the job's settings."""
+
+    def __init__(
+        self, job: GenerationJob, tokenizer: "PreTrainedTokenizerBase", prompts: PromptSet, on_cpu: bool
+    ) -> None:
+        """Loads the model.
+
+        Raises:
+            InputError: a first turn leaves no room for an answer.
+        """
+        self._settings, self._tokenizer, self._prompts = job.settings, tokenizer, prompts
+        self._llm = _load(job, on_cpu)
+        self._room: int = self._llm.model_config.max_model_len
+        require_room(prompts.token_ids, self._room)
+
+    @property
+    def is_in_process(self) -> bool:
+        """Whether the model has no worker processes."""
+        return self._settings.tensor_parallel_size * self._settings.pipeline_parallel_size == 1
+
+    def answer(self, requests: Sequence[Request], landed: Callable[[int], None]) -> tuple[Answer, ...]:
+        """The answers to one batch."""
+        token_ids = [render(self._tokenizer, self._prompts.template, request.chat) for request in requests]
+        fitting = [number for number, ids in enumerate(token_ids) if len(ids) < self._room]
+        landed(len(requests) - len(fitting))
+        answers = self._generate(
+            [token_ids[number] for number in fitting], [requests[number] for number in fitting], landed
+        )
+        made = dict(zip(fitting, answers, strict=True))
+        return tuple(made.get(number, NO_ROOM) for number in range(len(requests)))
+
+    def _generate(
+        self, token_ids: list[tuple[int, ...]], requests: list[Request], landed: Callable[[int], None]
+    ) -> list[Answer]:
+        from vllm import SamplingParams, TokensPrompt
+
+        usual = self._settings.sampling.model_dump(exclude={"seed", "temperature"})
+        stop = [*self._prompts.stop_token_ids]
+        self._llm.enqueue(
+            [TokensPrompt(prompt_token_ids=[*ids]) for ids in token_ids],
+            [
+                SamplingParams(**usual, temperature=one.temperature, seed=one.seed, stop_token_ids=[*stop])
+                for one in requests
+            ],
+            use_tqdm=False,
+        )
+        finished: list[RequestOutput] = []
+        while self._llm.llm_engine.has_unfinished_requests():
+            ended = [output for output in self._llm.llm_engine.step() if output.finished]
+            finished += ended
+            landed(len(ended))
+        # Requests get rising numbers as they are enqueued; they end in any order.
+        in_order = sorted(finished, key=lambda out: int(out.request_id))
+        return [_as_answer(out.outputs[0]) for out in in_order]
+
+
+def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
+    from vllm import LLM
+
+    settings = job.settings
+    return LLM(
+        job.model,
+        dtype=settings.dtype,
+        seed=settings.sampling.seed,
+        max_model_len=settings.max_model_len,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        trust_remote_code=settings.trust_remote_code,
+        enforce_eager=on_cpu,
+        # A prompt in pieces makes vLLM rewind the request's random stream, which torch refuses on a CPU.
+        enable_chunked_prefill=not on_cpu,
+        # A restart must compute each prompt as the first run did, not find half of it cached.
+        enable_prefix_caching=False,
+    )
+
+
+def _as_answer(completion: "CompletionOutput") -> Answer:
+    return Answer(
+        output=completion.text,
+        tokens=len(completion.token_ids),
+        finish_reason=str(completion.finish_reason),
+        looping=is_looping(completion.token_ids),
+    )

@@ -1,0 +1,62 @@
+"""What is asked: the items of a benchmark's file, as turns of a user."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.generation.settings import Benchmark
+from tasks.values import Value
+
+__all__ = ["Question", "read_questions"]
+
+
+class Question(Value):
+    """One item: what the user says in each turn, its category, and the item as it is in the file."""
+
+    turns: tuple[str, ...]
+    category: str | None = None
+    item: dict[str, Any]
+
+
+def read_questions(path: Path, benchmark: Benchmark) -> tuple[Question, ...]:
+    """The items of a file in the benchmark's form.
+
+    AlpacaEval: a JSON list of objects with an "instruction", one turn each. MT-Bench: FastChat's
+    question.jsonl, a line an object with "question_id", "category" and "turns", all of equally many.
+
+    Raises:
+        InputError: no such file, not of that form, or empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        items = json.loads(text) if benchmark == "alpaca_eval" else _lines(text)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: instructions cannot be read as JSON: {error}") from error
+    if not isinstance(items, list) or not items:
+        raise InputError(f"{path}: expected a JSON list of at least one instruction")
+    read = _instruction if benchmark == "alpaca_eval" else _turns
+    questions = tuple(read(path, number, item) for number, item in enumerate(items))
+    if len({len(question.turns) for question in questions}) > 1:
+        raise InputError(f"{path}: the items have different numbers of turns; give all as many")
+    return questions
+
+
+def _lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _instruction(path: Path, number: int, item: Any) -> Question:  # noqa: ANN401 - whatever the file holds
+    text = item.get("instruction") if isinstance(item, dict) else None
+    if not isinstance(text, str) or not text:
+        raise InputError(f'{path}: item {number} has no text under "instruction"')
+    return Question(turns=(text,), item=item)
+
+
+def _turns(path: Path, number: int, item: Any) -> Question:  # noqa: ANN401
+    turns = item.get("turns") if isinstance(item, dict) else None
+    if not isinstance(turns, list) or not turns or not all(isinstance(t, str) and t for t in turns):
+        raise InputError(f'{path}: item {number} has no texts under "turns"')
+    if "question_id" not in item or not isinstance(item.get("category"), str):
+        raise InputError(f'{path}: item {number} has no "question_id" or no "category"')
+    return Question(turns=tuple(turns), category=item["category"], item=item)
