@@ -7,7 +7,7 @@ from tasks.errors import CorruptError
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import reopen
 from tasks.values import Value, fingerprint
-from tasks.weights.manifest import Manifest
+from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 from tasks.workplace import workplace
 
@@ -49,7 +49,7 @@ def _local_copy(artefact: Artefact) -> Path:
     if content is None:
         raise CorruptError(f"{artefact.uri}: no manifest, so there is no whole model; extrapolate first")
     folder = workplace(artefact)
-    for file in Manifest.model_validate_json(content).files:
+    for file in read_manifest(content).files:
         here = folder / file.name
         if not (here.exists() and here.stat().st_size == file.size):
             artefact.fetch(file.name, folder)

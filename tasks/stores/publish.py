@@ -20,7 +20,7 @@ from tasks.stores.hub_errors import hub_errors, patiently
 from tasks.stores.local import cache_folder
 from tasks.stores.source import sha256_of
 from tasks.values import Value
-from tasks.weights.manifest import Manifest, ModelFile
+from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
 __all__ = ["Published", "publish"]
 
@@ -64,7 +64,7 @@ def publish(
     content = model.manifest()
     if content is None:
         raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
-    manifest = Manifest.model_validate_json(content)
+    manifest = read_manifest(content)
     _check_card(repo_id, card)
     commit = patiently(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
     _verify(HubSource(repo_id, commit), manifest)
@@ -132,8 +132,8 @@ def _holds(head: HubSource, manifest: Manifest) -> bool:
             )
         return False
     try:
-        held = Manifest.model_validate_json(head.fetch(MANIFEST).read_bytes()).fingerprint
-    except ValueError:
+        held = read_manifest(head.fetch(MANIFEST).read_bytes()).fingerprint
+    except CorruptError:
         held = ""
     if held != manifest.fingerprint:
         raise InputError(f"{head.checkpoint.uri}: the repository holds another model; choose an empty one")

@@ -17,7 +17,7 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source, sha256_of
 from tasks.weights.checkpoint import INDEX
-from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest
+from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 
@@ -54,8 +54,11 @@ def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
     """
     content = model.manifest()
     if content is not None:
-        manifest = _manifest(content)
-        if manifest is None or manifest.fingerprint != plan.recipe.fingerprint:
+        try:
+            manifest = read_manifest(content)
+        except CorruptError as error:
+            raise InputError(f"{model.uri}: the folder holds {error}, or give an empty folder") from error
+        if manifest.fingerprint != plan.recipe.fingerprint:
             raise InputError(f"{model.uri}: another model is in this folder; give an empty one")
         return manifest
     names = set(model.names())
@@ -100,10 +103,3 @@ def _copy_side_file(name: str, aligned: Source, model: Artefact) -> ModelFile:
 def _begun(model: Artefact) -> bool:
     """Whether a run of ours began here: without its scratch folder, a model's files are someone else's."""
     return model.local is None or (model.local / SCRATCH).is_dir()
-
-
-def _manifest(content: bytes) -> Manifest | None:
-    try:
-        return Manifest.model_validate_json(content)
-    except ValueError:
-        return None

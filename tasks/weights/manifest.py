@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Literal
 
+from tasks.errors import CorruptError
 from tasks.values import Value
 from tasks.weights.plan import Plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Recipe
 
-__all__ = ["Manifest", "ModelFile", "build_index", "build_manifest"]
+__all__ = ["Manifest", "ModelFile", "build_index", "build_manifest", "read_manifest"]
+
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class ModelFile(Value):
@@ -34,7 +37,7 @@ class Manifest(Value):
     statistics      the update, tensor by tensor, in the order of the shards
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     recipe: Recipe
     fingerprint: str
     code_version: str
@@ -57,6 +60,26 @@ def build_manifest(plan: Plan, receipts: Sequence[ShardReceipt], others: Iterabl
         skipped=plan.skipped,
         statistics=tuple(one for receipt in receipts for one in receipt.statistics),
     )
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """A manifest as it was written.
+
+    Raises:
+        CorruptError: it is damaged, or of another version of this description.
+    """
+    try:
+        found = json.loads(content)
+        version_found = found.get("schema_version") if isinstance(found, dict) else None
+        if version_found not in (None, SCHEMA_VERSION):
+            raise CorruptError(
+                f"a manifest of schema version {version_found}, written by version "
+                f"{found.get('code_version')} of this program; this one reads {SCHEMA_VERSION}, use that one"
+            )
+        return Manifest.model_validate_json(content)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CorruptError(f"a damaged manifest ({reason}); the model has to be made again") from error
 
 
 def build_index(plan: Plan) -> bytes:

@@ -15,6 +15,9 @@ Check = Literal["none", "sha256", "size and etag", "not read"]
 class InputCheck(Value):
     """An input file as it was read.
 
+    side    of which parent
+    file    its name
+    size    in bytes
     sha256  what the source states; None where it states none
     check   what was compared with it: "sha256" of the whole file; "size and etag" of every answer of
             the server (a file that was streamed in parts); "not read": the aligned side has a file of
@@ -31,6 +34,9 @@ class InputCheck(Value):
 class TensorStatistics(Value):
     """What the update does to one tensor; Δ = θ_aligned − θ_sft, before it is scaled by α.
 
+    name            of the tensor
+    elements        their number
+    alpha           its α
     norm            ‖θ_aligned‖₂
     update_norm     ‖Δ‖₂
     largest_update  max |Δ|
@@ -52,8 +58,10 @@ class ShardReceipt(Value):
     """A finished shard: what it is, and of what it was made.
 
     job         fingerprint of the ShardJob
+    file        its name
     size        of the whole file in bytes
     sha256      of the whole file, 64 hex digits
+    inputs      the parents' files, as they were read
     statistics  one for each extrapolated tensor
     """
 

@@ -31,6 +31,7 @@ class ModuleAlpha(Value):
 
     pattern  a word for a part of every architecture (attention, mlp, embeddings, head, norms),
              or a regular expression that is searched in the tensor's name; "" matches all
+    alpha    in place of the recipe's
     layers   only of these: first and last, from 0 on
     """
 
@@ -42,6 +43,7 @@ class ModuleAlpha(Value):
 class Recipe(Value):
     """A resolved pair with its settings. Two equal recipes give the same bytes.
 
+    aligned, sft   θ_1 and θ_0
     alpha          α of the paper's equation 1; may be negative or above one
     arithmetic     "fp32": one rounding to the output dtype; "parity": the authors' bf16 operations
     output_dtype   None: each tensor keeps the aligned checkpoint's dtype

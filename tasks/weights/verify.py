@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from tasks.errors import InputError, PermanentError
+from tasks.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.source import Source, sha256_of
 from tasks.values import Value
 from tasks.weights.headers import ITEM_BYTES
-from tasks.weights.manifest import Manifest, ModelFile
+from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 from tasks.weights.plan import ShardJob, TensorJob, make_plan, shard_header
 from tasks.weights.recipe import Arithmetic, Checkpoint
 from tasks.weights.slots import spans
@@ -67,9 +67,9 @@ def verify(
     if content is None:
         raise InputError(f"{model.uri}: no {MANIFEST}; it is no model of ours, or not finished")
     try:
-        manifest = Manifest.model_validate_json(content)
-    except ValueError as error:
-        return _only("manifest", f"it cannot be read ({_first_line(error)}); the model has to be made again")
+        manifest = read_manifest(content)
+    except CorruptError as error:
+        return _only("manifest", str(error))
     if manifest.fingerprint != manifest.recipe.fingerprint:
         return _only("manifest", "its recipe does not have its fingerprint: it was edited")
     with TemporaryDirectory(prefix="expo-") as folder:
@@ -78,10 +78,6 @@ def verify(
             return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
         names, found = _tensors(manifest, model, open_parent, tensors, Path(folder))
     return Verification(files=len(manifest.files), tensors=names, differences=tuple(found))
-
-
-def _first_line(error: ValueError) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _only(kind: Kind, message: str) -> Verification:

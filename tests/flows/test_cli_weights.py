@@ -141,7 +141,7 @@ def other_parent(folder: Path) -> None:
         ),
         (
             lambda folder: (folder / "manifest.json").write_text("{"),
-            "manifest: manifest.json: it cannot be read",
+            "manifest: manifest.json: a damaged manifest (Expecting property name",
         ),
         (edit_recipe, "manifest: manifest.json: its recipe does not have its fingerprint"),
         (longer_shard, f"layout: {SHARD}: the parents give a shard of "),
