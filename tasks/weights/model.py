@@ -11,10 +11,10 @@ from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
+from tasks.weights.pipeline import StoppedError
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard import Device, write_shards
-from tasks.weights.turns import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all"]
 

@@ -1,14 +1,8 @@
-"""One output shard: inputs streamed through small buffers, extrapolated, measured and hashed in one pass.
-
-Several threads take slots of the output one after another. Each reads what its slot needs,
-computes, writes the slot at its place, and then waits for its turn to hash it: reading,
-computing, writing and hashing overlap, and memory is a few buffers for each thread,
-whatever the size of the model.
-"""
+"""One output shard, at one α or several, in one pass over its inputs: what is checked before and after."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,16 +12,14 @@ from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.memory import memory_budget
 from tasks.weights.part import PartFile, check_room
-from tasks.weights.plan import ShardJob, shard_header
+from tasks.weights.pipeline import Pipeline
+from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import Check, InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
-from tasks.weights.slots import Piece, cut_shard
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
-from tasks.weights.turns import StoppedError, Turns
 
 if TYPE_CHECKING:
-    from tasks.weights.desk import Desk
-    from tasks.weights.kernel import Sums
+    from tasks.weights.worker import Worker
 
 __all__ = ["Advance", "Device", "write_shard", "write_shards"]
 
@@ -99,8 +91,8 @@ def write_shards(
         ExitStack() as stack,
     ):
         files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
-        work = _Pass(reading, files, advance)
-        work.run(lambda: _desk(reading, ours, theirs, place), threads)
+        pipeline = Pipeline(reading, files, SLOT_BYTES, advance)
+        pipeline.run(partial(_worker, reading, ours, theirs, place), threads)
         checks = (
             *_checks(
                 "aligned", aligned, job.aligned_files, {file: ours.check(file) for file in job.aligned_files}
@@ -116,79 +108,16 @@ def write_shards(
             size=job.bytes,
             sha256=digest,
             inputs=checks,
-            statistics=tuple(tally.result() for tally in tallies.values()),
+            statistics=statistics,
         )
-        for job, digest, tallies in zip(jobs, digests, work.tallies, strict=True)
+        for job, digest, statistics in zip(jobs, digests, pipeline.statistics(), strict=True)
     )
 
 
-class _Pass:
-    """What the threads of one pass share."""
+def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Worker":
+    from tasks.weights.worker import Worker
 
-    def __init__(self, jobs: Sequence[ShardJob], files: Sequence[PartFile], advance: Advance) -> None:
-        from tasks.weights.tally import Tally
-
-        self._header = shard_header(jobs[0].tensors)
-        self._size = jobs[0].bytes
-        self._pieces = cut_shard(jobs[0], SLOT_BYTES)
-        self._files = files
-        self._advance = advance
-        self._turns = Turns()
-        self.tallies: list[dict[int, Tally]] = [
-            {
-                number: Tally(tensor, job.recipe.nonfinite)
-                for number, tensor in enumerate(job.tensors)
-                if tensor.sft is not None
-            }
-            for job in jobs
-        ]
-
-    def run(self, desk: Callable[[], "Desk"], threads: int) -> None:
-        """Makes every slot, with a desk for each thread; raises what the first failure raised."""
-        slots = iter(range(-(-self._size // SLOT_BYTES)))
-        with ThreadPoolExecutor(threads) as pool, self._turns.stop_on_error():
-            futures = [pool.submit(self._work, desk, slots) for _ in range(threads)]
-            wait(futures)
-        errors = [error for future in futures if (error := future.exception())]
-        for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
-            raise error
-
-    def _work(self, desk: Callable[[], "Desk"], slots: Iterator[int]) -> None:
-        import torch
-
-        with self._turns.stop_on_error(), torch.inference_mode():
-            own = desk()
-            for slot in slots:
-                self._make(slot, own)
-
-    def _make(self, slot: int, desk: "Desk") -> None:
-        start = slot * SLOT_BYTES
-        length = min(SLOT_BYTES, self._size - start)
-        contents = [out[:length].numpy().data for out in desk.outs]
-        head = self._header[start : start + SLOT_BYTES]
-        for content in contents:
-            content[: len(head)] = head
-        pieces = self._pieces.get(slot, [])
-        sums = [desk.make(piece) for piece in pieces]
-        for file, content in zip(self._files, contents, strict=True):
-            file.write(content, start)
-        with self._turns.turn(slot):
-            for file, content in zip(self._files, contents, strict=True):
-                file.hash(content)
-                self._advance(length)
-            self._add(pieces, sums)
-
-    def _add(self, pieces: Sequence[Piece], sums: Sequence["Sums | None"]) -> None:
-        for piece, one in zip(pieces, sums, strict=True):
-            if one is not None:
-                for tallies, nonfinite in zip(self.tallies, one.nonfinite, strict=True):
-                    tallies[piece.tensor].add(one, nonfinite)
-
-
-def _desk(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Desk":
-    from tasks.weights.desk import Desk
-
-    return Desk(jobs, aligned, sft, SLOT_BYTES, place)
+    return Worker(jobs, aligned, sft, SLOT_BYTES, place)
 
 
 def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Reader:

@@ -162,8 +162,8 @@ def _computed(
     """(first element, bytes) of the tensor, part by part, as it should be."""
     import torch
 
-    from tasks.weights.desk import DTYPES
     from tasks.weights.formula import extrapolate_block
+    from tasks.weights.worker import DTYPES
 
     def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> torch.Tensor:
         content = source.read(file, offset, elements * ITEM_BYTES[dtype])

@@ -15,7 +15,8 @@ from tasks.weights.inputs import Inputs
 from tasks.weights.model import extrapolate
 from tasks.weights.part import PartFile
 from tasks.weights.plan import make_plan
-from tasks.weights.shard import write_shard, write_shards
+from tasks.weights.receipts import ShardReceipt
+from tasks.weights.shard import Device, write_shard, write_shards
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
 
@@ -186,9 +187,34 @@ def test_no_cuda_device(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("arithmetic", ["fp32", "parity"])
-def test_cuda_gives_the_same_bytes(tmp_path: Path, arithmetic: str) -> None:
-    wanted, aligned, sft = pair(tmp_path, arithmetic=arithmetic)
-    job = make_plan(wanted, aligned, sft).shards[1]
-    cpu = write_shard(job, aligned, sft, tmp_path / "cpu")
-    assert write_shard(job, aligned, sft, tmp_path / "cuda", device="cuda").sha256 == cpu.sha256
+@pytest.mark.parametrize("settings", [{}, {"arithmetic": "parity"}, {"output_dtype": "float32"}])
+@pytest.mark.parametrize("sft_dtype", [torch.bfloat16, torch.float32])
+def test_cuda_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], sft_dtype: torch.dtype
+) -> None:
+    """At small α and at large ones, which lerp computes from the other end; streams take turns."""
+    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
+    new = {f"t{n}": (0.02 * torch.randn(99, 501)).bfloat16() for n in range(3)}
+    old = {name: (one.float() + 1e-3 * torch.randn(99, 501)).to(sft_dtype) for name, one in new.items()}
+    aligned, sft = write_checkpoint(tmp_path / "aligned", new), write_checkpoint(tmp_path / "sft", old)
+    recipes = [recipe(aligned, sft, alpha=alpha, **settings) for alpha in (0.3, 2.0)]
+    jobs = [make_plan(one, aligned, sft).shards[0] for one in recipes]
+    of: dict[Device, tuple[ShardReceipt, ...]] = {}
+    devices: tuple[Device, ...] = ("cpu", "cuda")
+    for device in devices:
+        parts = [tmp_path / f"{device}-{number}" for number in range(len(jobs))]
+        of[device] = write_shards(jobs, aligned, sft, parts, device=device)
+    for cpu, cuda in zip(of["cpu"], of["cuda"], strict=True):
+        assert cpu.sha256 == cuda.sha256
+        for one, other in zip(cpu.statistics, cuda.statistics, strict=True):
+            assert one.update_norm == pytest.approx(other.update_norm, rel=1e-5)
+            assert one.largest_update == other.largest_update
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_finds_bad_values(tmp_path: Path) -> None:
+    aligned, sft = nonfinite_pair(tmp_path, "sft", torch.nan)
+    job = make_plan(recipe(aligned, sft), aligned, sft).shards[0]
+    with pytest.raises(CorruptError, match="'b': NaN or Inf"):
+        write_shard(job, aligned, sft, tmp_path / "part", device="cuda")

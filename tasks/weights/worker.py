@@ -1,4 +1,4 @@
-"""The buffers of one thread, and the making of one slot in them."""
+"""One thread of a pass: its buffers, and the making of a piece in them."""
 
 import mmap
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from tasks.weights.kernel import CpuKernel, CudaKernel, Kernel, Sums
 from tasks.weights.plan import ShardJob
 from tasks.weights.slots import Piece
 
-__all__ = ["Desk"]
+__all__ = ["DTYPES", "Worker"]
 
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
-class Desk:
+class Worker:
     """Two input buffers and one output buffer for each job, allocated once and used for every slot."""
 
     def __init__(

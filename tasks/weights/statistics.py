@@ -8,10 +8,10 @@ from tasks.weights.plan import TensorJob
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.recipe import Nonfinite
 
-__all__ = ["Tally"]
+__all__ = ["RunningStatistics"]
 
 
-class Tally:
+class RunningStatistics:
     """The statistics of one tensor at one α; pieces are added in order, so that it is always the same."""
 
     def __init__(self, tensor: TensorJob, nonfinite: Nonfinite) -> None:
