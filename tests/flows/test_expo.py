@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from tasks.arms import model_artefact
 from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
 from tasks.reports.run_report import RunReport
 from tasks.stage import failed_stage, stage
+from tasks.stores.artefact import Store
+from tasks.stores.source import reopen
+from tasks.weights.folder import put_shard
+from tasks.weights.plan import make_plan
+from tasks.weights.shard import write_shard
+from tasks.weights.verify import verify
+from tests.weights.checkpoints import pair
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,3 +78,20 @@ def test_a_stage_is_retried_when_what_failed_may_pass(error: Exception, tries: i
         count.with_options(retry_delay_seconds=0)(1)
     assert len(counted) == tries
     assert failed_stage(raised.value) == "count"
+
+
+def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> None:
+    """A run that was killed had finished a shard at the second α alone: each model gets its own shards."""
+    from prefect import flow
+
+    from flows.family import extrapolate_models
+
+    wanted, aligned, sft = pair(tmp_path)
+    recipes = (wanted, wanted.model_copy(update={"alpha": 0.5}))
+    store = Store(str(tmp_path / "store"))
+    first, second = (model_artefact(store, one) for one in recipes)
+    job, part = make_plan(recipes[1], aligned, sft).shards[0], second.scratch() / "part"
+    put_shard(write_shard(job, aligned, sft, part), part, second)
+    flow(extrapolate_models)(recipes, store.uri)
+    for model in (first, second):
+        assert verify(model, reopen, "all").differences == ()
