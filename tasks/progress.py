@@ -1,15 +1,20 @@
-"""How far a stage is, and the time that is left: a line in the run's log every few seconds."""
+"""How far a stage is, and the time that is left: lines in the run's log, and an artifact in the UI."""
 
 import logging
 import time
+from contextvars import copy_context
 from threading import Lock
+from uuid import UUID
 
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 __all__ = ["Progress", "run_logger"]
 
 SECONDS_BETWEEN_LINES = 2.0
+SECONDS_BETWEEN_UPDATES = 5.0  # of the artifact: each is a request to the server
 
 
 def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
@@ -24,6 +29,7 @@ class Progress:
     """Counts towards a total; `advance` may be called from any thread.
 
     The time left is told from the speed since the first advance: starting up is not working.
+    Inside a run that takes more than a few seconds, a progress artifact says the same.
     """
 
     def __init__(self, total: int, unit: str) -> None:
@@ -32,6 +38,7 @@ class Progress:
         self._start = self._said = 0.0
         self._lock = Lock()
         self._logger = run_logger()
+        self._artifact = _Artifact(unit) if TaskRunContext.get() or FlowRunContext.get() else None
 
     def advance(self, amount: int) -> None:
         """Counts what has just been done, and says so when it is time."""
@@ -42,9 +49,13 @@ class Progress:
             self._done += amount
             if not self._start:
                 self._start, self._said, self._at_start = now, now, self._done
-            if now - self._said >= SECONDS_BETWEEN_LINES or self._done >= self._total:
+            over = self._done >= self._total
+            line = self._line(now - self._start)
+            if now - self._said >= SECONDS_BETWEEN_LINES or over:
                 self._said = now
-                self._logger.info(self._line(now - self._start))
+                self._logger.info(line)
+            if self._artifact:
+                self._artifact.show(100 * self._done / max(self._total, 1), line, now - self._start, over)
 
     def _line(self, seconds: float) -> str:
         line = f"{self._done:,} of {self._total:,} {self._unit}"
@@ -52,3 +63,29 @@ class Progress:
             return line
         left = (self._total - self._done) * seconds / max(self._done - self._at_start, 1)
         return f"{line}, about {left:.0f} s left"
+
+
+class _Artifact:
+    """The bar in the UI. It is made in the run's own context, whatever thread counts."""
+
+    def __init__(self, unit: str) -> None:
+        self._key, self._context = f"expo-{unit.replace(' ', '-')}", copy_context()
+        self._shown = 0.0
+        self._id: UUID | None = None
+        self._given_up = False
+
+    def show(self, percent: float, line: str, seconds: float, over: bool) -> None:
+        """Updates the bar when it is time; a server that does not take it is no reason to fail."""
+        due = seconds - self._shown >= SECONDS_BETWEEN_UPDATES
+        if self._given_up or not (due or (over and self._id)):
+            return
+        self._shown = seconds
+        try:
+            if self._id is None:
+                made = self._context.run(create_progress_artifact, percent, self._key, line)
+                self._id = made if isinstance(made, UUID) else None
+            else:
+                self._context.run(update_progress_artifact, self._id, percent, line)
+        except Exception as error:
+            self._given_up = True
+            logging.getLogger("expo").debug("no progress artifact: %s", error)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tasks.values import Value
 
-__all__ = ["Benchmark", "GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
+__all__ = ["Benchmark", "Endpoint", "GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
 
 
 Benchmark = Literal["alpaca_eval", "mt_bench"]
@@ -38,7 +38,9 @@ class GenerationSettings(Value):
     chat_template           Jinja text for a checkpoint that brings none; its own comes first
     max_model_len           tokens of prompt and answer together; None: the checkpoint's own
     dtype                   of weights and arithmetic; "auto": the checkpoint's own
-    tensor_parallel_size    GPUs that share one model
+    tensor_parallel_size    GPUs that share each layer of a model
+    pipeline_parallel_size  groups of them that share the layers, over several nodes if need be (vLLM's
+                            own means: a Ray cluster that RAY_ADDRESS names)
     gpu_memory_utilization  share of a GPU's memory that the engine may take
     trust_remote_code       whether Python files of the checkpoint may run
     batch_size              answers between two marks of the journal: what a crash costs at most.
@@ -59,10 +61,23 @@ class GenerationSettings(Value):
     batch_size: int = Field(default=256, gt=0)
 
 
+class Endpoint(Value):
+    """An OpenAI-compatible server that answers in place of an engine of our own.
+
+    base_url     up to and including /v1
+    model        the name under which it serves the arm's model
+    api_key_env  the variable of the worker's environment that holds its key; None: it asks for none
+    """
+
+    base_url: str = Field(pattern=r"^https?://[^@]+$")
+    model: str = Field(min_length=1)
+    api_key_env: str | None = None
+
+
 class GenerationJob(Value):
     """One arm's answers to one benchmark.
 
-    model         a local folder with a transformers checkpoint
+    model         a local folder with a transformers checkpoint; with an endpoint any name for the arm
     instructions  path of the benchmark's file (see `tasks.generation.questions.read_questions`)
     output        a local folder for the answers, summary.json, the journal and the engine's log
     generator     the name put into every answer
@@ -74,6 +89,7 @@ class GenerationJob(Value):
     settings: GenerationSettings
     generator: str
     benchmark: Benchmark = "alpaca_eval"
+    endpoint: Endpoint | None = None
 
 
 class GenerationSummary(Value):

@@ -1,13 +1,20 @@
 """The flow "expo" where families fail: the others go on, and the end is honest."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect import flow, get_client, task
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId
+from prefect.client.schemas.objects import Artifact
+from prefect.context import TaskRunContext
 from prefect.testing.utilities import prefect_test_harness
 
 from tasks.arms import model_artefact
 from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
+from tasks.progress import Progress
 from tasks.reports.run_report import RunReport
 from tasks.stage import failed_stage, stage
 from tasks.stores.artefact import Store
@@ -95,3 +102,34 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
     flow(extrapolate_models)(recipes, store.uri)
     for model in (first, second):
         assert verify(model, reopen, "all").differences == ()
+
+
+def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made in the task's context though another thread counts, then updated, with the time left."""
+    monkeypatch.setattr("tasks.progress.SECONDS_BETWEEN_UPDATES", 0.0)
+    seen: list[Artifact] = []
+
+    def read(task_run: UUID) -> Artifact:
+        with get_client(sync_client=True) as client:
+            (artifact,) = client.read_artifacts(
+                artifact_filter=ArtifactFilter(task_run_id=ArtifactFilterTaskRunId(any_=[task_run]))
+            )
+        return artifact
+
+    @task
+    def work() -> None:
+        progress, run = Progress(10, "answers"), TaskRunContext.get()
+        assert run
+        with ThreadPoolExecutor(1) as pool:
+            for amount in (2, 3, 5):
+                pool.submit(progress.advance, amount).result()
+                seen.append(read(run.task_run.id))
+
+    @flow
+    def counting() -> None:
+        work()
+
+    counting()
+    assert [artifact.data for artifact in seen] == [20.0, 50.0, 100.0]
+    assert {artifact.key for artifact in seen} == {"expo-answers"}
+    assert "5 of 10 answers, about" in (seen[1].description or "")

@@ -139,6 +139,23 @@ def test_answers_do_not_depend_on_the_batches(undisturbed: Undisturbed) -> None:
     assert undisturbed.at_once.answers_sha256 == undisturbed.plain.answers_sha256
 
 
+def test_engines_that_share_the_batches_give_the_same_answers(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """Two processes beside each other, and so: the same seed, the same answers, across processes."""
+    jobs = [undisturbed.jobs[0], undisturbed.jobs[3]]
+    shared = [one.model_copy(update={"output": str(tmp_path / one.benchmark)}) for one in jobs]
+    landed: list[int] = []
+    summaries = generate(shared, advance=landed.append, engines=2)
+    assert [one.answers_sha256 for one in summaries] == [
+        undisturbed.plain.answers_sha256,
+        undisturbed.two_turns.answers_sha256,
+    ]
+    assert sum(landed) == COUNT + 2 * QUESTIONS
+    sizes = [len((tmp_path / "alpaca_eval" / journal_file(number)).read_bytes()) for number in range(2)]
+    assert min(sizes) > max(sizes) / 3
+
+
 def test_stop_tokens_reach_the_engine(undisturbed: Undisturbed) -> None:
     assert undisturbed.stopping.truncated == undisturbed.stopping.without_end == 0
     assert undisturbed.stopping.stop_token_ids == tuple(range(4, 132))
@@ -181,12 +198,13 @@ def test_what_is_done_starts_no_engine(undisturbed: Undisturbed) -> None:
     assert sum(landed) == 3 * COUNT + 2 * QUESTIONS
 
 
-def test_changed_answers_are_made_again(undisturbed: Undisturbed) -> None:
+def test_changed_answers_are_made_again_from_the_journal(undisturbed: Undisturbed) -> None:
     job = undisturbed.jobs[2]
-    with (Path(job.output) / ANSWERS).open("a") as file:
-        file.write(" ")
-    with pytest.raises(InputError, match="/no/such/python"):
-        generate([job], advance=no_progress, python="/no/such/python")
+    answers = Path(job.output) / ANSWERS
+    before = answers.read_bytes()
+    answers.write_bytes(before + b" ")
+    (again,) = generate([job], advance=no_progress, python="/no/such/python")
+    assert again == undisturbed.stopping and answers.read_bytes() == before
 
 
 def test_kills_on_both_sides_then_the_same_answers(

@@ -86,6 +86,23 @@ def test_an_engine_without_result_is_an_error(job: GenerationJob, tmp_path: Path
         generate([job], advance=no_progress, python=engine(tmp_path, "exit 0"))
 
 
+def test_engines_get_their_gpus(job: GenerationJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups of two, and never more engines than batches."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5")
+    (tmp_path / "instructions.json").write_text(json.dumps([{"instruction": "Hi"}] * 5))
+    settings = GenerationSettings(tensor_parallel_size=2, batch_size=3)
+    with pytest.raises(RetryableError):
+        generate(
+            [job.model_copy(update={"settings": settings})],
+            advance=no_progress,
+            python=engine(tmp_path, "env"),
+        )
+    logs = sorted(Path(job.output).glob("engine*.log"))
+    assert [path.name for path in logs] == ["engine.1.log", "engine.log"]
+    for path, gpus in zip(logs, ("2,3", "0,1"), strict=True):
+        assert f"CUDA_VISIBLE_DEVICES={gpus}\n" in path.read_text()
+
+
 def test_missing_interpreter(job: GenerationJob) -> None:
     with pytest.raises(InputError, match="/no/such/python"):
         generate([job], advance=no_progress, python="/no/such/python")

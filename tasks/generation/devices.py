@@ -1,0 +1,27 @@
+"""The GPUs of this machine, in groups that serve one model each."""
+
+import os
+from pathlib import Path
+
+__all__ = ["VISIBLE", "gpu_groups"]
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+DEVICES = Path("/dev")
+
+
+def gpu_groups(size: int) -> tuple[str, ...]:
+    """As many groups of `size` GPUs as there are, each as a value of CUDA_VISIBLE_DEVICES.
+
+    Empty where there are fewer than `size` (then vLLM says so, or spans several nodes by its own
+    means). Only GPUs that this process may see are counted.
+    """
+    gpus = _visible()
+    ends = range(size, len(gpus) + 1, size)
+    return tuple(",".join(gpus[end - size : end]) for end in ends)
+
+
+def _visible() -> list[str]:
+    chosen = os.environ.get(VISIBLE)
+    if chosen is not None:
+        return [gpu.strip() for gpu in chosen.split(",") if gpu.strip() not in ("", "-1")]
+    return [str(number) for number in range(len(list(DEVICES.glob("nvidia[0-9]*"))))]
