@@ -151,17 +151,18 @@ def extrapolate(
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="An extrapolated model: a folder or s3://….")],
+    model: Annotated[
+        str, typer.Argument(help="An extrapolated model: a folder, s3://… or hub id[@revision].")
+    ],
     tensors: Annotated[int, typer.Option(min=0, help="How many tensors to compute again.")] = 16,
     every: Annotated[bool, typer.Option("--all", help="Compute every tensor again.")] = False,
     files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
 ) -> None:
     """Hashes a model's files against its manifest, and computes tensors again from the parents."""
-    from tasks.stores.artefact import Artefact
-    from tasks.stores.source import reopen
+    from tasks.stores.source import open_source, reopen
     from tasks.weights.verify import verify as look
 
-    found = look(Artefact(_uri(model)), None if files_only else reopen, "all" if every else tensors)
+    found = look(open_source(model), None if files_only else reopen, "all" if every else tensors)
     for one in found.differences:
         print(f"{one.kind}: {one.file}: {one.message}")
     if found.differences:

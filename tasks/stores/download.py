@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from tasks.errors import PermanentError
 
-__all__ = ["download", "download_verified", "only_writer"]
+__all__ = ["download", "download_verified", "in_order", "only_writer"]
 
 RANGE_BYTES = 16 * 1024**2
 TRIES = 2
@@ -39,7 +39,7 @@ def download(part: BinaryIO, size: int, read_range: ReadRange) -> str:
     while block := part.read(1 << 20):
         digest.update(block)
     with _space_for(Path(part.name).parent, size - part.tell()):
-        for content in _in_order(read_range, part.tell(), size):
+        for content in in_order(read_range, part.tell(), size):
             part.write(content)
             digest.update(content)
         part.flush()
@@ -85,7 +85,7 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _in_order(read_range: ReadRange, start: int, stop: int) -> Iterator[bytes]:
+def in_order(read_range: ReadRange, start: int, stop: int) -> Iterator[bytes]:
     """The ranges from start to stop in order, the next ones being fetched meanwhile."""
     running: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(RANGES_AT_ONCE) as pool:

@@ -1,18 +1,21 @@
 """Is a model what its manifest says, and are its tensors what its parents give?
 
 Two questions, asked of the files and not of the program that wrote them: every file is
-hashed again, and tensors are computed again from the parents, by ranges of their files,
-without the buffers and threads of `tasks.weights.shard`.
+hashed again, and tensors are computed again from the parents, without the buffers and
+threads of `tasks.weights.shard`. Everything is read by ranges, so a model in S3 or on the Hub
+needs no disk here.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import Literal
 
 from tasks.errors import CorruptError, InputError, PermanentError
-from tasks.stores.artefact import MANIFEST, Artefact
-from tasks.stores.source import Source, sha256_of
+from tasks.stores.artefact import MANIFEST
+from tasks.stores.download import in_order
+from tasks.stores.source import Source
 from tasks.values import Value
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
@@ -26,6 +29,12 @@ Kind = Literal["manifest", "missing", "size", "sha256", "unknown file", "parent"
 
 ELEMENTS = 1 << 22
 """That are computed again at a time."""
+
+
+HUBS_OWN = {".gitattributes", "README.md"}
+"""What a repository of the Hub has beside a model's files."""
+
+_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Difference(Value):
@@ -49,7 +58,7 @@ class Verification(Value):
 
 
 def verify(
-    model: Artefact,
+    model: Source,
     open_parent: Callable[[Checkpoint], Source] | None = None,
     tensors: int | Literal["all"] = 16,
 ) -> Verification:
@@ -63,20 +72,19 @@ def verify(
         InputError: there is no manifest: no model, or one that is not finished.
         RetryableError: a store or the Hub did not answer.
     """
-    content = model.manifest()
-    if content is None:
-        raise InputError(f"{model.uri}: no {MANIFEST}; it is no model of ours, or not finished")
+    files = model.files()
+    if MANIFEST not in files:
+        raise InputError(f"{model.checkpoint.uri}: no {MANIFEST}; it is no model of ours, or not finished")
     try:
-        manifest = read_manifest(content)
+        manifest = read_manifest(model.read(MANIFEST, 0, files[MANIFEST].size))
     except CorruptError as error:
         return _only("manifest", str(error))
     if manifest.fingerprint != manifest.recipe.fingerprint:
         return _only("manifest", "its recipe does not have its fingerprint: it was edited")
-    with TemporaryDirectory(prefix="expo-") as folder:
-        differences = [*_files(manifest, model, Path(folder))]
-        if open_parent is None or differences:
-            return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
-        names, found = _tensors(manifest, model, open_parent, tensors, Path(folder))
+    differences = [*_files(manifest, model)]
+    if open_parent is None or differences:
+        return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
+    names, found = _tensors(manifest, model, open_parent, tensors)
     return Verification(files=len(manifest.files), tensors=names, differences=tuple(found))
 
 
@@ -86,26 +94,34 @@ def _only(kind: Kind, message: str) -> Verification:
     )
 
 
-def _files(manifest: Manifest, model: Artefact, folder: Path) -> Iterator[Difference]:
+def _files(manifest: Manifest, model: Source) -> Iterator[Difference]:
     """Whatever differs between the manifest's list and the files that are there."""
+    there = model.files()
     for file in manifest.files:
-        size = model.size(file.name)
-        if size is None:
+        held = there.get(file.name)
+        if held is None:
             yield Difference(kind="missing", file=file.name, message="it is in the manifest, but not there")
-        elif size != file.size:
-            yield Difference(kind="size", file=file.name, message=f"{size} bytes, not {file.size}")
-        elif (found := sha256_of(model.fetch(file.name, folder))) != file.sha256:
+        elif held.size != file.size:
+            yield Difference(kind="size", file=file.name, message=f"{held.size} bytes, not {file.size}")
+        elif (found := _sha256(model, file)) != file.sha256:
             yield Difference(kind="sha256", file=file.name, message=f"sha256 {found}, not {file.sha256}")
-    for name in sorted(set(model.names()) - {file.name for file in manifest.files} - {MANIFEST}):
+    others = set(there) - {file.name for file in manifest.files} - {MANIFEST}
+    for name in sorted(others - (HUBS_OWN if _HUB_COMMIT.fullmatch(model.checkpoint.commit) else set())):
         yield Difference(kind="unknown file", file=name, message="it is there, but not in the manifest")
+
+
+def _sha256(model: Source, file: ModelFile) -> str:
+    digest = hashlib.sha256()
+    for content in in_order(partial(model.read, file.name), 0, file.size):
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _tensors(
     manifest: Manifest,
-    model: Artefact,
+    model: Source,
     open_parent: Callable[[Checkpoint], Source],
     count: int | Literal["all"],
-    folder: Path,
 ) -> tuple[tuple[str, ...], list[Difference]]:
     """The names of the tensors that were computed again, and what differs."""
     recipe = manifest.recipe
@@ -122,7 +138,7 @@ def _tensors(
     step = 1 if count == "all" else max(1, len(everything) // max(1, count))
     sample = everything[::step] if count == "all" else everything[::step][:count]
     for shard, tensor in sample:
-        written = model.fetch(shard.file, folder)
+        written = partial(model.read, shard.file)
         if not _equal(tensor, parents, recipe.arithmetic, written, _begin(shard, tensor)):
             message = f"tensor {tensor.name!r} is not what its parents give at α = {tensor.alpha}"
             differences.append(Difference(kind="tensor", file=shard.file, message=message))
@@ -146,14 +162,17 @@ def _begin(shard: ShardJob, tensor: TensorJob) -> int:
 
 
 def _equal(
-    tensor: TensorJob, parents: tuple[Source, Source], arithmetic: Arithmetic, written: Path, begin: int
+    tensor: TensorJob,
+    parents: tuple[Source, Source],
+    arithmetic: Arithmetic,
+    written: Callable[[int, int], bytes],
+    begin: int,
 ) -> bool:
-    with written.open("rb") as file:
-        for first, content in _computed(tensor, parents, arithmetic):
-            file.seek(begin + first * ITEM_BYTES[tensor.dtype])
-            if file.read(len(content)) != content:
-                return False
-    return True
+    """`written` reads a range of the shard, in which the tensor begins at byte `begin`."""
+    return all(
+        written(begin + first * ITEM_BYTES[tensor.dtype], len(content)) == content
+        for first, content in _computed(tensor, parents, arithmetic)
+    )
 
 
 def _computed(

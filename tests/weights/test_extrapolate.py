@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tasks.errors import InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource, reopen, sha256_of
+from tasks.stores.source import FolderSource, open_source, reopen, sha256_of
 from tasks.weights.folder import finished_shard, put_shard
 from tasks.weights.inputs import Inputs
 from tasks.weights.manifest import Manifest
@@ -164,7 +164,7 @@ def test_models_at_several_alphas(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in kept] == before
     assert sum(advanced) == sum(plan.output_bytes for plan in plans)
     for plan, model in zip(plans, models, strict=True):
-        assert verify(model, reopen, "all").differences == ()
+        assert verify(open_source(model.uri), reopen, "all").differences == ()
         assert extrapolate(plan, aligned, sft, model)
 
 

@@ -1,7 +1,9 @@
 """Each kind of difference is found, and a sound model has none."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -9,10 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from tasks.errors import InputError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import reopen, sha256_of
+from tasks.stores.source import Source, open_source, reopen, sha256_of
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import make_plan
-from tasks.weights.verify import verify
+from tasks.weights.recipe import Checkpoint
+from tasks.weights.verify import Verification
+from tasks.weights.verify import verify as verify_source
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
 
@@ -22,6 +26,14 @@ def model(tmp_path: Path) -> Artefact:
     made = Artefact(str(tmp_path / "out"))
     extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
     return made
+
+
+def verify(
+    model: Artefact,
+    open_parent: Callable[[Checkpoint], Source] | None = None,
+    tensors: int | Literal["all"] = 16,
+) -> Verification:
+    return verify_source(open_source(model.uri), open_parent, tensors)
 
 
 def kinds(model: Artefact) -> list[tuple[str, str]]:
