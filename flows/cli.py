@@ -4,6 +4,8 @@
     expo check zephyr-7b-beta                            would it work? reads headers only
     expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR
     expo verify DIR                                      is it still what its manifest says?
+    expo publish DIR org/name                            to the Hugging Face Hub, with a model card
+    expo gc STORE                                        what no manifest claims
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
     expo score alpaca_eval annotations.json              the figures of any file of judgments
     expo compare A.json B.json                           is B's model better than A's?
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import cli_benchmarks
+from flows.cli_stores import gc, publish
 from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
 
@@ -80,6 +83,8 @@ def families(
 app.command()(check)
 app.command()(extrapolate)
 app.command()(verify)
+app.command()(publish)
+app.command()(gc)
 app.command()(cli_benchmarks.score)
 app.command()(cli_benchmarks.compare)
 app.command()(cli_benchmarks.anchors)

@@ -12,7 +12,7 @@ from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.arms import ArmName
 from tasks.benchmarks.judge import Judge
-from tasks.errors import ExpoError
+from tasks.errors import ExpoError, InputError
 from tasks.families import family, names
 from tasks.report import report
 from tasks.reports.run_report import Failure
@@ -33,6 +33,7 @@ def expo(
     judge: Judge | None = None,
     store: str | None = None,
     inputs: InputMode = "download",
+    publish_to: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -49,18 +50,24 @@ def expo(
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
+        publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, or org/name
+            for a single family. None: nothing is uploaded.
 
     Returns:
         The uri of the run's report in the store.
     """
     store = Store(store or default_store()).uri
     families = tuple(dict.fromkeys(families))
+    if publish_to and "/" in publish_to and len(families) > 1:
+        raise InputError(f"publish_to {publish_to!r}: a repository holds one model; give a namespace")
     if benchmarks:
         for name in families:
             find_judge(family(name), judge)
     reports, failures = [], []
     for name in families:
-        state = expo_family(name, alpha, curve, arms, benchmarks, judge, store, inputs, return_state=True)
+        state = expo_family(
+            name, alpha, curve, arms, benchmarks, judge, store, inputs, publish_to, return_state=True
+        )
         if state.is_completed():
             reports.append(state.result())
         else:

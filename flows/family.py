@@ -19,10 +19,13 @@ from tasks.instructions import ALPACA_EVAL, instructions
 from tasks.judge import Judgments
 from tasks.judge import judge as judge_arm
 from tasks.plan import plan
+from tasks.publish import publish
+from tasks.reports.publishing import repository_of
 from tasks.resolve import resolve
 from tasks.seal import seal
 from tasks.shard import shard
 from tasks.stores.artefact import Store
+from tasks.stores.publish import prepare_repository
 from tasks.verdict import verdict
 from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe
@@ -43,6 +46,7 @@ def expo_family(
     judge: Judge | None = None,
     store: str | None = None,
     inputs: InputMode = "download",
+    publish_to: str | None = None,
 ) -> str | None:
     """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
 
@@ -56,6 +60,8 @@ def expo_family(
         store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
+        publish_to: Where on the Hugging Face Hub the model goes, privately, with its card: org/name,
+            or a namespace. None: nothing is uploaded.
 
     Returns:
         The uri of the family's report in the store; None without a benchmark.
@@ -63,11 +69,16 @@ def expo_family(
     entry, store = find(family), Store(store or default_store()).uri
     alphas = tuple(dict.fromkeys((entry.alpha if alpha is None else alpha, *curve)))
     if not benchmarks:
-        extrapolate_models(resolve(entry, alphas), store, inputs)
+        recipes = resolve(entry, alphas)
+        target = _target(entry, recipes[0], publish_to)
+        extrapolate_models(recipes, store, inputs)
+        if target:
+            publish(recipes[0], target, None, store)
         return None
     judge, held_out = find_judge(entry, judge), _held_out(entry) if curve else None
 
     recipes = resolve(entry, alphas)
+    target = _target(entry, recipes[0], publish_to)
     asked, settings = instructions(entry.instructions or ALPACA_EVAL), settings_of(entry)
     both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
     answers = []
@@ -75,11 +86,14 @@ def expo_family(
         if arm.name == "expo":  # the original is answering while the shards are written
             extrapolate_models(recipes, store, inputs)
         answers.append(generate.submit(arm.name, (arm,), asked, settings, store))
-    if held_out:
+    if held_out or target:
         extrapolate_models(recipes, store, inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, held_out, settings, judge, store) if held_out else ()
     judged = [judge_arm.submit(future.result()[0], asked, judge, store) for future in answers]
-    return verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
+    told = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
+    if target:
+        publish(recipes[0], target, told, store)
+    return told
 
 
 def find_judge(family: Family, judge: Judge | None) -> Judge:
@@ -96,6 +110,15 @@ def find_judge(family: Family, judge: Judge | None) -> Judge:
             "or no benchmarks to extrapolate only"
         )
     return judge
+
+
+def _target(family: Family, recipe: Recipe, publish_to: str | None) -> str | None:
+    """The repository to publish to, made and looked at before anything is spent."""
+    if publish_to is None:
+        return None
+    repo_id = repository_of(publish_to, family.aligned)
+    prepare_repository(repo_id, recipe.fingerprint)
+    return repo_id
 
 
 def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode = "download") -> None:

@@ -1,7 +1,7 @@
 """What the `expo` command prints: tables and the progress bar."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,10 +20,21 @@ from tasks.errors import InputError
 from tasks.families import Family, registry
 from tasks.reports.run_report import RunReport
 from tasks.reports.text import terminal_table
+from tasks.reports.verdict import Verdict
 from tasks.stores.artefact import Artefact, Store
+from tasks.stores.gc import Leftover
 from tasks.weights.plan import Plan
 
-__all__ = ["families_table", "family_table", "find_report", "plan_table", "progress_bar", "show_report"]
+__all__ = [
+    "families_table",
+    "family_table",
+    "find_report",
+    "leftovers_table",
+    "plan_table",
+    "progress_bar",
+    "show_report",
+    "verdicts_of",
+]
 
 REPORT = "report.json"
 
@@ -83,6 +94,32 @@ def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
     if not reports:
         raise InputError(f"{store.uri}: no report {name or 'of any run'} in this store")
     return max(reports, key=lambda report: report[1].created)
+
+
+def leftovers_table(leftovers: Sequence[Leftover]) -> None:
+    """Prints what no manifest claims, the oldest first."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("last changed", no_wrap=True)
+    table.add_column("size", no_wrap=True, justify="right")
+    table.add_column("place", overflow="fold")
+    for one in leftovers:
+        table.add_row(one.kind, f"{one.changed:%Y-%m-%d %H:%M}", _gigabytes(one.bytes), Text(one.place))
+    if leftovers:
+        Console().print(table)
+
+
+def verdicts_of(store: Store, fingerprint: str) -> tuple[Verdict, ...]:
+    """The verdicts on a model in the latest of a store's reports that has some; empty without one."""
+    reports = []
+    for name in store.names("reports"):
+        if content := store.artefact("reports", name).read(REPORT):
+            reports.append(RunReport.model_validate_json(content))
+    for run in sorted(reports, key=lambda run: run.created, reverse=True):
+        for family in run.families:
+            if family.settings.get("recipe") == fingerprint and family.verdicts:
+                return family.verdicts
+    return ()
 
 
 @contextmanager

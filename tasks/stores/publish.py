@@ -22,7 +22,7 @@ from tasks.stores.source import sha256_of
 from tasks.values import Value
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
-__all__ = ["Published", "publish"]
+__all__ = ["Published", "prepare_repository", "publish"]
 
 CARD = "README.md"
 # What a repository may hold before: what the Hub itself puts into a new one, and a card.
@@ -68,7 +68,31 @@ def publish(
     _check_card(repo_id, card)
     commit = patiently(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
     _verify(HubSource(repo_id, commit), manifest)
+    if model.local is not None:
+        _compare(model.local, repo_id, commit)
     return Published(repo_id=repo_id, commit=commit)
+
+
+def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> HubSource:
+    """Makes the repository if need be, and looks whether a model of this fingerprint may go there.
+
+    A run that is to publish in the end calls it in the beginning.
+
+    Raises:
+        InputError: the repository holds something else or is of the other visibility.
+        PermanentError: HF_TOKEN may not do this.
+        RetryableError: the Hub is busy or cannot be reached.
+    """
+    return patiently(repo_id, partial(_prepare, repo_id, fingerprint, private))
+
+
+def _prepare(repo_id: str, fingerprint: str, private: bool) -> HubSource:
+    api = HfApi()
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    _require_visibility(api, repo_id, private)
+    head = HubSource(repo_id)
+    _holds(head, fingerprint)
+    return head
 
 
 def _publish_once(
@@ -81,10 +105,8 @@ def _publish_once(
 ) -> str:
     """The commit that holds the model: found, or made. Safe to repeat when an answer was lost."""
     api = HfApi()
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    _require_visibility(api, repo_id, private)
-    head = HubSource(repo_id)
-    if _holds(head, manifest):
+    head = _prepare(repo_id, manifest.fingerprint, private)
+    if _holds(head, manifest.fingerprint):
         return head.checkpoint.commit
     copies = cache_folder() / "publish" / manifest.fingerprint[:16]
     operations = [CommitOperationAdd(CARD, card.encode())]
@@ -122,7 +144,7 @@ def _require_visibility(api: HfApi, repo_id: str, private: bool) -> None:
         )
 
 
-def _holds(head: HubSource, manifest: Manifest) -> bool:
+def _holds(head: HubSource, fingerprint: str) -> bool:
     """Whether the repository has this very model; False if it has nothing yet."""
     names = set(head.files())
     if MANIFEST not in names:
@@ -135,7 +157,7 @@ def _holds(head: HubSource, manifest: Manifest) -> bool:
         held = read_manifest(head.fetch(MANIFEST).read_bytes()).fingerprint
     except CorruptError:
         held = ""
-    if held != manifest.fingerprint:
+    if held != fingerprint:
         raise InputError(f"{head.checkpoint.uri}: the repository holds another model; choose an empty one")
     return True
 
@@ -147,6 +169,15 @@ def _upload(api: HfApi, repo_id: str, file: ModelFile, path: Path) -> CommitOper
         raise CorruptError(f"{path}: not what the model's manifest says; make the model again")
     api.preupload_lfs_files(repo_id, [operation])
     return operation
+
+
+def _compare(folder: Path, repo_id: str, commit: str) -> None:
+    """The Hub's own comparison of its listing with the local files, which it hashes again."""
+    compare = partial(HfApi().verify_repo_checksums, repo_id, revision=commit, local_dir=folder)
+    if differing := [one["path"] for one in patiently(repo_id, compare).mismatches]:
+        raise CorruptError(
+            f"{repo_id}@{commit[:12]}: {', '.join(differing)} differ from {folder}; make the model again"
+        )
 
 
 def _verify(published: HubSource, manifest: Manifest) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from tasks.stores.patience import patiently
 from tasks.stores.s3_errors import code_of, s3_errors
 from tasks.stores.source import sha256_of
 
-__all__ = ["S3Files", "forget_clients"]
+__all__ = ["S3Files", "filesystem", "forget_clients"]
 
 PART_BYTES = 16 * 1024**2
 PARTS_AT_ONCE = 4  # so a transfer holds at most 64 MB
@@ -57,7 +56,7 @@ class S3Files:
         part_bytes = max(PART_BYTES, -(-file.stat().st_size // MOST_PARTS))
         digests = _digests(file, part_bytes)
         with self._errors(name):
-            _filesystem(os.getpid()).put_file(
+            filesystem(os.getpid()).put_file(
                 str(file),
                 self._path(name),
                 chunksize=part_bytes,
@@ -85,7 +84,7 @@ class S3Files:
 
     def read(self, name: str) -> bytes | None:
         with contextlib.suppress(FileNotFoundError), self._errors(name):
-            content: bytes = _filesystem(os.getpid()).cat_file(self._path(name))
+            content: bytes = filesystem(os.getpid()).cat_file(self._path(name))
             return content
         return None
 
@@ -143,7 +142,7 @@ class S3Files:
     def _request_range(self, name: str, start: int, length: int, etag: str | None) -> bytes:
         asked = {"Range": f"bytes={start}-{start + length - 1}"} | ({"IfMatch": etag} if etag else {})
         with self._errors(name):
-            fs = _filesystem(os.getpid())
+            fs = filesystem(os.getpid())
             key = self._path(name).partition("/")[2]
             content: bytes = sync(fs.loop, _get_object, fs, {"Bucket": self._bucket, "Key": key} | asked)
         if len(content) != length:
@@ -151,22 +150,6 @@ class S3Files:
                 f"{self._uri}/{name}: asked for {length} bytes from {start}, got {len(content)}"
             )
         return content
-
-    def abandon_uploads(self, older_than: timedelta) -> int:
-        """Ends multipart uploads under the prefix that were begun before, by processes long dead."""
-        limit = datetime.now(UTC) - older_than
-        with self._errors(""):
-            fs = _filesystem(os.getpid())
-            found = fs.call_s3("list_multipart_uploads", Bucket=self._bucket, Prefix=self._prefix)
-            dead = [upload for upload in found.get("Uploads", []) if upload["Initiated"] < limit]
-            for upload in dead:
-                fs.call_s3(
-                    "abort_multipart_upload",
-                    Bucket=self._bucket,
-                    Key=upload["Key"],
-                    UploadId=upload["UploadId"],
-                )
-        return len(dead)
 
     def _is_stored(self, name: str, size: int, digests: _Digests) -> bool:
         """Compares size and digest: the ETag where it is the usual MD5, else the object is read back."""
@@ -182,7 +165,7 @@ class S3Files:
 
     def _entries(self) -> list[dict[str, Any]]:
         with contextlib.suppress(FileNotFoundError), self._errors(""):
-            return list(_filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True))
+            return list(filesystem(os.getpid()).ls(self._path(""), detail=True, refresh=True))
         return []
 
     def _head(self, name: str) -> dict[str, Any] | None:
@@ -192,7 +175,7 @@ class S3Files:
 
     def _call(self, method: str, name: str, **arguments: object) -> dict[str, Any]:
         key = self._path(name).partition("/")[2]
-        answer = _filesystem(os.getpid()).call_s3(method, Bucket=self._bucket, Key=key, **arguments)
+        answer = filesystem(os.getpid()).call_s3(method, Bucket=self._bucket, Key=key, **arguments)
         return dict(answer)
 
     def _path(self, name: str) -> str:
@@ -217,7 +200,7 @@ def _last(entry: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _filesystem(_process: int) -> s3fs.S3FileSystem:
+def filesystem(_process: int) -> s3fs.S3FileSystem:
     """One client a process (a forked child must not use its parent's), shared by its threads."""
     return s3fs.S3FileSystem(
         skip_instance_cache=True,
@@ -231,7 +214,7 @@ def _filesystem(_process: int) -> s3fs.S3FileSystem:
 
 def forget_clients() -> None:
     """For who changes the AWS_* variables of a running process: the next call reads them again."""
-    _filesystem.cache_clear()
+    filesystem.cache_clear()
 
 
 def _digests(file: Path, part_bytes: int) -> _Digests:

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores import s3 as s3_module
+from tasks.stores.gc import find_leftovers, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
 
@@ -81,15 +82,21 @@ def test_an_etag_of_another_kind_is_no_harm(
     assert files.size("model.safetensors") == len(LARGE)
 
 
-def test_killed_upload_leaves_nothing_whole(files: S3Files, large: Path) -> None:
+def test_killed_upload_leaves_nothing_whole(
+    files: S3Files, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     upload = subprocess.Popen([sys.executable, "-c", UPLOAD, files._uri, str(large)])
     assert _wait_for_upload(files)
     upload.kill()
     upload.wait()
 
     assert (files.names(), files.size("model.safetensors")) == ([], None)
-    assert files.abandon_uploads(older_than=timedelta(hours=1)) == 0
-    assert files.abandon_uploads(older_than=timedelta(0)) == 1
+    assert find_leftovers(files._uri, timedelta(hours=1)) == ()
+    (orphan,) = find_leftovers(files._uri, timedelta(0))
+    assert (orphan.kind, orphan.place) == ("upload", f"{files._uri}/model.safetensors")
+    assert orphan.bytes % PART_BYTES == 0
+    remove(orphan)
     assert not _uploads(files)
     files.copy_in(large, "model.safetensors")
     assert files.size("model.safetensors") == len(LARGE)
@@ -169,7 +176,7 @@ def test_dead_endpoint(files: S3Files, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _uploads(files: S3Files) -> list[object]:
-    found = s3_module._filesystem(os.getpid()).call_s3(
+    found = s3_module.filesystem(os.getpid()).call_s3(
         "list_multipart_uploads", Bucket=BUCKET, Prefix=files._prefix
     )
     return list(found.get("Uploads", []))

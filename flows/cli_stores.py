@@ -1,0 +1,78 @@
+"""The commands about where models go: publish, gc. They load neither Prefect nor vLLM."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tasks.reports.verdict import Verdict
+    from tasks.stores.artefact import Artefact
+
+__all__ = ["gc", "publish"]
+
+
+def publish(
+    model: Annotated[str, typer.Argument(help="An extrapolated model: a folder or s3://….")],
+    repository: Annotated[str, typer.Argument(help="Where on the Hub: org/name, made if need be.")],
+    public: Annotated[bool, typer.Option("--public", help="For everybody to see.")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose reports have the verdict for the card; default: the store that MODEL is in."
+        ),
+    ] = None,
+) -> None:
+    """Uploads a model with its card to the Hugging Face Hub, in one commit; private by default."""
+    from flows.tables import progress_bar
+    from tasks.reports.publishing import publish_with_card
+    from tasks.stores.artefact import Artefact
+
+    artefact = Artefact(_uri(model))
+    verdicts = _verdicts(artefact, store)
+    total = sum(artefact.size(name) or 0 for name in artefact.names())
+    with progress_bar("publishing", total) as advance:
+        published = publish_with_card(artefact, repository, verdicts, private=not public, advance=advance)
+    print(f"{published.url}: {'public' if public else 'private'}, with {len(verdicts) or 'no'} verdicts")
+
+
+def gc(
+    store: Annotated[str, typer.Argument(help="A store: a folder or s3://bucket/prefix.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    older_than: Annotated[
+        float,
+        typer.Option(min=0, metavar="DAYS", help="Leave alone what is younger: it may be in the making."),
+    ] = 7.0,
+) -> None:
+    """Lists what no manifest claims: unfinished artefacts, strays, transfers that were given up."""
+    from flows.tables import leftovers_table
+    from tasks.stores.gc import find_leftovers, remove
+
+    found = find_leftovers(store if "://" in store else _uri(store), timedelta(days=older_than))
+    leftovers_table(found)
+    if delete:
+        for one in found:
+            remove(one)
+    done = "removed" if delete else "would be removed by --delete"
+    print(f"{len(found)} leftovers, {sum(one.bytes for one in found) / 1e9:.2f} GB {done}")
+
+
+def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
+    """What the store's reports say of this model; a model in no store has no reports."""
+    from flows.tables import verdicts_of
+    from tasks.stores.artefact import Store
+    from tasks.weights.manifest import Manifest
+
+    own, folder, _ = model.uri.rpartition("/models/")
+    if store is None and not folder:
+        return ()
+    try:
+        fingerprint = Manifest.model_validate_json(model.manifest() or b"").fingerprint
+    except ValueError:  # told by `publish`
+        return ()
+    return verdicts_of(Store(store or own), fingerprint)
+
+
+def _uri(text: str) -> str:
+    return text if "://" in text else str(Path(text).expanduser().resolve())

@@ -1,0 +1,179 @@
+"""The model card: what a published model is, whether it helped, and how to make and verify it again.
+
+Everything in it comes from the manifest, the verdicts and the aligned model's own card. What
+is not known is said to be unknown. A local parent is not named by its path.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tasks.errors import ExpoError
+from tasks.reports import wording
+from tasks.reports.verdict import Verdict, sentence
+from tasks.stores.source import Source
+from tasks.values import Value
+from tasks.weights.manifest import Manifest
+from tasks.weights.recipe import Checkpoint, Recipe
+
+__all__ = ["Licence", "licence_of", "model_card"]
+
+PAPER = "https://arxiv.org/abs/2404.16792"
+DATASETS = {"alpaca_eval": "tatsu-lab/alpaca_eval"}
+LARGEST_CARD = 1_000_000
+_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Licence(Value):
+    """The aligned model's licence as its card states it: an id of the Hub, and for "other" name and link."""
+
+    id: str | None = None
+    name: str | None = None
+    link: str | None = None
+
+
+def licence_of(aligned: Source) -> Licence:
+    """The licence that a checkpoint's README.md states; empty where it states none."""
+    info = aligned.files().get("README.md")
+    if info is None or info.size > LARGEST_CARD:
+        return Licence()
+    content = aligned.read("README.md", 0, info.size).decode(errors="replace")
+    try:
+        data = ModelCard(content, ignore_metadata_errors=True).data
+    except (ValueError, yaml.YAMLError):
+        return Licence()
+    stated = (data.get(field) for field in ("license", "license_name", "license_link"))
+    known, name, link = (value if isinstance(value, str) else None for value in stated)
+    return Licence(id=known, name=name, link=link)
+
+
+def model_card(
+    manifest: Manifest,
+    repo_id: str,
+    licence: Licence,
+    verdicts: Sequence[Verdict] = (),
+    alpha_source: str | None = None,
+) -> str:
+    """The README.md of a model in the repository `repo_id`, with its metadata.
+
+    Raises:
+        ExpoError: the Hub's library does not accept the metadata.
+    """
+    environment = Environment(
+        loader=PackageLoader("tasks.reports", "page"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"code": _code, "parent": _parent}
+    environment.globals |= {"wording": wording, "sentence": sentence}
+    body = environment.get_template("model_card.md.jinja").render(
+        manifest=manifest,
+        recipe=manifest.recipe,
+        repo_id=repo_id,
+        name=repo_id.rpartition("/")[2],
+        licence=licence,
+        verdicts=verdicts,
+        alpha_source=alpha_source,
+        relative_update=_relative_update(manifest),
+        hashed=sum(one.check == "sha256" for one in manifest.inputs),
+        command=_command(manifest.recipe),
+        paper=PAPER,
+    )
+    try:
+        metadata = _metadata(manifest, repo_id, licence, verdicts).to_yaml()
+        return str(ModelCard(f"---\n{metadata}\n---\n{body}"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ExpoError(f"{repo_id}: no valid model card can be made of the manifest: {error}") from error
+
+
+def _metadata(
+    manifest: Manifest, repo_id: str, licence: Licence, verdicts: Sequence[Verdict]
+) -> ModelCardData:
+    parents = [one.uri for one in (manifest.recipe.aligned, manifest.recipe.sft) if _on_hub(one)]
+    return ModelCardData(
+        model_name=repo_id.rpartition("/")[2],
+        base_model=parents or None,
+        base_model_relation="merge" if parents else None,
+        license=licence.id,
+        license_name=licence.name,
+        license_link=licence.link,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["expo", "model-extrapolation", "merge", "arxiv:2404.16792"],
+        eval_results=[result for verdict in verdicts for result in _results(verdict)] or None,
+    )
+
+
+def _results(verdict: Verdict) -> Iterator[EvalResult]:
+    """The figures of + ExPO; who judged them is a part of the metric, since others are not comparable."""
+    measures = {"rating" if verdict.unit == "rating points" else "win_rate": verdict.expo.score}
+    if verdict.expo.lc_win_rate is not None:
+        measures["length_controlled_win_rate"] = verdict.expo.lc_win_rate
+    for metric, value in measures.items():
+        yield EvalResult(
+            task_type="text-generation",
+            dataset_type=DATASETS.get(verdict.benchmark, verdict.benchmark),
+            dataset_name=wording.benchmark_title(verdict.benchmark),
+            metric_type=metric,
+            metric_name=f"{metric.replace('_', ' ')}, judged by {verdict.judge}",
+            metric_value=round(value, 4),
+        )
+
+
+def _relative_update(manifest: Manifest) -> float | None:
+    """α·‖Δ‖ / ‖θ_aligned‖ over all extrapolated tensors, None where something is not finite."""
+    weights = sum(one.norm**2 for one in manifest.statistics)
+    updates = sum((one.alpha * one.update_norm) ** 2 for one in manifest.statistics)
+    return math.sqrt(updates / weights) if weights and math.isfinite(weights + updates) else None
+
+
+def _command(recipe: Recipe) -> str:
+    """What makes the same bytes again; a local parent is left for the reader to fill in."""
+    options = {
+        "--aligned": _pinned(recipe.aligned, "ALIGNED"),
+        "--sft": _pinned(recipe.sft, "SFT"),
+        "--alpha": f"{recipe.alpha!r}",
+        "--out": "OUT",
+    }
+    for option, field in {
+        "--dtype": "output_dtype",
+        "--arithmetic": "arithmetic",
+        "--vocabulary": "vocabulary",
+        "--nonfinite": "nonfinite",
+        "--shard-size": "shard_bytes",
+    }.items():
+        if (value := getattr(recipe, field)) != Recipe.model_fields[field].default:
+            options[option] = str(value)
+    words = [word for option in options.items() for word in option]
+    for module in recipe.module_alphas:
+        layers = f"@{module.layers[0]}-{module.layers[1]}" if module.layers else ""
+        words += ["--module-alpha", f"{module.pattern}{layers}={module.alpha!r}"]
+    return shlex.join(["expo", "extrapolate", *words])
+
+
+def _on_hub(checkpoint: Checkpoint) -> bool:
+    return bool(_HUB_COMMIT.fullmatch(checkpoint.commit))
+
+
+def _pinned(checkpoint: Checkpoint, unknown: str) -> str:
+    return f"{checkpoint.uri}@{checkpoint.commit}" if _on_hub(checkpoint) else unknown
+
+
+def _parent(checkpoint: Checkpoint) -> str:
+    """A parent in Markdown: a link to its commit, or only that it is no hub repository."""
+    if not _on_hub(checkpoint):
+        return f"a checkpoint that is not on the Hub ({_code(checkpoint.commit)})"
+    page = f"https://huggingface.co/{checkpoint.uri}/tree/{checkpoint.commit}"
+    return f"[{checkpoint.uri}]({page}) at {_code(checkpoint.commit[:12])}"
+
+
+def _code(text: object) -> str:
+    """Foreign text as Markdown code, also inside a table."""
+    return "`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`"

@@ -1,0 +1,71 @@
+"""A model and its card, to the Hub."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from tasks.errors import ExpoError, InputError
+from tasks.families import registry
+from tasks.reports.model_card import Licence, licence_of, model_card
+from tasks.reports.verdict import Verdict
+from tasks.stores.artefact import Artefact
+from tasks.stores.publish import Published, publish
+from tasks.stores.source import reopen
+from tasks.weights.manifest import Manifest
+from tasks.weights.recipe import Recipe
+
+__all__ = ["publish_with_card", "repository_of"]
+
+_log = logging.getLogger(__name__)
+
+
+def publish_with_card(
+    model: Artefact,
+    repo_id: str,
+    verdicts: Sequence[Verdict] = (),
+    *,
+    private: bool = True,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Published:
+    """`tasks.stores.publish.publish` with a card made of the manifest and the verdicts.
+
+    Raises:
+        InputError: there is no manifest that can be read; and as `publish`.
+    """
+    try:
+        manifest = Manifest.model_validate_json(model.manifest() or b"")
+    except ValueError as error:
+        raise InputError(f"{model.uri}: no manifest of a model; extrapolate first") from error
+    card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
+    return publish(model, repo_id, card=card, private=private, advance=advance)
+
+
+def repository_of(target: str, aligned: str) -> str:
+    """The repository for a family: `target` itself if it is org/name, else in that namespace <aligned>-ExPO.
+
+    Raises:
+        InputError: the target is neither.
+    """
+    parts = target.split("/")
+    if len(parts) > 2 or not all(parts):
+        raise InputError(
+            f"publish to {target!r}: give a namespace of the Hub (org) or a repository (org/name)"
+        )
+    name = aligned.rpartition("/")[2].replace(":", "-")
+    return target if len(parts) == 2 else f"{target}/{name}-ExPO"
+
+
+def _licence(recipe: Recipe) -> Licence:
+    """The aligned model's, if that can still be read."""
+    try:
+        return licence_of(reopen(recipe.aligned))
+    except ExpoError as error:
+        _log.warning("the card names no licence: %s", error)
+        return Licence()
+
+
+def _alpha_source(recipe: Recipe) -> str | None:
+    """Where the registry has this pair's α from; None for another pair, or another α."""
+    for family in registry().values():
+        if (family.aligned, family.sft, family.alpha) == (recipe.aligned.uri, recipe.sft.uri, recipe.alpha):
+            return family.alpha_source
+    return None

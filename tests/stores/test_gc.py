@@ -1,0 +1,96 @@
+"""What no manifest claims is found and removed; what is whole, young or paid for stays."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.gc import find_leftovers, remove
+from tasks.weights.model import extrapolate
+from tasks.weights.plan import make_plan
+from tests.weights.checkpoints import pair
+
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def model(store: Store, tmp_path: Path) -> Artefact:
+    """A whole model of a store."""
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    made = store.artefact("models", wanted.fingerprint[:16])
+    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _own_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_a_tidy_store_has_none(store: Store, model: Artefact) -> None:
+    assert find_leftovers(store.uri, NOW) == ()
+
+
+def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
+    half = store.artefact("models", "half")
+    half.write("model-00001-of-00002.safetensors", bytes(1000))
+    store.artefact("judgments", "half").write("judgments.jsonl", b"paid for")
+    Artefact(f"{store.uri}/notes").write("mine.txt", b"somebody else's folder")
+    shard = "model-00001-of-00003.safetensors"
+    Artefact(model.uri)._files.copy_in(_file(model, shard), "model.safetensors.old")
+    Artefact(f"{store.uri}/models").write("lost.bin", b"in no artefact")
+
+    found = find_leftovers(store.uri, NOW)
+    expected = {
+        ("stray", "/models/lost.bin"),
+        ("stray", f"{model.uri.removeprefix(store.uri)}/model.safetensors.old"),
+        ("unfinished", "/models/half"),
+    }
+    told = {(one.kind, one.place.removeprefix(store.uri)) for one in found}
+    assert {one for one in told if one[0] != "cache"} == expected
+    assert next(one for one in found if one.kind == "unfinished").bytes == 1000
+    assert find_leftovers(store.uri, timedelta(days=1)) == ()
+
+    for one in found:
+        remove(one)
+    assert find_leftovers(store.uri, NOW) == ()
+    assert model.manifest()
+    assert half.names() == []
+    assert store.artefact("judgments", "half").read("judgments.jsonl") == b"paid for"
+    assert Artefact(f"{store.uri}/notes").read("mine.txt")
+
+
+def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
+    artefact = store.artefact("generations", "a")
+    artefact.write("answers.json", b"[]")
+    (found,) = (one for one in find_leftovers(store.uri, NOW) if one.kind == "unfinished")
+    artefact.seal(b"{}")
+    remove(found)
+    assert artefact.names() == ["answers.json", MANIFEST]
+
+
+def test_an_old_cache(store: Store, tmp_path: Path) -> None:
+    """Parts on their way to S3, copies on their way to the Hub, partial downloads; never whole files."""
+    cache, blobs = tmp_path / "expo-cache", tmp_path / "hub" / "models--org--name" / "blobs"
+    leftovers = [
+        cache / "parts" / "a1" / "x.part",
+        cache / "publish" / "b2" / "y",
+        blobs / "c.expo.incomplete",
+    ]
+    whole = [blobs / "whole", cache / "s3" / "d" / "config.json"]
+    for path in (*leftovers, *whole):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(10))
+    os.utime(leftovers[2], (0, 0))
+    (old,) = find_leftovers(store.uri, timedelta(days=7))
+    assert (old.kind, old.place, old.bytes) == ("cache", str(leftovers[2]), 10)
+    for one in find_leftovers(store.uri, NOW):
+        remove(one)
+    assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in whole)
+
+
+def _file(artefact: Artefact, name: str) -> Path:
+    return artefact.fetch(name, Path(os.environ["EXPO_CACHE"]) / "copies")
