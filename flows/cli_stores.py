@@ -62,16 +62,15 @@ def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
     """What the store's reports say of this model; a model in no store has no reports."""
     from flows.tables import verdicts_of
     from tasks.stores.artefact import Store
-    from tasks.weights.manifest import Manifest
+    from tasks.weights.manifest import read_manifest
 
     own, folder, _ = model.uri.rpartition("/models/")
     if store is None and not folder:
         return ()
-    try:
-        fingerprint = Manifest.model_validate_json(model.manifest() or b"").fingerprint
-    except ValueError:  # told by `publish`
+    content = model.manifest()
+    if content is None:  # told by `publish_with_card`
         return ()
-    return verdicts_of(Store(store or own), fingerprint)
+    return verdicts_of(Store(store or own), read_manifest(content).fingerprint)
 
 
 def _uri(text: str) -> str:

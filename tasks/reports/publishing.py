@@ -10,7 +10,7 @@ from tasks.reports.verdict import Verdict
 from tasks.stores.artefact import Artefact
 from tasks.stores.publish import Published, publish
 from tasks.stores.source import reopen
-from tasks.weights.manifest import Manifest
+from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 
 __all__ = ["publish_with_card", "repository_of"]
@@ -29,12 +29,12 @@ def publish_with_card(
     """`tasks.stores.publish.publish` with a card made of the manifest and the verdicts.
 
     Raises:
-        InputError: there is no manifest that can be read; and as `publish`.
+        InputError, CorruptError: there is no manifest, or it cannot be read; and as `publish`.
     """
-    try:
-        manifest = Manifest.model_validate_json(model.manifest() or b"")
-    except ValueError as error:
-        raise InputError(f"{model.uri}: no manifest of a model; extrapolate first") from error
+    content = model.manifest()
+    if content is None:
+        raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
+    manifest = read_manifest(content)
     card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
     return publish(model, repo_id, card=card, private=private, advance=advance)
 

@@ -18,10 +18,11 @@ from typing import Literal
 
 from huggingface_hub import constants
 
+from tasks.errors import CorruptError
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.local import cache_folder
 from tasks.values import Value
-from tasks.weights.manifest import Manifest
+from tasks.weights.manifest import read_manifest
 
 __all__ = ["Leftover", "find_leftovers", "remove"]
 
@@ -120,8 +121,8 @@ def _of_artefacts(store: Store, files: Files) -> Iterator[Leftover]:
 def _strays(model: Artefact, held: Files) -> Iterator[Leftover]:
     """What a whole model's manifest does not name; a manifest that cannot be read names nothing to remove."""
     try:
-        manifest = Manifest.model_validate_json(model.manifest() or b"")
-    except ValueError:
+        manifest = read_manifest(model.manifest() or b"")
+    except CorruptError:
         return
     for name in sorted(set(held) - {file.name for file in manifest.files} - {MANIFEST}):
         size, changed = held[name]

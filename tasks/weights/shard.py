@@ -1,6 +1,6 @@
 """One output shard, at one α or several, in one pass over its inputs: what is checked before and after."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from tasks.weights.memory import memory_budget
 from tasks.weights.part import PartFile, check_room
 from tasks.weights.pipeline import Pipeline
 from tasks.weights.plan import ShardJob
-from tasks.weights.receipts import Check, InputCheck, ShardReceipt
+from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 
@@ -94,10 +94,8 @@ def write_shards(
         pipeline = Pipeline(reading, files, SLOT_BYTES, advance)
         pipeline.run(partial(_worker, reading, ours, theirs, place), threads)
         checks = (
-            *_checks(
-                "aligned", aligned, job.aligned_files, {file: ours.check(file) for file in job.aligned_files}
-            ),
-            *_checks("sft", sft, job.sft_files, {file: theirs.check(file) for file in reading[0].sft_files}),
+            *_checks("aligned", aligned, ours, job.aligned_files, job.aligned_files),
+            *_checks("sft", sft, theirs, job.sft_files, reading[0].sft_files),
         )
         digests = [file.finish() for file in files]
         _check_commits(job.recipe, aligned, sft)
@@ -162,9 +160,9 @@ def _check_commits(recipe: Recipe, aligned: Source, sft: Source) -> None:
 
 
 def _checks(
-    side: Side, source: Source, files: Sequence[str], checks: Mapping[str, Check]
+    side: Side, source: Source, reader: Reader, files: Sequence[str], read: Sequence[str]
 ) -> Iterator[InputCheck]:
     for file in files:
         info = source.files()[file]
-        check = checks.get(file, "not read")
+        check = reader.check(file) if file in read else "not read"
         yield InputCheck(side=side, file=file, size=info.size, sha256=info.sha256, check=check)

@@ -18,7 +18,7 @@ from tasks.progress import Progress
 from tasks.reports.run_report import RunReport
 from tasks.stage import failed_stage, stage
 from tasks.stores.artefact import Store
-from tasks.stores.source import reopen
+from tasks.stores.source import open_source, reopen
 from tasks.weights.folder import put_shard
 from tasks.weights.plan import make_plan
 from tasks.weights.shard import write_shard
@@ -101,7 +101,7 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
     put_shard(write_shard(job, aligned, sft, part), part, second)
     flow(extrapolate_models)(recipes, store.uri)
     for model in (first, second):
-        assert verify(model, reopen, "all").differences == ()
+        assert verify(open_source(model.uri), reopen, "all").differences == ()
 
 
 def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
