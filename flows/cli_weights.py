@@ -124,7 +124,7 @@ def extrapolate(
     from flows.tables import progress_bar
     from tasks.stores.artefact import Artefact
     from tasks.weights.model import extrapolate_all
-    from tasks.weights.plan import make_plan
+    from tasks.weights.plan import make_plans
 
     ours, theirs = _sources(aligned, sft)
     recipe = Recipe(
@@ -139,7 +139,7 @@ def extrapolate(
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
     )
     alphas = tuple(dict.fromkeys(alpha))
-    plans = [make_plan(recipe.model_copy(update={"alpha": one}), ours, theirs) for one in alphas]
+    plans = make_plans([recipe.model_copy(update={"alpha": one}) for one in alphas], ours, theirs)
     folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(one)}" for one in alphas]
     models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:

@@ -23,6 +23,7 @@ from tasks.reports.text import terminal_table
 from tasks.reports.verdict import Verdict
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.gc import Leftover
+from tasks.weights.model import memory_needed
 from tasks.weights.plan import Plan
 
 __all__ = [
@@ -67,6 +68,7 @@ def plan_table(plan: Plan) -> None:
     table.add_row("parameters", f"{plan.parameters:,}")
     table.add_row("reads", _gigabytes(plan.input_bytes))
     table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {len(plan.shards)} shards")
+    table.add_row("memory", f"{_gigabytes(memory_needed(plan))} for buffers, beside Python's libraries")
     if plan.skipped:
         table.add_row("skipped", f"{', '.join(plan.skipped)} (buffers of the SFT side alone)")
     table.add_row("fingerprint", recipe.fingerprint[:16])

@@ -2,7 +2,7 @@
 
 from tasks.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights.plan import Plan, make_plans
 from tasks.weights.recipe import Recipe
 
 __all__ = ["plan"]
@@ -17,4 +17,4 @@ def plan(recipes: tuple[Recipe, ...]) -> tuple[Plan, ...]:
         PermanentError: a folder has changed since it was resolved.
     """
     aligned, sft = reopen(recipes[0].aligned), reopen(recipes[0].sft)
-    return tuple(make_plan(recipe, aligned, sft) for recipe in recipes)
+    return make_plans(recipes, aligned, sft)

@@ -21,7 +21,7 @@ class MemoryBudget:
     """Lets as many holders in as fit into `size` bytes; one alone always gets in, however much it needs."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._held: list[int] = []
         self._changed = Condition()
 
@@ -29,7 +29,7 @@ class MemoryBudget:
     def hold(self, size: int) -> Iterator[None]:
         """Waits until there is room for `size` bytes, and holds them while the block runs."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._held or sum(self._held) + size <= self._size)
+            self._changed.wait_for(lambda: not self._held or sum(self._held) + size <= self.size)
             self._held.append(size)
         try:
             yield

@@ -11,12 +11,14 @@ from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
+from tasks.weights.memory import memory_budget
+from tasks.weights.part import check_room
 from tasks.weights.pipeline import StoppedError
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard import Device, write_shards
+from tasks.weights.shard import Device, shard_memory, write_shards
 
-__all__ = ["extrapolate", "extrapolate_all"]
+__all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
 
 STALE_S = 3600.0
 
@@ -70,8 +72,14 @@ def extrapolate_all(
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
     ]
-    made = iter(_make_all(todo, aligned, sft, inputs, workers or max(1, _cores() // 2), device, advance))
+    made = iter(_make_all(todo, aligned, sft, inputs, workers or _workers(), device, advance))
     return tuple(manifest or next(made) for manifest in whole)
+
+
+def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
+    """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
+    at_once = min(_workers(), len(plan.shards)) * shard_memory(1, inputs)
+    return max(shard_memory(1, inputs), min(at_once, memory_budget().size))
 
 
 def _make_all(
@@ -86,6 +94,7 @@ def _make_all(
     models = [model for _, model in todo]
     for model in models:
         _remove_stale_parts(model)
+    _check_room(todo)
     meter = _Meter(advance)
 
     def make(jobs: Sequence[ShardJob]) -> Receipts:
@@ -151,6 +160,16 @@ def _results(futures: Sequence[Future[Receipts]], meter: _Meter) -> list[Receipt
         raise
 
 
+def _check_room(todo: Sequence[tuple[Plan, Artefact]]) -> None:
+    """All that is still to come has to fit; what goes to S3 passes through the disk shard by shard."""
+    here = [(plan, model) for plan, model in todo if model.local]
+    missing = sum(
+        shard.bytes - (model.size(shard.file) or 0) for plan, model in here for shard in plan.shards
+    )
+    if here:
+        check_room(here[0][1].scratch(), missing)
+
+
 def _remove_stale_parts(model: Artefact) -> None:
     """What killed runs left behind may be tens of gigabytes; another live run's parts are younger."""
     for part in model.scratch().glob("*.part"):
@@ -158,5 +177,7 @@ def _remove_stale_parts(model: Artefact) -> None:
             part.unlink(missing_ok=True)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+def _workers() -> int:
+    """One for every two cores: reading, computing, writing and hashing of one shard keep two busy."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return max(1, cores // 2)

@@ -86,7 +86,7 @@ def check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise PermanentError(
-            f"{folder}: {free / 1e9:.1f} GB are free, {size / 1e9:.1f} GB are needed; "
+            f"{folder}: {free / 1e6:,.0f} MB are free, {size / 1e6:,.0f} MB are needed; "
             "make room, then run again"
         )
 

@@ -1,7 +1,7 @@
 """The plan: which bytes of which files make each output shard. Every refusal happens here."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tasks.errors import MismatchError
 from tasks.stores.source import Source
@@ -13,7 +13,7 @@ from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
 from tasks.weights.vocabulary import RowRun
 
-__all__ = ["Plan", "ShardJob", "TensorJob", "make_plan", "shard_header"]
+__all__ = ["Plan", "ShardJob", "TensorJob", "make_plan", "make_plans", "shard_header"]
 
 OUTPUT = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 SHARD_BYTES = 5_000_000_000
@@ -90,13 +90,29 @@ class Plan(Value):
 
 
 def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
-    """Reads both checkpoints' headers and lays the output out.
+    """One plan: see `make_plans`."""
+    return make_plans([recipe], aligned, sft)[0]
+
+
+def make_plans(recipes: Sequence[Recipe], aligned: Source, sft: Source) -> tuple[Plan, ...]:
+    """Reads both checkpoints' headers, once, and lays the output of each recipe out.
 
     Raises:
         MismatchError: the two do not fit; it names every mismatch and what to do.
         InputError, CorruptError: as `read_checkpoint`.
     """
     ours, theirs = read_checkpoint(aligned), read_checkpoint(sft)
+    return tuple(_plan(recipe, aligned, sft, ours, theirs) for recipe in recipes)
+
+
+def shard_header(tensors: Iterable[TensorJob]) -> bytes:
+    """The first bytes of a shard with these tensors."""
+    return build_header((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
+
+
+def _plan(
+    recipe: Recipe, aligned: Source, sft: Source, ours: CheckpointLayout, theirs: CheckpointLayout
+) -> Plan:
     pairing = pair_tensors(recipe, aligned, sft, ours, theirs)
     mismatches = [*_impossible(recipe, ours.tensors), *pairing.mismatches]
     if mismatches:
@@ -113,11 +129,6 @@ def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
         output_bytes=sum(shard.bytes for shard in shards),
         input_bytes=_weight_bytes(aligned, ours) + _weight_bytes(sft, theirs),
     )
-
-
-def shard_header(tensors: Iterable[TensorJob]) -> bytes:
-    """The first bytes of a shard with these tensors."""
-    return build_header((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
 
 
 def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 if TYPE_CHECKING:
     from tasks.weights.worker import Worker
 
-__all__ = ["Advance", "Device", "write_shard", "write_shards"]
+__all__ = ["Advance", "Device", "shard_memory", "write_shard", "write_shards"]
 
 Device = Literal["cpu", "cuda", "auto"]
 Side = Literal["aligned", "sft"]
@@ -85,7 +85,7 @@ def write_shards(
     same = identical_files(aligned, sft)
     reading = [without_identical(one, same) for one in jobs]
     with (
-        memory_budget().hold(_memory(len(jobs), threads, inputs)),
+        memory_budget().hold(shard_memory(len(jobs), inputs, threads)),
         _reader("aligned", aligned, reading[0], inputs) as ours,
         _reader("sft", sft, reading[0], inputs) as theirs,
         ExitStack() as stack,
@@ -112,6 +112,13 @@ def write_shards(
     )
 
 
+def shard_memory(jobs: int, inputs: InputMode = "download", threads: int = THREADS) -> int:
+    """What a pass of so many jobs holds in bytes, whatever the model's size."""
+    # Of each checkpoint one range more than those ahead is being read.
+    ranges = 2 * (AHEAD + 1) * RANGE_BYTES if inputs == "stream" else 0
+    return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
+
+
 def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Worker":
     from tasks.weights.worker import Worker
 
@@ -123,12 +130,6 @@ def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Rea
     if inputs == "stream" and not isinstance(source, FolderSource):
         return StreamedInputs(source, reads_of(job, side))
     return Inputs(source, job.aligned_files if side == "aligned" else job.sft_files)
-
-
-def _memory(jobs: int, threads: int, inputs: InputMode) -> int:
-    """What a pass holds in bytes; of each checkpoint's ranges one more than those ahead is being read."""
-    ranges = 2 * (AHEAD + 1) * RANGE_BYTES if inputs == "stream" else 0
-    return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
 
 
 def _place(device: Device) -> str:

@@ -241,11 +241,17 @@ def test_failure_of_one_shard_ends_the_others(tmp_path: Path) -> None:
 
 
 def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before the first shard, though each alone would fit; what is there already needs none."""
     wanted, aligned, sft = pair(tmp_path)
-    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    plan, model = make_plan(wanted, aligned, sft), Artefact(str(tmp_path / "out"))
+    usage = shutil.disk_usage(tmp_path)._replace(free=plan.output_bytes - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(PermanentError, match="make room, then run again"):
-        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+        extrapolate(plan, aligned, sft, model)
+    assert not model.names()
+    job, part = plan.shards[0], model.scratch() / "part"
+    put_shard(write_shard(job, aligned, sft, part), part, model)
+    assert extrapolate(plan, aligned, sft, model)
 
 
 def test_parts_of_killed_runs_go(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from pathlib import Path
 from tasks.errors import ExpoError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights import shard
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import Plan
 
@@ -34,9 +33,9 @@ disk, options = Path(sys.argv[2]), json.loads(sys.argv[3])
 aligned, sft = (FolderSource(Path(one.uri)) for one in (plan.recipe.aligned, plan.recipe.sft))
 subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={options['size']}", "none", disk], check=True)
 (disk / "other").write_bytes(bytes(options["other"]))
-check_room = shard.check_room
-if not options["look"]:
-    shard.check_room = lambda folder, size: None
+if not options["look"]:  # as when another program takes the room meanwhile
+    usage = shutil.disk_usage(disk)._replace(free=10**15)
+    shutil.disk_usage = lambda _: usage
 said = []
 model = Artefact(str(disk / "out"))
 for attempt in range(2):
