@@ -42,7 +42,8 @@ class Family(Value):
     chat_template         Jinja, used when the aligned checkpoint brings none
     stop_tokens           strings of end tokens, beside those that the checkpoint names
     max_tokens            most tokens of an answer
-    tensor_parallel_size  GPUs that one engine uses
+    tensor_parallel_size, pipeline_parallel_size, max_model_len, gpu_memory_utilization
+                          of the engine that serves it: see `tasks.generation.settings`
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
     alpha_instructions    held-out instructions for the α curve: never those of the benchmark
     judge                 the family's own judge; None: the run's
@@ -64,6 +65,9 @@ class Family(Value):
     stop_tokens: tuple[str, ...] = ()
     max_tokens: int = Field(default=2048, gt=0)
     tensor_parallel_size: int = Field(default=1, gt=0)
+    pipeline_parallel_size: int = Field(default=1, gt=0)
+    max_model_len: int | None = Field(default=None, gt=0)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     published: Published | None = None
     instructions: str | None = None
     alpha_instructions: str | None = None

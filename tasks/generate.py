@@ -63,6 +63,9 @@ def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> Generat
         stop_tokens=family.stop_tokens,
         chat_template=family.chat_template,
         tensor_parallel_size=family.tensor_parallel_size,
+        pipeline_parallel_size=family.pipeline_parallel_size,
+        max_model_len=family.max_model_len,
+        gpu_memory_utilization=family.gpu_memory_utilization,
         trust_remote_code=family.trust_remote_code,
     )
 

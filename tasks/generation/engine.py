@@ -28,6 +28,7 @@ from tasks.generation.journal import Header
 from tasks.generation.model import VllmModel
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
+from tasks.generation.remote_code import require_own_code
 from tasks.generation.rounds import Share, answer_share
 from tasks.generation.settings import GenerationJob
 from tasks.values import Value, canonical_json
@@ -186,6 +187,8 @@ def _generate(
 def _tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
+    if job.settings.trust_remote_code:
+        require_own_code(Path(job.model))
     try:
         return AutoTokenizer.from_pretrained(
             job.model, trust_remote_code=job.settings.trust_remote_code, local_files_only=True

@@ -25,15 +25,32 @@ class Known(NamedTuple):
 
 KNOWN = [
     Known(
-        r"CUDA out of memory|No available memory for the cache blocks|KV cache is needed",
+        r"CUDA out of memory|No available memory for the cache blocks|KV\s+cache is needed",
         PermanentError,
         "the model does not fit: set a larger tensor_parallel_size, another gpu_memory_utilization, "
         "or a smaller max_model_len",
     ),
     Known(
-        r"is larger than the number of available GPUs|must be divisible by tensor parallel size",
+        r"on startup is less than (desired|the engine's)",
         PermanentError,
-        "set a tensor_parallel_size that the machine's GPUs and the model's heads allow",
+        "another process holds the GPU's memory: end it, or set a smaller gpu_memory_utilization",
+    ),
+    Known(
+        r"DefaultCPUAllocator: (can't allocate|not enough) memory|^MemoryError",
+        PermanentError,
+        "the machine's memory is too small for the model: use a GPU, a machine with more, or set a smaller "
+        "max_model_len or VLLM_CPU_KVCACHE_SPACE (GiB)",
+    ),
+    Known(
+        r"World size .* is larger than the number of|must be divisible by tensor parallel size",
+        PermanentError,
+        "set a tensor_parallel_size that the machine's GPUs and the model's heads allow, or for several "
+        "nodes a pipeline_parallel_size, with RAY_ADDRESS in the worker's environment",
+    ),
+    Known(
+        r"Pipeline parallelism is not supported for this model",
+        PermanentError,
+        "leave pipeline_parallel_size at 1, and set a larger tensor_parallel_size",
     ),
     Known(
         r"max_model_len .* is greater than the derived",

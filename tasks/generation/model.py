@@ -1,5 +1,6 @@
 """vLLM with a job's model in it. Imported by the engine process alone."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,8 @@ def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
         max_model_len=settings.max_model_len,
         tensor_parallel_size=settings.tensor_parallel_size,
         pipeline_parallel_size=settings.pipeline_parallel_size,
+        # GPUs of several nodes are vLLM's only through a Ray cluster.
+        distributed_executor_backend="ray" if "RAY_ADDRESS" in os.environ else None,
         gpu_memory_utilization=settings.gpu_memory_utilization,
         trust_remote_code=settings.trust_remote_code,
         enforce_eager=on_cpu,

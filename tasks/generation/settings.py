@@ -40,7 +40,7 @@ class GenerationSettings(Value):
     dtype                   of weights and arithmetic; "auto": the checkpoint's own
     tensor_parallel_size    GPUs that share each layer of a model
     pipeline_parallel_size  groups of them that share the layers, over several nodes if need be (vLLM's
-                            own means: a Ray cluster that RAY_ADDRESS names)
+                            own means: the Ray cluster that RAY_ADDRESS names)
     gpu_memory_utilization  share of a GPU's memory that the engine may take
     trust_remote_code       whether Python files of the checkpoint may run
     batch_size              answers between two marks of the journal: what a crash costs at most.

@@ -49,6 +49,22 @@ def engine(folder: Path, script: str) -> str:
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to", PermanentError, "tensor_parallel_size"),
         ("ValueError: No available memory for the cache blocks.", PermanentError, "gpu_memory_utilization"),
         ("(4096), (2.0 GiB KV cache is needed, which", PermanentError, "smaller max_model_len"),
+        (
+            "ValueError: Free memory on device cuda:0 (9/80 GiB) on startup is less than desired GPU memory",
+            PermanentError,
+            "smaller gpu_memory",
+        ),
+        (
+            "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory",
+            PermanentError,
+            "KVCACHE",
+        ),
+        ("World size (8) is larger than the number of available GPUs", PermanentError, "RAY_ADDRESS"),
+        (
+            "NotImplementedError: Pipeline parallelism is not supported for this model.",
+            PermanentError,
+            "leave",
+        ),
         ("User-specified max_model_len (9) is greater than the derived", PermanentError, "max_model_len"),
         ("Model architectures ['X'] are not supported for now.", PermanentError, "architecture"),
         ("Please pass the argument `trust_remote_code=True` to", PermanentError, "trust_remote_code"),
