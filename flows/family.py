@@ -7,13 +7,14 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import BenchmarkName, FamilyName, default_store
+from tasks.answering import settings_of
 from tasks.arms import Arm, ArmName, model_artefact
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.serving import demo_judge
 from tasks.errors import InputError
 from tasks.families import Family
 from tasks.families import family as find
-from tasks.generate import generate, settings_of
+from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, instructions
 from tasks.judge import Judgments

@@ -5,17 +5,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import BoundedSemaphore
 
+from tasks.answering import ArmEndpoints
 from tasks.arms import Arm
-from tasks.benchmarks.mt_bench import TEMPERATURES
-from tasks.families import Family
 from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import (
     Benchmark,
+    Endpoint,
     GenerationJob,
     GenerationSettings,
     GenerationSummary,
-    Sampling,
 )
 from tasks.instructions import Instructions
 from tasks.progress import Progress, run_logger
@@ -24,12 +23,8 @@ from tasks.stores.artefact import Artefact, Store
 from tasks.values import Value, fingerprint
 from tasks.workplace import workplace
 
-__all__ = ["Generation", "generate", "settings_of"]
+__all__ = ["Generation", "generate"]
 
-# FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
-MT_BENCH = Sampling(
-    temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
-)
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
 ENGINE_SLOTS = BoundedSemaphore(1 if Path("/dev/nvidiactl").exists() else 2)
 
@@ -50,26 +45,6 @@ class Generation(Value):
         return artefact.fetch(answers_file(self.benchmark), workplace(artefact))
 
 
-def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:
-    """How a family's arms are decoded: as the benchmark's rules say, and the registry of the family.
-
-    AlpacaEval 2.0: the authors' sampling. MT-Bench: FastChat's, a temperature for each category
-    and at most 1024 tokens a turn.
-    """
-    mt_bench = benchmark == "mt_bench"
-    return GenerationSettings(
-        sampling=MT_BENCH if mt_bench else Sampling(max_tokens=family.max_tokens),
-        category_temperatures=TEMPERATURES if mt_bench else {},
-        stop_tokens=family.stop_tokens,
-        chat_template=family.chat_template,
-        tensor_parallel_size=family.tensor_parallel_size,
-        pipeline_parallel_size=family.pipeline_parallel_size,
-        max_model_len=family.max_model_len,
-        gpu_memory_utilization=family.gpu_memory_utilization,
-        trust_remote_code=family.trust_remote_code,
-    )
-
-
 @stage("generate {what}")
 def generate(
     what: str,  # noqa: ARG001 - names the task run
@@ -77,19 +52,27 @@ def generate(
     instructions: Instructions,
     settings: GenerationSettings,
     store: str,
+    endpoint: ArmEndpoints | None = None,
 ) -> tuple[Generation, ...]:
     """One generation for each arm, all decoded alike, one engine process after the other's model.
+
+    With an endpoint no engine is started, and no model is brought to this machine.
 
     Raises:
         InputError: the model has no chat template, or an instruction is too long for it.
         PermanentError: the model cannot be served with these settings; the message says what to set.
         RetryableError: the engine died; the next try goes on behind the last whole batch.
     """
-    targets = [_artefact(arm, instructions, settings, store) for arm in arms]
+    served = [endpoint.of(arm) if endpoint else None for arm in arms]
+    targets = [
+        _artefact(arm, instructions, settings, store, at) for arm, at in zip(arms, served, strict=True)
+    ]
     todo = [index for index, (target, _) in enumerate(targets) if target.manifest() is None]
     if len(todo) < len(arms):
         run_logger().info(f"finished before: {len(arms) - len(todo)} of {len(arms)} arms")
-    jobs = [_job(arms[index], targets[index][0], instructions, settings, store) for index in todo]
+    jobs = [
+        _job(arms[index], targets[index][0], instructions, settings, store, served[index]) for index in todo
+    ]
     progress = Progress(len(todo) * instructions.answers, "answers")
     with ENGINE_SLOTS:
         summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
@@ -110,10 +93,11 @@ def generate(
 
 
 def _artefact(
-    arm: Arm, instructions: Instructions, settings: GenerationSettings, store: str
+    arm: Arm, instructions: Instructions, settings: GenerationSettings, store: str, endpoint: Endpoint | None
 ) -> tuple[Artefact, str]:
     """The generation's place in the store, by all that decides its answers."""
-    name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": _engine()}, settings)
+    engine = endpoint.model_dump(exclude={"api_key_env"}) if endpoint else _engine()
+    name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": engine}, settings)
     return Store(store).artefact("generations", name[:16]), name
 
 
@@ -128,15 +112,21 @@ def _engine() -> str:
 
 
 def _job(
-    arm: Arm, artefact: Artefact, instructions: Instructions, settings: GenerationSettings, store: str
+    arm: Arm,
+    artefact: Artefact,
+    instructions: Instructions,
+    settings: GenerationSettings,
+    store: str,
+    endpoint: Endpoint | None,
 ) -> GenerationJob:
     return GenerationJob(
-        model=str(arm.folder(Store(store))),
+        model=arm.fingerprint if endpoint else str(arm.folder(Store(store))),
         instructions=str(instructions.path()),
         output=str(workplace(artefact)),
         settings=settings,
         generator=arm.label,
         benchmark=instructions.benchmark,
+        endpoint=endpoint,
     )
 
 

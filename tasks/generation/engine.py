@@ -198,4 +198,6 @@ def _tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    status = main(sys.argv[1])
+    sys.stdout.flush()
+    os._exit(status)  # vLLM's modules take a second to take apart

@@ -87,7 +87,8 @@ def job_fingerprint(job: GenerationJob) -> str:
         "benchmark": job.benchmark,
         "generator": job.generator,
     }
-    return fingerprint(job.settings, identity, *([job.endpoint] if job.endpoint else []))
+    served = job.endpoint.model_dump(exclude={"api_key_env"}) if job.endpoint else {}
+    return fingerprint(job.settings, identity, served)
 
 
 def _order(job: GenerationJob) -> Order:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
-from tasks.errors import CorruptError, InputError, RetryableError
+from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.journal import journal_file
 from tasks.generation.process import generate
@@ -288,6 +288,21 @@ def test_damaged_weights_are_named(job: GenerationJob, tmp_path: Path) -> None:
             [job.model_copy(update={"model": str(model), "output": str(tmp_path / "out")})],
             advance=no_progress,
         )
+
+
+def test_a_model_that_does_not_fit_says_what_to_set(job: GenerationJob, tmp_path: Path) -> None:
+    """Five million tokens of 256 bytes are more than the GiB that a CPU's cache has here."""
+    model = copy_of(Path(job.model), tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 5_000_000}))
+    long = job.model_copy(update={"model": str(model), "output": str(tmp_path / "out")})
+    with pytest.raises(
+        PermanentError, match=r"does not fit: set .*smaller max_model_len.*KV\s+cache is needed"
+    ):
+        generate([long], advance=no_progress)
+    shorter = long.settings.model_copy(update={"max_model_len": 512})
+    (summary,) = generate([long.model_copy(update={"settings": shorter})], advance=no_progress)
+    assert summary.count == COUNT
 
 
 def copy_of(folder: Path, target: Path) -> Path:

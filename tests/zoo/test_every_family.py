@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tasks.answering import settings_of
 from tasks.families import Family, family
-from tasks.generate import settings_of
 from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling

@@ -1,0 +1,78 @@
+"""How a run's answers are made: the sampling by benchmark and family, the seeds, an endpoint."""
+
+from pydantic import Field
+
+from tasks.arms import Arm
+from tasks.benchmarks.mt_bench import TEMPERATURES
+from tasks.families import Family
+from tasks.generation.settings import Benchmark, Endpoint, GenerationSettings, Sampling
+from tasks.values import Value
+
+__all__ = ["Answering", "ArmEndpoints", "reseeded", "settings_of"]
+
+# FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
+MT_BENCH = Sampling(
+    temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
+)
+SEED_STEP = 1_000_003  # more than any benchmark has answers: no two generations share a stream
+
+
+class ArmEndpoints(Value):
+    """An OpenAI-compatible server (vLLM's, a cluster's) that answers for the arms.
+
+    base_url        up to and including /v1
+    original, expo  the names under which it serves the two models
+    api_key_env     the variable of the worker's environment that holds its key; None: it asks for none
+
+    What it serves cannot be checked from here: that it is these models, with these templates, is
+    up to whoever runs it.
+    """
+
+    base_url: str
+    original: str
+    expo: str
+    api_key_env: str | None = None
+
+    def of(self, arm: Arm) -> Endpoint:
+        """The endpoint of one arm."""
+        model = self.original if arm.name == "original" else self.expo
+        return Endpoint(base_url=self.base_url, model=model, api_key_env=self.api_key_env)
+
+
+class Answering(Value):
+    """How a run has its answers made; alike for both arms.
+
+    endpoint    a server in place of an engine of our own
+    seeds       generations of each arm, each with a seed of its own
+    noise_band  the original once more with yet another seed: what then differs is noise (an A/A run)
+    """
+
+    endpoint: ArmEndpoints | None = None
+    seeds: int = Field(default=1, ge=1, le=16)
+    noise_band: bool = False
+
+
+def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:
+    """How a family's arms are decoded: as the benchmark's rules say, and the registry of the family.
+
+    AlpacaEval 2.0: the authors' sampling. MT-Bench: FastChat's, a temperature for each category
+    and at most 1024 tokens a turn.
+    """
+    mt_bench = benchmark == "mt_bench"
+    return GenerationSettings(
+        sampling=MT_BENCH if mt_bench else Sampling(max_tokens=family.max_tokens),
+        category_temperatures=TEMPERATURES if mt_bench else {},
+        stop_tokens=family.stop_tokens,
+        chat_template=family.chat_template,
+        tensor_parallel_size=family.tensor_parallel_size,
+        pipeline_parallel_size=family.pipeline_parallel_size,
+        max_model_len=family.max_model_len,
+        gpu_memory_utilization=family.gpu_memory_utilization,
+        trust_remote_code=family.trust_remote_code,
+    )
+
+
+def reseeded(settings: GenerationSettings, number: int) -> GenerationSettings:
+    """The same with another seed for each number; 0 changes nothing."""
+    sampling = settings.sampling.model_copy(update={"seed": settings.sampling.seed + number * SEED_STEP})
+    return settings.model_copy(update={"sampling": sampling})
