@@ -120,6 +120,7 @@ def extrapolate(
     """Writes the ExPO model of two checkpoints, at one α or several. Killed and run again, it goes on.
 
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
+    $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
     """
     from flows.tables import progress_bar
     from tasks.stores.artefact import Artefact

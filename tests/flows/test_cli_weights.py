@@ -1,17 +1,23 @@
-"""The commands about weights, each in a process of its own: what they write, print and exit with."""
+"""The commands about weights: what they write, print and exit with.
+
+In this process, for the sake of time; `test_cli.py` runs the command in one of its own.
+"""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from flows.cli import main
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import sha256_of
+from tasks.weights.manifest import read_manifest
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import make_plan
+from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import pair as checkpoints
 from tests.weights.checkpoints import write_checkpoint
 
@@ -19,17 +25,37 @@ Arguments = list[str | Path]
 SHARD = "model-00002-of-00003.safetensors"
 
 
-def expo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+class Done(NamedTuple):
+    """How the command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def expo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs the command to its end."""
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["expo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        code = end.value.code
+        assert isinstance(code, int)
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_several_alphas(tmp_path: Path) -> None:
+def test_several_alphas(expo: Command, tmp_path: Path) -> None:
     """One folder for each α, each the same as made alone; run again, nothing is done twice."""
     _, aligned, sft = checkpoints(tmp_path)
     parents: Arguments = ["--sft", sft.folder(), "--aligned", aligned.folder()]
@@ -67,13 +93,40 @@ def test_several_alphas(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["mlp", "=0.3", "mlp=", "(=1", "mlp=nan", "mlp@3=1", "mlp@5-x=0.3", "layers=2@0-1"]
 )
-def test_module_alpha_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+def test_module_alpha_that_cannot_be_read(expo: Command, tmp_path: Path, text: str) -> None:
     _, aligned, sft = checkpoints(tmp_path)
     parents: Arguments = ["--sft", sft.folder(), "--aligned", aligned.folder(), "--alpha", "0.3"]
     done = expo("extrapolate", *parents, "--module-alpha", text, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "module" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_options_are_the_recipe(expo: Command, tmp_path: Path) -> None:
+    """What is asked for stands in the manifest, and decides the fingerprint."""
+    _, aligned, sft = checkpoints(tmp_path)
+    parents: Arguments = ["--sft", sft.folder(), "--aligned", aligned.folder(), "--alpha", "0.3"]
+    options = ["--dtype", "float32", "--vocabulary", "common-rows", "--nonfinite", "allow"]
+    options += ["--shard-size", "10kB", "--module-alpha", r"layers\.1=2", "--module-alpha", "weight@2-3=-0.5"]
+    done = expo("extrapolate", *parents, *options, "--device", "cpu", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest.recipe == Recipe(
+        aligned=aligned.checkpoint,
+        sft=sft.checkpoint,
+        alpha=0.3,
+        output_dtype="float32",
+        vocabulary="common-rows",
+        nonfinite="allow",
+        shard_bytes=10_000,
+        module_alphas=(
+            ModuleAlpha(pattern=r"layers\.1", alpha=2.0),
+            ModuleAlpha(pattern="weight", layers=(2, 3), alpha=-0.5),
+        ),
+    )
+    assert [one.alpha for one in manifest.statistics] == [0.3, 2.0, -0.5, -0.5]
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 4
+    assert expo("extrapolate", *parents, "--out", tmp_path / "out").returncode == 2  # another recipe's folder
 
 
 @pytest.fixture
@@ -84,7 +137,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_verify_of_a_sound_model(model: Path) -> None:
+def test_verify_of_a_sound_model(expo: Command, model: Path) -> None:
     done = expo("verify", model)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{model}: 5 files and 4 tensors are as they should be\n"
@@ -149,7 +202,9 @@ def other_parent(folder: Path) -> None:
         (other_weights, f"tensor: {SHARD}: tensor "),
     ],
 )
-def test_verify_tells_each_difference(model: Path, damage: Callable[[Path], object], message: str) -> None:
+def test_verify_tells_each_difference(
+    expo: Command, model: Path, damage: Callable[[Path], object], message: str
+) -> None:
     """One line for each on standard output, a summary as the error, exit status 1."""
     damage(model)
     done = expo("verify", model, "--all")
@@ -159,12 +214,12 @@ def test_verify_tells_each_difference(model: Path, damage: Callable[[Path], obje
     assert done.stderr == f"error: {model}: not what its manifest says, see above ({kind})\n"
 
 
-def test_verify_without_the_parents(model: Path) -> None:
+def test_verify_without_the_parents(expo: Command, model: Path) -> None:
     other_parent(model)
     assert "5 files and 0 tensors" in expo("verify", model, "--files-only").stdout
 
 
-def test_verify_of_something_else(tmp_path: Path) -> None:
+def test_verify_of_something_else(expo: Command, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "plain", {})
     done = expo("verify", tmp_path / "plain")
     assert done.returncode == 2
