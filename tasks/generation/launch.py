@@ -17,7 +17,7 @@ from tasks.generation.engine import EngineOrders, Order, log_file
 from tasks.generation.rounds import Share
 from tasks.values import canonical_json
 
-__all__ = ["run_engines"]
+__all__ = ["ENVIRONMENT", "SECRET", "run_engines"]
 
 POLL_SECONDS = 0.25
 ENVIRONMENT = {
