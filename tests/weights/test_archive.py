@@ -141,7 +141,7 @@ def state_pickle(elements: int, shape: tuple[int, ...]) -> bytes:
 
 
 # The tuples () → (t,) → ((t,),) … and () → (t, t) → ((t, t), (t, t)) …, as keys, names and shapes.
-DEEP, ENTANGLED = b")" + b"\x85" * 10**6, b")" + b"q\x00h\x00h\x00\x86" * 99
+DEEP, ENTANGLED = b")" + b"\x85" * 200_000, b")" + b"q\x00h\x00h\x00\x86" * 99
 
 
 @pytest.mark.parametrize("tuples", [DEEP, ENTANGLED], ids=["deep", "entangled"])
@@ -157,7 +157,7 @@ DEEP, ENTANGLED = b")" + b"\x85" * 10**6, b")" + b"q\x00h\x00h\x00\x86" * 99
     ],
 )
 def test_tuples_that_overflow_the_stack_or_never_end(tmp_path: Path, pickled: bytes, tuples: bytes) -> None:
-    """Hashing a million nested tuples ends the process, printing 2**99 elements never ends."""
+    """Hashing so many nested tuples ends the process, printing 2**99 elements never ends."""
     pack(tmp_path, pickled % tuples)
     refused(FolderSource(tmp_path), "the pickle|state dict")
 
