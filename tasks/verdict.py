@@ -19,7 +19,7 @@ from tasks.reports.verdict import ArmFigures, Verdict, decide
 from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.values import fingerprint
-from tasks.weights.manifest import Manifest
+from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 
 __all__ = ["FAMILY_REPORT", "verdict"]
@@ -116,7 +116,7 @@ def _norms(recipe: Recipe, store: str) -> tuple[TensorNorm, ...]:
     content = model_artefact(Store(store), recipe).manifest()
     if content is None:
         return ()
-    statistics = Manifest.model_validate_json(content).statistics
+    statistics = read_manifest(content).statistics
     return tuple(
         TensorNorm(name=one.name, aligned=one.norm, delta=one.update_norm)
         for one in statistics
