@@ -2,8 +2,8 @@
 
 from tasks.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.plan import ShardJob
+from tasks.weights.receiving import fetch_inputs
 
 __all__ = ["download"]
 
@@ -16,8 +16,4 @@ def download(job: ShardJob) -> None:
         CorruptError: a file's digest is not the Hub's, twice.
         RetryableError: the Hub did not answer.
     """
-    aligned, sft = reopen(job.recipe.aligned), reopen(job.recipe.sft)
-    job = without_identical(job, identical_files(aligned, sft))
-    for source, files in ((aligned, job.aligned_files), (sft, job.sft_files)):
-        for name in files:
-            source.fetch(name)
+    fetch_inputs(job, reopen(job.recipe.aligned), reopen(job.recipe.sft))

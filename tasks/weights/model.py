@@ -16,6 +16,7 @@ from tasks.weights.part import check_room
 from tasks.weights.pipeline import StoppedError
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
+from tasks.weights.receiving import are_local, fetch_inputs
 from tasks.weights.shard import Device, shard_memory, write_shards
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
@@ -58,9 +59,9 @@ def extrapolate_all(
 
     The plans are of one pair and differ in α. A run that was killed is resumed: only the
     shards that were in flight are done again. A model that is whole is returned as it is.
-    `workers` shards are made at once (by default one for every two cores), fewer where the
-    memory budget is smaller. `advance` gets bytes of output, also for shards that were
-    finished before, from one thread at a time.
+    `workers` shards are made at once (by default one for every two cores, over a network at
+    least four), fewer where the memory budget is smaller. `advance` gets bytes of output, also
+    for shards that were finished before, from one thread at a time.
 
     Raises:
         InputError: a folder holds something else.
@@ -72,13 +73,14 @@ def extrapolate_all(
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
     ]
-    made = iter(_make_all(todo, aligned, sft, inputs, workers or _workers(), device, advance))
+    remote = not are_local(aligned, sft) or any(model.local is None for model in models)
+    made = iter(_make_all(todo, aligned, sft, inputs, workers or _workers(remote), device, advance))
     return tuple(manifest or next(made) for manifest in whole)
 
 
 def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
     """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
-    at_once = min(_workers(), len(plan.shards)) * shard_memory(1, inputs)
+    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * shard_memory(1, inputs)
     return max(shard_memory(1, inputs), min(at_once, memory_budget().size))
 
 
@@ -122,6 +124,8 @@ def _make(
     left = [(job, model) for job, model in zip(jobs, models, strict=True) if not receipts[job.fingerprint]]
     if left:
         parts = [model.scratch() / f"{job.file}.{os.getpid()}.part" for job, model in left]
+        if inputs == "download":
+            fetch_inputs(left[0][0], aligned, sft)
         made = write_shards(
             [job for job, _ in left], aligned, sft, parts, inputs=inputs, device=device, advance=advance
         )
@@ -177,7 +181,10 @@ def _remove_stale_parts(model: Artefact) -> None:
             part.unlink(missing_ok=True)
 
 
-def _workers() -> int:
-    """One for every two cores: reading, computing, writing and hashing of one shard keep two busy."""
+def _workers(remote: bool) -> int:
+    """One for every two cores: reading, computing, writing and hashing of one shard keep two busy.
+
+    Over a network at least four: two shards come in while others are made and sent.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-    return max(1, cores // 2)
+    return max(4 if remote else 1, cores // 2)

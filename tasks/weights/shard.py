@@ -1,7 +1,7 @@
 """One output shard, at one α or several, in one pass over its inputs: what is checked before and after."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from tasks.weights.part import PartFile, check_room
 from tasks.weights.pipeline import Pipeline
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import InputCheck, ShardReceipt
+from tasks.weights.receiving import receiving
 from tasks.weights.recipe import Recipe
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 
@@ -85,6 +86,7 @@ def write_shards(
     same = identical_files(aligned, sft)
     reading = [without_identical(one, same) for one in jobs]
     with (
+        receiving(aligned, sft) if inputs == "stream" else nullcontext(),
         memory_budget().hold(shard_memory(len(jobs), inputs, threads)),
         _reader("aligned", aligned, reading[0], inputs) as ours,
         _reader("sft", sft, reading[0], inputs) as theirs,

@@ -3,7 +3,7 @@
 python -m tests.performance.overlap [MEGABYTES]
 
 A pair of checkpoints of MEGABYTES each (default 128, 16 shards) lies on a Hub on loopback, behind a
-link of 16 MB/s; the store is a real S3 server behind one of 8 MB/s: 2N and N bytes, so both legs
+link of 8 MB/s; the store is a real S3 server behind one of 4 MB/s: 2N and N bytes, so both legs
 take the same time. The flow's own code makes the model: four shards at once, one shard after the
 other, and streamed. Each time stands beside that of the slowest leg, bytes carried by rate.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.servers.slow_link import SlowLink
 
-DOWN, UP = 16e6, 8e6  # bytes a second
+DOWN, UP = 8e6, 4e6  # bytes a second
 SHARDS = 16
 WIDTH = 1024
 
