@@ -3,14 +3,13 @@
 import time
 from pathlib import Path
 
-from tasks.benchmarks.alpaca import ANNOTATIONS, JOURNAL
+from tasks.benchmarks.alpaca import ANNOTATIONS
 from tasks.benchmarks.anchors import SAMPLE, measure
 from tasks.benchmarks.budget import Usage, dollars
-from tasks.benchmarks.journal import Journal
 from tasks.benchmarks.judge import Judge
-from tasks.benchmarks.serving import reachable
 from tasks.errors import InputError
-from tasks.progress import Progress, run_logger
+from tasks.judging import judging
+from tasks.progress import run_logger
 from tasks.reports.agreement import Agreement, agreement_sentence
 from tasks.stage import stage
 from tasks.stores.artefact import Artefact, Store
@@ -66,12 +65,10 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
     if content := artefact.manifest():
         run_logger().info("measured before")
         return Anchors.model_validate_json(content)
-    start, folder = time.monotonic(), workplace(artefact)
-    progress = Progress(sample, "judgments")
-    with reachable(judge) as endpoint:
-        found = measure(path, endpoint, folder, sample=sample, advance=progress.advance)
-    with Journal(folder / JOURNAL) as journal:
-        usage = journal.usage
+    start = time.monotonic()
+    with judging(artefact, judge, sample) as desk:
+        found = measure(path, desk.endpoint, desk.folder, sample=sample, advance=desk.advance)
+    usage = desk.usage()
     measured = Anchors(
         source=source,
         judge=judge,
@@ -84,7 +81,7 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
         agreement=found,
     )
     if artefact.local is None:
-        artefact.copy_in(folder / ANNOTATIONS, ANNOTATIONS)
+        artefact.copy_in(desk.folder / ANNOTATIONS, ANNOTATIONS)
     artefact.seal(measured.model_dump_json(indent=1).encode())
     run_logger().info(agreement_sentence(found))
     return measured

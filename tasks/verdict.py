@@ -7,15 +7,19 @@ from pathlib import Path
 
 from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached
+from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.errors import CorruptError
 from tasks.families import Family
-from tasks.instructions import ALPACA_EVAL
+from tasks.generation.settings import Benchmark
+from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
 from tasks.progress import run_logger
 from tasks.reports.run_report import AlphaPoint, AnswerRow, FamilyReport, StageCost, TensorNorm
 from tasks.reports.statistics import paired_difference
 from tasks.reports.verdict import ArmFigures, Verdict, decide
+from tasks.reports.wording import benchmark_title
 from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.values import fingerprint
@@ -25,6 +29,7 @@ from tasks.weights.recipe import Recipe
 __all__ = ["FAMILY_REPORT", "verdict"]
 
 FAMILY_REPORT = "family.json"
+REFERENCE: dict[Benchmark, str] = {"alpaca_eval": "reference outputs", "mt_bench": "questions"}
 
 
 @stage("verdict {family.name}")
@@ -33,7 +38,7 @@ def verdict(
 ) -> str:
     """Writes the family's report into the store and gives its uri.
 
-    judged  one for each arm that was run; two make a verdict
+    judged  one for each arm that was run and each benchmark; two of a benchmark make a verdict
     curve   + ExPO at several α against the original, on held-out instructions
     """
     report = FamilyReport(
@@ -54,25 +59,59 @@ def verdict(
 
 
 def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tuple[Verdict, ...]:
-    if len(judged) < 2:
-        return ()
-    scores = [score_annotations(judgments.annotations(), _difficulty()) for judgments in judged]
-    shares = [preferences(judgments.annotations()) for judgments in judged]
+    """One for each benchmark that both arms were judged on."""
+    pairs = [pair for pair in _by_benchmark(judged).values() if len(pair) == 2]
+    deciding = {"alpaca_eval": _on_alpaca_eval, "mt_bench": _on_mt_bench}
+    return tuple(deciding[pair[0].benchmark](family, recipe, *pair) for pair in pairs)
+
+
+def _by_benchmark(judged: Sequence[Judgments]) -> dict[Benchmark, list[Judgments]]:
+    """The arms' judgments of each benchmark, the original's first."""
+    groups: dict[Benchmark, list[Judgments]] = {}
+    for one in judged:
+        groups.setdefault(one.benchmark, []).append(one)
+    return groups
+
+
+def _on_alpaca_eval(family: Family, recipe: Recipe, original: Judgments, expo: Judgments) -> Verdict:
+    scores = [
+        score_annotations(one.path(), _difficulty(), min_judged=one.judge.min_judged)
+        for one in (original, expo)
+    ]
+    shares = [preferences(one.path()) for one in (original, expo)]
     both = [one for one in shares[0] if one in shares[1]]
-    one = decide(
+    return decide(
         family.name,
         recipe.alpha,
         family.instructions or ALPACA_EVAL,
-        judged[0].judge.model,
-        original=_figures(judged[0], scores[0]),
-        expo=_figures(judged[1], scores[1]),
+        original.judge.model,
+        original=_win_figures(original, scores[0]),
+        expo=_win_figures(expo, scores[1]),
         original_scores=[100 * shares[0][instruction] for instruction in both],
         expo_scores=[100 * shares[1][instruction] for instruction in both],
-        n_failed=judged[0].generation.summary.count - len(both),
+        n_failed=original.n_total - len(both),
         published=family.published,
         lc_note=scores[1].lc_note,
     )
-    return (one,)
+
+
+def _on_mt_bench(family: Family, recipe: Recipe, original: Judgments, expo: Judgments) -> Verdict:
+    scores = [score_judgments(one.path(), min_judged=one.judge.min_judged) for one in (original, expo)]
+    rated = [ratings(one.path()) for one in (original, expo)]
+    both = [turn for turn in rated[0] if turn in rated[1]]
+    return decide(
+        family.name,
+        recipe.alpha,
+        MT_BENCH,
+        original.judge.model,
+        original=_rating_figures(original, scores[0]),
+        expo=_rating_figures(expo, scores[1]),
+        original_scores=[rated[0][turn] for turn in both],
+        expo_scores=[rated[1][turn] for turn in both],
+        clusters=[question for question, _ in both],
+        n_failed=original.n_total - len(both),
+        published=family.published,
+    )
 
 
 def _difficulty() -> Path | None:
@@ -84,22 +123,43 @@ def _difficulty() -> Path | None:
         return None
 
 
-def _figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
-    summary = judgments.generation.summary
+def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
     return ArmFigures(
         score=score.win_rate,
         standard_error=score.standard_error,
         lc_win_rate=score.lc_win_rate,
-        mean_length=summary.mean_characters,
-        truncated=summary.truncated / summary.count,
-        repeating=summary.repeating / summary.count,
-        empty=summary.empty / summary.count,
+        lc_standard_error=score.lc_standard_error,
+        discrete_win_rate=score.discrete_win_rate,
+        **_answer_figures(judgments),
     )
+
+
+def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmFigures:
+    return ArmFigures(
+        score=score.average,
+        standard_error=score.standard_error,
+        first_turn=score.first_turn,
+        second_turn=score.second_turn,
+        categories=score.categories,
+        unparsed=score.n_unparsed,
+        **_answer_figures(judgments),
+    )
+
+
+def _answer_figures(judgments: Judgments) -> dict[str, float]:
+    """What the answers are like, whoever judges them."""
+    summary = judgments.generation.summary
+    return {
+        "mean_length": summary.mean_characters,
+        "truncated": summary.truncated / summary.count,
+        "repeating": summary.repeating / summary.count,
+        "empty": summary.empty / summary.count,
+    }
 
 
 def _point(judgments: Judgments) -> AlphaPoint:
     """A point of the α curve: 50% is a draw with the original."""
-    wins = [100 * share for share in preferences(judgments.annotations()).values()]
+    wins = [100 * share for share in preferences(judgments.path()).values()]
     gain = paired_difference([50.0] * len(wins), wins)
     summary = judgments.generation.summary
     return AlphaPoint(
@@ -128,10 +188,11 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
     costs: list[StageCost] = []
     for judgments in judged:
         generation = judgments.generation
-        costs.append(StageCost(stage=f"generate {generation.arm.label}", seconds=generation.summary.seconds))
+        what = f"{benchmark_title(judgments.benchmark)}, {generation.arm.label}"
+        costs.append(StageCost(stage=f"generate {what}", seconds=generation.summary.seconds))
         costs.append(
             StageCost(
-                stage=f"judge {generation.arm.label}",
+                stage=f"judge {what}",
                 seconds=judgments.seconds,
                 requests=judgments.usage.requests,
                 dollars=judgments.dollars,
@@ -141,11 +202,12 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
 
 
 def _answers(judged: Sequence[Judgments]) -> tuple[AnswerRow, ...]:
-    """Every instruction with both arms' answers, the reference's, and who won."""
-    if len(judged) < 2:
+    """Every instruction of AlpacaEval with both arms' answers, the reference's, and who won."""
+    pair = _by_benchmark(judged).get("alpaca_eval", [])
+    if len(pair) < 2:
         return ()
-    rows = [json.loads(judgments.annotations().read_text()) for judgments in judged]
-    shares = [preferences(judgments.annotations()) for judgments in judged]
+    rows = [json.loads(judgments.path().read_text()) for judgments in pair]
+    shares = [preferences(judgments.path()) for judgments in pair]
     return tuple(
         AnswerRow(
             instruction=before["instruction"],
@@ -167,11 +229,20 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
         "α": f"{recipe.alpha:g}",
         "recipe": recipe.fingerprint,
     }
-    for judgments in judged[:1]:
-        generation = judgments.generation
+    for benchmark, (judgments, *_) in _by_benchmark(judged).items():
+        generation, judge = judgments.generation, judgments.judge
+        title = benchmark_title(benchmark)
         settings["engine"] = generation.summary.engine
-        settings["sampling"] = generation.settings.sampling.model_dump_json()
         settings["chat template"] = f"sha256 {generation.summary.chat_template_sha256}"
-        settings["judge"] = f"{judgments.judge.model} at {judgments.judge.url}"
-        settings["reference outputs"] = f"sha256 {judgments.reference}"
+        settings["judge"] = f"{judge.model} at {judge.url}"
+        settings[f"{title}: sampling"] = generation.settings.sampling.model_dump_json()
+        settings[f"{title}: judge's sampling"] = _sampling(judge, benchmark)
+        settings[f"{title}: judge's fingerprint"] = judge.fingerprint(benchmark)
+        settings[f"{title}: {REFERENCE[benchmark]}"] = f"sha256 {judgments.reference}"
     return settings
+
+
+def _sampling(judge: Judge, benchmark: Benchmark) -> str:
+    sampling = judge.rating if benchmark == "mt_bench" else judge.comparing
+    orders = "; both orders" if judge.both_orders and benchmark == "alpaca_eval" else ""
+    return f"{sampling.model_dump_json(exclude_none=True)}{orders}"

@@ -17,15 +17,14 @@ from typing import Any
 
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
-from tasks.benchmarks.journal import Choice, Journal
+from tasks.benchmarks.journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.judge import Judge, prompt_file
 from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
 from tasks.values import canonical_json
 
-__all__ = ["ANNOTATIONS", "JOURNAL", "expected_usage", "judge_answers", "load_package"]
+__all__ = ["ANNOTATIONS", "expected_usage", "judge_answers", "load_package"]
 
 ANNOTATIONS = "annotations.json"
-JOURNAL = "journal.jsonl"
 
 PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": ["m", "M"], "is_binarize": False}
 RAW = "preference_raw_completion"  # what the package calls the judge's answer

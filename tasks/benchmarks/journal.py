@@ -19,7 +19,9 @@ from tasks.benchmarks.budget import Usage
 from tasks.errors import RetryableError
 from tasks.values import canonical_json
 
-__all__ = ["Choice", "Journal"]
+__all__ = ["JOURNAL", "Choice", "Journal"]
+
+JOURNAL = "journal.jsonl"
 
 Choice = dict[str, Any]
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from tasks.benchmarks.data import PROMPTS, REFERENCES
 from tasks.errors import InputError
+from tasks.generation.settings import Benchmark
 from tasks.stores.source import sha256_of
 from tasks.values import Value, fingerprint
 
@@ -23,7 +24,6 @@ __all__ = [
     "COMPARING",
     "OPENAI_URL",
     "RATING",
-    "Benchmark",
     "Judge",
     "JudgeSampling",
     "Served",
@@ -38,7 +38,6 @@ PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 
 Price = Annotated[float, Field(ge=0)]
-Benchmark = Literal["alpaca_eval", "mt_bench"]
 
 
 class JudgeSampling(Value):

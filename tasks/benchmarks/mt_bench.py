@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.data import MTBenchFiles
-from tasks.benchmarks.journal import Choice, Journal
+from tasks.benchmarks.journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.judge import Judge
 from tasks.errors import InputError
 
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 JUDGMENTS = "judgments.jsonl"
-JOURNAL = "journal.jsonl"
 UNPARSED = -1.0
 ANSWER = 1500  # characters, as those of the references
 

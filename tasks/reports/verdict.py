@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
 from tasks.families import Published
 from tasks.reports.statistics import LEVEL, Figures, PairedDifference, holm, paired_difference
@@ -39,17 +40,28 @@ class ArmFigures(Figures):
     score           win rate in %, or the mean MT-Bench rating (1 to 10)
     standard_error  of the score, in its unit
     lc_win_rate     the length-controlled win rate in %, None where it is not available
+    lc_standard_error   of it, by a bootstrap
+    discrete_win_rate   wins and half of the draws, in %
     mean_length     characters of an answer
     truncated, repeating, empty   shares of the answers, 0 to 1
+    first_turn, second_turn   MT-Bench: the mean rating of each turn
+    categories      MT-Bench: the mean rating of each category
+    unparsed        MT-Bench: judgments without a rating, which are in no figure
     """
 
     score: float
     standard_error: float
     mean_length: float
     lc_win_rate: float | None = None
+    lc_standard_error: float | None = None
+    discrete_win_rate: float | None = None
     truncated: float = 0.0
     repeating: float = 0.0
     empty: float = 0.0
+    first_turn: float | None = None
+    second_turn: float | None = None
+    categories: dict[str, float] = Field(default_factory=dict)
+    unparsed: int = 0
 
 
 class PublishedFigures(Figures):

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from tasks.benchmarks.budget import Usage, dollars, estimate
-from tasks.benchmarks.judge import COMPARING, RATING, Benchmark, Judge, Served, api_key, prompt_file
+from tasks.benchmarks.judge import COMPARING, RATING, Judge, Served, api_key, prompt_file
 from tasks.errors import InputError
+from tasks.generation.settings import Benchmark
 
 REMOTE = Judge(model="m", base_url="https://judge.example/v1")
 LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")

@@ -1,0 +1,82 @@
+"""What the stages judge and anchors share: a journal that outlives them, and the judge at an address."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.benchmarks.budget import Usage
+from tasks.benchmarks.journal import JOURNAL, Journal
+from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.serving import LOG, reachable
+from tasks.generate import ENGINE_SLOTS
+from tasks.progress import Progress
+from tasks.stores.artefact import Artefact
+from tasks.workplace import workplace
+
+__all__ = ["Desk", "judging"]
+
+KEEP_SECONDS = 30.0  # between two copies of the journal into a store that is not on this machine
+
+
+class Desk(NamedTuple):
+    """Where a judging works.
+
+    folder    for the journal and the judgments
+    endpoint  the judge, with an address that answers
+    advance   takes the number of requests that are done
+    """
+
+    folder: Path
+    endpoint: Judge
+    advance: Callable[[int], None]
+
+    def usage(self) -> Usage:
+        """What was asked of the judge, over all tries; once the judging has ended."""
+        with Journal(self.folder / JOURNAL) as journal:
+            return journal.usage
+
+
+@contextmanager
+def judging(artefact: Artefact, judge: Judge, requests: int) -> Iterator[Desk]:
+    """A desk for judging into an artefact, with progress over so many requests.
+
+    The journal of an earlier try is found again, also on another machine: into a store that is
+    not on this one it is copied every half a minute, and when the judging ends, however it ends.
+    """
+    folder = workplace(artefact)
+    keeper = _Keeper(artefact, folder / JOURNAL)
+    progress = Progress(requests, "judgments")
+
+    def advance(amount: int) -> None:
+        progress.advance(amount)
+        keeper.keep_now_and_then()
+
+    try:
+        with reachable(judge, folder / LOG, ENGINE_SLOTS) as endpoint:
+            yield Desk(folder, endpoint, advance)
+    finally:
+        keeper.keep()
+
+
+class _Keeper:
+    """Carries the journal to the store and back; has nothing to do where the store is this machine's."""
+
+    def __init__(self, artefact: Artefact, journal: Path) -> None:
+        self._artefact, self._journal = artefact, journal
+        self._kept = time.monotonic()
+        if artefact.local is None and not journal.exists() and artefact.size(JOURNAL) is not None:
+            artefact.fetch(JOURNAL, journal.parent)
+
+    def keep_now_and_then(self) -> None:
+        if time.monotonic() - self._kept >= KEEP_SECONDS:
+            self.keep()
+
+    def keep(self) -> None:
+        self._kept = time.monotonic()
+        if self._artefact.local is None and self._journal.exists():
+            copy = self._journal.with_suffix(".copy")  # it is being written to while it is sent
+            shutil.copyfile(self._journal, copy)
+            self._artefact.copy_in(copy, JOURNAL)
