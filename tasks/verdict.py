@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached
@@ -146,7 +147,7 @@ def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmFigures:
     )
 
 
-def _answer_figures(judgments: Judgments) -> dict[str, float]:
+def _answer_figures(judgments: Judgments) -> dict[str, Any]:
     """What the answers are like, whoever judges them."""
     summary = judgments.generation.summary
     return {
