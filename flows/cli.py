@@ -7,9 +7,10 @@
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
     expo gc STORE                                        what no manifest claims
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
+    expo data fetch                                      what the benchmarks need, beforehand
     expo score alpaca_eval annotations.json              the figures of any file of judgments
     expo compare A.json B.json                           is B's model better than A's?
-    expo demo                                            the same on a family trained on the spot
+    expo demo                                            a run of a family trained on the spot
 
 Imports are inside the commands: `expo --help` answers at once, and `expo extrapolate`
 loads neither Prefect nor vLLM.
@@ -18,18 +19,20 @@ loads neither Prefect nor vLLM.
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows import cli_benchmarks
+from flows import cli_benchmarks, cli_judge
 from flows.cli_stores import gc, publish
 from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
+    from flows.parameters import BenchmarkName
     from tasks.benchmarks.judge import Judge
-    from tasks.weights.inputs import InputMode
 
 __all__ = ["app", "main"]
 
@@ -52,6 +55,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Choice = StrEnum("Choice", {"alpaca_eval": "alpaca_eval", "mt_bench": "mt_bench"})
+BENCHMARKS = Annotated[
+    list[Choice] | None, typer.Option(help="What is answered and judged; repeatable. [default: alpaca_eval]")
+]
 STORE = Annotated[
     str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go: a folder or s3://bucket/prefix.")
 ]
@@ -107,31 +114,60 @@ def run(
     names: Annotated[list[str], typer.Argument(metavar="FAMILY...", help="Names from `expo families`.")],
     alpha: ALPHA = None,
     curve: Annotated[list[float] | None, typer.Option(help="More values of α for the curve.")] = None,
-    judge_model: Annotated[str | None, typer.Option(help="The judge's model name.")] = None,
-    judge_url: Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint.")] = None,
+    benchmark: BENCHMARKS = None,
+    rejudge: Annotated[
+        Literal["failed"] | None,
+        typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
+    ] = None,
+    anchors: Annotated[
+        Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
+    ] = None,
+    judge_model: cli_judge.MODEL = None,
+    judge_url: cli_judge.URL = None,
+    judge_serve: cli_judge.SERVE = None,
+    both_orders: cli_judge.BOTH_ORDERS = False,
+    judge_price: cli_judge.PRICE = None,
+    max_judge_requests: cli_judge.MAX_REQUESTS = None,
+    max_judge_cost: cli_judge.MAX_COST = None,
     store: STORE = "expo-store",
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
-    from tasks.benchmarks.judge import Judge
-
-    judge = Judge(model=judge_model, base_url=judge_url) if judge_model else None
-    _run(tuple(names), alpha, tuple(curve or ()), judge, store, "stream" if stream else "download")
+    judge = cli_judge.make_judge(
+        judge_model,
+        judge_url,
+        judge_serve,
+        both_orders=both_orders,
+        price=judge_price,
+        max_requests=max_judge_requests,
+        max_cost=max_judge_cost,
+    )
+    _run(
+        tuple(names),
+        store,
+        judge=judge,
+        benchmarks=tuple(one.value for one in benchmark or [Choice.alpaca_eval]),
+        alpha=alpha,
+        curve=tuple(curve or ()),
+        inputs="stream" if stream else "download",
+        rejudge=rejudge,
+        anchors=str(anchors.resolve()) if anchors else None,
+    )
 
 
 @app.command()
 def demo(store: STORE = "expo-store") -> None:
     """Trains a tiny family, extrapolates it, and shows that it helped: about three minutes."""
-    _run(("demo",), None, DEMO_ALPHAS, None, store)
+    _run(("demo",), store, curve=DEMO_ALPHAS)
 
 
 def _run(
     names: tuple[str, ...],
-    alpha: float | None,
-    curve: tuple[float, ...],
-    judge: "Judge | None",
     store: str,
-    inputs: "InputMode" = "download",
+    *,
+    judge: "Judge | None" = None,
+    benchmarks: "tuple[BenchmarkName, ...]" = ("alpaca_eval",),
+    **parameters: Any,  # noqa: ANN401 - the flow's own, which checks them
 ) -> None:
     from flows.tables import show_report
     from tasks.families import family as find
@@ -143,9 +179,9 @@ def _run(
     from flows.parameters import FamilyName
 
     for entry in families:
-        find_judge(entry, judge)
+        find_judge(entry, judge, benchmarks)
     chosen = tuple(FamilyName(name) for name in names)
-    uri = expo(chosen, alpha=alpha, curve=curve, judge=judge, store=store, inputs=inputs)
+    uri = expo(chosen, benchmarks=benchmarks, judge=judge, store=store, **parameters)
     show_report(store, uri.rpartition("/")[2])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from flows import cli_judge
 from tasks.errors import CorruptError, ExpoError, InputError
 
 if TYPE_CHECKING:
@@ -126,8 +127,9 @@ def status() -> None:
 
 def anchors(
     annotations: Annotated[Path, typer.Argument(help="Stored annotations of AlpacaEval's form.")],
-    judge_model: Annotated[str, typer.Option(help="The present judge's model name.")],
-    judge_url: Annotated[str | None, typer.Option(help="Its OpenAI-compatible endpoint.")] = None,
+    judge_model: cli_judge.MODEL = None,
+    judge_url: cli_judge.URL = None,
+    judge_serve: cli_judge.SERVE = None,
     sample: Annotated[int, typer.Option(min=2, help="How many pairs are judged again.")] = 200,
     occasion: Annotated[str, typer.Option(help="A name, as a date, to measure the judge once more.")] = "",
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
@@ -135,10 +137,11 @@ def anchors(
 ) -> None:
     """Judges stored annotations again in part: how far is a judge from the one that made them?"""
     from tasks.anchors import anchors as measure
-    from tasks.benchmarks.judge import Judge
     from tasks.reports.agreement import agreement_sentence
 
-    judge = Judge(model=judge_model, base_url=judge_url)
+    judge = cli_judge.make_judge(judge_model, judge_url, judge_serve)
+    if judge is None:
+        raise InputError("anchors: no judge; give --judge-model or --judge-serve")
     found = measure.fn(str(annotations), judge, store, sample, occasion)
     print(found.model_dump_json(indent=1) if as_json else agreement_sentence(found.agreement))
 

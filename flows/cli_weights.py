@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import cli_judge
 from tasks.errors import CorruptError, InputError
 from tasks.weights.inputs import InputMode
 from tasks.weights.memory import parse_bytes
@@ -62,8 +63,15 @@ def check(
     aligned: ALIGNED = None,
     alpha: ALPHA = None,
     vocabulary: VOCABULARY = "error",
+    judge_model: cli_judge.MODEL = None,
+    judge_serve: cli_judge.SERVE = None,
+    both_orders: cli_judge.BOTH_ORDERS = False,
+    judge_price: cli_judge.PRICE = None,
 ) -> None:
-    """Says whether two checkpoints fit and what the extrapolation takes, from headers alone."""
+    """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
+
+    With a judge named, also what judging both arms takes.
+    """
     from flows.tables import plan_table
     from tasks.families import family as find
     from tasks.weights.plan import make_plan
@@ -83,6 +91,9 @@ def check(
         vocabulary=vocabulary,
     )
     plan_table(make_plan(recipe, ours, theirs))
+    judge = cli_judge.make_judge(judge_model, None, judge_serve, both_orders=both_orders, price=judge_price)
+    if judge is not None:
+        cli_judge.print_estimate(judge)
 
 
 def extrapolate(

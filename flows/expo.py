@@ -9,8 +9,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.family import expo_family, find_judge
-from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
+from tasks.anchors import anchors as measure
 from tasks.arms import ArmName
+from tasks.benchmarks.budget import among
 from tasks.benchmarks.judge import Judge
 from tasks.errors import ExpoError, InputError
 from tasks.families import family, names
@@ -34,6 +36,8 @@ def expo(
     store: str | None = None,
     inputs: InputMode = "download",
     publish_to: str | None = None,
+    rejudge: Rejudge | None = None,
+    anchors: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -44,14 +48,17 @@ def expo(
         alpha: One α for all, in place of each family's own.
         curve: More values of α, each against the original on held-out instructions.
         arms: "original", "expo", or both; only both make a verdict.
-        benchmarks: None of them extrapolates only.
-        judge: Who compares the answers: any OpenAI-compatible endpoint. Its API key is read
-            from the environment of the worker.
+        benchmarks: "alpaca_eval", "mt_bench", or both; none of them extrapolates only.
+        judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
+            Its API key is read from the environment of the worker; its limits are the run's.
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
         publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, or org/name
             for a single family. None: nothing is uploaded.
+        rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
+        anchors: A file of stored annotations that the judge judges again in part, to say in the
+            report how far it is from theirs.
 
     Returns:
         The uri of the run's report in the store.
@@ -62,17 +69,30 @@ def expo(
         raise InputError(f"publish_to {publish_to!r}: a repository holds one model; give a namespace")
     if benchmarks:
         for name in families:
-            find_judge(family(name), judge)
+            find_judge(family(name), judge, benchmarks)
+    limited = among(judge, len(families)) if judge else None
+    measured = (measure(anchors, judge, store),) if anchors and judge else ()
     reports, failures = [], []
     for name in families:
         state = expo_family(
-            name, alpha, curve, arms, benchmarks, judge, store, inputs, publish_to, return_state=True
+            name,
+            alpha,
+            curve,
+            arms,
+            benchmarks,
+            limited,
+            store,
+            inputs,
+            publish_to,
+            rejudge,
+            return_state=True,
         )
         if state.is_completed():
             reports.append(state.result())
         else:
             failures.append(_failure(name, state))
-    uri = report(flow_run.name, tuple(one for one in reports if one), tuple(failures), store)
+    done = tuple(one for one in reports if one)
+    uri = report(flow_run.name, done, tuple(failures), store, tuple(one.agreement for one in measured))
     if failures:
         failed = ", ".join(one.family for one in failures)
         raise ExpoError(f"{len(failures)} of {len(families)} families failed: {failed}; the report is {uri}")

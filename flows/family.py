@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from tasks.answering import settings_of
 from tasks.arms import Arm, ArmName, model_artefact
 from tasks.benchmarks.judge import Judge
@@ -16,9 +16,10 @@ from tasks.families import Family
 from tasks.families import family as find
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
-from tasks.instructions import ALPACA_EVAL, instructions
+from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
 from tasks.judge import Judgments
 from tasks.judge import judge as judge_arm
+from tasks.judging import within_budget
 from tasks.plan import plan
 from tasks.publish import publish
 from tasks.reports.publishing import repository_of
@@ -48,6 +49,7 @@ def expo_family(
     store: str | None = None,
     inputs: InputMode = "download",
     publish_to: str | None = None,
+    rejudge: Rejudge | None = None,
 ) -> str | None:
     """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
 
@@ -56,13 +58,14 @@ def expo_family(
         alpha: In place of the family's own.
         curve: More values of α, each against the original on held-out instructions.
         arms: "original", "expo", or both; only both make a verdict.
-        benchmarks: None of them extrapolates only.
-        judge: Who compares the answers. A family that brings its own judge keeps it.
+        benchmarks: "alpaca_eval", "mt_bench", or both; none of them extrapolates only.
+        judge: Who judges the answers. A family that brings its own judge keeps it.
         store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
         publish_to: Where on the Hugging Face Hub the model goes, privately, with its card: org/name,
             or a namespace. None: nothing is uploaded.
+        rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
 
     Returns:
         The uri of the family's report in the store; None without a benchmark.
@@ -76,34 +79,42 @@ def expo_family(
         if target:
             publish(recipes[0], target, None, store)
         return None
-    judge, held_out = find_judge(entry, judge), _held_out(entry) if curve else None
-
+    judge, held_out = find_judge(entry, judge, benchmarks), _held_out(entry) if curve else None
     recipes = resolve(entry, alphas)
     target = _target(entry, recipes[0], publish_to)
-    asked, settings = instructions(entry.instructions or ALPACA_EVAL), settings_of(entry)
+    asked = [instructions(_instructions_of(entry, benchmark)) for benchmark in benchmarks]
+    aside = instructions(held_out) if held_out else None
+    judges = within_budget(judge, [*asked * len(arms), *([aside] * len(alphas) if aside else [])])
     both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
     answers = []
     for arm in both:
         if arm.name == "expo":  # the original is answering while the shards are written
             extrapolate_models(recipes, store, inputs)
-        answers.append(generate.submit(arm.name, (arm,), asked, settings, store))
-    if held_out or target:
+        for one in asked:
+            what, settings = f"{one.benchmark} {arm.name}", settings_of(entry, one.benchmark)
+            answers.append((one, generate.submit(what, (arm,), one, settings, store)))
+    if aside or target:
         extrapolate_models(recipes, store, inputs)  # where the arm expo is left out
-    points = _alpha_curve(recipes, held_out, settings, judge, store) if held_out else ()
-    judged = [judge_arm.submit(future.result()[0], asked, judge, store) for future in answers]
+    points = _alpha_curve(recipes, aside, settings_of(entry), judges[aside], store) if aside else ()
+    judged = [
+        judge_arm.submit(answer.result()[0], one, judges[one], store, rejudge == "failed")
+        for one, answer in answers
+    ]
     told = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
     if target:
         publish(recipes[0], target, told, store)
     return told
 
 
-def find_judge(family: Family, judge: Judge | None) -> Judge:
+def find_judge(family: Family, judge: Judge | None, benchmarks: Sequence[BenchmarkName]) -> Judge:
     """The judge of a family's answers: its own, or the run's.
 
     Raises:
-        InputError: the family brings none and the run names none.
+        InputError: the family brings none and the run names none, or its own does not know a benchmark.
     """
     if family.judge:
+        if MT_BENCH in benchmarks:
+            raise InputError(f"{family.name}: its judge is a rule that rates nothing; leave {MT_BENCH} out")
         return demo_judge()
     if judge is None:
         raise InputError(
@@ -135,15 +146,18 @@ def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode 
 
 
 def _alpha_curve(
-    recipes: Sequence[Recipe], held_out: str, settings: GenerationSettings, judge: Judge, store: str
+    recipes: Sequence[Recipe], asked: Instructions, settings: GenerationSettings, judge: Judge, store: str
 ) -> tuple[Judgments, ...]:
     """+ ExPO at each α against the original, on instructions that the benchmark does not ask."""
-    asked = instructions(held_out)
     rising = sorted(recipes, key=lambda recipe: recipe.alpha)
     arms = (Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in rising))
     original, *answers = generate("α curve", arms, asked, settings, store)
     judged = [judge_arm.submit(one, original, judge, store) for one in answers]
     return tuple(future.result() for future in judged)
+
+
+def _instructions_of(family: Family, benchmark: BenchmarkName) -> str:
+    return (family.instructions or ALPACA_EVAL) if benchmark == ALPACA_EVAL else benchmark
 
 
 def _held_out(family: Family) -> str:

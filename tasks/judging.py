@@ -2,21 +2,24 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.benchmarks.budget import Usage
+from tasks.benchmarks import alpaca, mt_bench
+from tasks.benchmarks.budget import Usage, check_budget, share, told
+from tasks.benchmarks.data import mt_bench_files
 from tasks.benchmarks.journal import JOURNAL, Journal
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.serving import LOG, reachable
 from tasks.generate import ENGINE_SLOTS
-from tasks.progress import Progress
+from tasks.instructions import Instructions
+from tasks.progress import Progress, run_logger
 from tasks.stores.artefact import Artefact
 from tasks.workplace import workplace
 
-__all__ = ["Desk", "judging"]
+__all__ = ["Desk", "expected_usage", "judging", "within_budget"]
 
 KEEP_SECONDS = 30.0  # between two copies of the journal into a store that is not on this machine
 
@@ -59,6 +62,32 @@ def judging(artefact: Artefact, judge: Judge, requests: int) -> Iterator[Desk]:
             yield Desk(folder, endpoint, advance)
     finally:
         keeper.keep()
+
+
+def expected_usage(asked: Instructions, judge: Judge) -> Usage:
+    """What judging one arm's answers will use, before there are any.
+
+    Raises:
+        RetryableError, PermanentError: the benchmark's data cannot be had.
+    """
+    if asked.benchmark == "mt_bench":
+        return mt_bench.expected_usage(mt_bench_files(), judge)
+    return alpaca.expected_usage(asked.path(), judge)
+
+
+def within_budget(judge: Judge, judgings: Sequence[Instructions]) -> dict[Instructions, Judge]:
+    """The judge of each judging, with its share of the run's limits; says what all of them will use.
+
+    judgings  what is asked in each, the same instructions once for every arm
+
+    Raises:
+        PermanentError: together they pass the limits.
+    """
+    parts = {asked: expected_usage(asked, judge) for asked in dict.fromkeys(judgings)}
+    whole = sum((parts[asked] for asked in judgings), Usage())
+    run_logger().info(f"{judge.model} will judge: {told(judge, whole)}")
+    check_budget(judge, Usage(), whole)
+    return {asked: share(judge, part, whole) for asked, part in parts.items()}
 
 
 class _Keeper:

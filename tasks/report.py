@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.errors import CorruptError
 from tasks.progress import run_logger
+from tasks.reports.agreement import Agreement
 from tasks.reports.html import render_html
 from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
 from tasks.reports.text import render_markdown
@@ -22,7 +23,13 @@ REPORT = "report.json"
 
 
 @stage("report {name}")
-def report(name: str, families: tuple[str, ...], failures: tuple[Failure, ...], store: str) -> str:
+def report(
+    name: str,
+    families: tuple[str, ...],
+    failures: tuple[Failure, ...],
+    store: str,
+    anchors: tuple[Agreement, ...] = (),
+) -> str:
     """Joins the families' reports, corrects for their number, and writes the run's; gives its uri."""
     run = RunReport(
         name=name,
@@ -30,6 +37,7 @@ def report(name: str, families: tuple[str, ...], failures: tuple[Failure, ...], 
         code_version=version("expo-flows"),
         families=corrected(tuple(_family_report(uri) for uri in families)),
         failures=failures,
+        anchors=anchors,
     )
     artefact = Store(store).artefact("reports", name)
     write_report(run, artefact)

@@ -8,7 +8,7 @@ from tasks.benchmarks.judge import Judge
 from tasks.errors import PermanentError
 from tasks.values import Value
 
-__all__ = ["Usage", "check_budget", "dollars", "estimate"]
+__all__ = ["Usage", "among", "check_budget", "dollars", "estimate", "share", "told"]
 
 CHARACTERS_PER_TOKEN = 4.0  # AlpacaEval's prompts had 4.8 for gpt-4-1106-preview; code has fewer
 
@@ -25,6 +25,14 @@ class Usage(Value):
             requests=self.requests + other.requests,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+    def times(self, count: int) -> "Usage":
+        """So often the same."""
+        return Usage(
+            requests=count * self.requests,
+            prompt_tokens=count * self.prompt_tokens,
+            completion_tokens=count * self.completion_tokens,
         )
 
 
@@ -64,3 +72,33 @@ def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
             f"judge {judge.model}: about ${price:.2f} for {total.requests} requests in all passes the limit "
             f"of ${judge.max_cost:.2f}; raise max_cost or judge fewer answers"
         )
+
+
+def share(judge: Judge, part: Usage, whole: Usage) -> Judge:
+    """The judge for a part of a run, with its part of the run's limits: all parts together keep to them."""
+    limits: dict[str, float | int] = {}
+    if judge.max_requests is not None:
+        limits["max_requests"] = judge.max_requests * part.requests // max(whole.requests, 1)
+    if judge.max_cost is not None and (price := dollars(judge, whole)):
+        limits["max_cost"] = judge.max_cost * (dollars(judge, part) or 0) / price
+    return judge.model_copy(update=limits)
+
+
+def among(judge: Judge, families: int) -> Judge:
+    """The judge for one of so many families, each with the same part of the run's limits."""
+    one = Usage(requests=1, prompt_tokens=1, completion_tokens=1)
+    return share(judge, one, one.times(families))
+
+
+def told(judge: Judge, usage: Usage) -> str:
+    """An estimate in words: "1,610 requests, about 2.1 million tokens, about $23.40 (limit $30.00)"."""
+    requests = f"{usage.requests:,} requests"
+    if judge.max_requests is not None:
+        requests += f" (limit {judge.max_requests:,})"
+    text = f"{requests}, about {(usage.prompt_tokens + usage.completion_tokens) / 1e6:.2g} million tokens"
+    price = dollars(judge, usage)
+    if price is not None:
+        text += f", about ${price:.2f}"
+    if judge.max_cost is not None:
+        text += f" (limit ${judge.max_cost:.2f})"
+    return text

@@ -23,7 +23,7 @@ from urllib.request import ProxyHandler, build_opener
 import tasks
 from tasks.benchmarks.judge import Judge, Served
 from tasks.errors import InputError, RetryableError
-from tasks.generation.process import ENVIRONMENT, SECRET
+from tasks.generation.launch import ENVIRONMENT, SECRET
 
 __all__ = ["DEMO_RULE", "LOG", "demo_judge", "reachable"]
 

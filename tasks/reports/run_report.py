@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from tasks.reports.agreement import Agreement
 from tasks.reports.statistics import Figures
 from tasks.reports.verdict import Verdict, across_families
 from tasks.values import Value
@@ -125,6 +126,7 @@ class RunReport(Value):
     """One run over some families.
 
     created  ISO 8601, UTC
+    anchors  how far its judges are from those of stored annotations
     """
 
     name: str
@@ -132,6 +134,7 @@ class RunReport(Value):
     code_version: str
     families: tuple[FamilyReport, ...]
     failures: tuple[Failure, ...] = ()
+    anchors: tuple[Agreement, ...] = ()
     note: str = ""
 
     @property

@@ -1,0 +1,119 @@
+"""The options that make a judge, alike for every command that asks one or says what asking costs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.benchmarks.judge import Judge
+
+__all__ = [
+    "BOTH_ORDERS",
+    "MAX_COST",
+    "MAX_REQUESTS",
+    "MODEL",
+    "PRICE",
+    "SERVE",
+    "URL",
+    "make_judge",
+    "print_estimate",
+]
+
+PANEL = "The judge"
+MODEL = Annotated[str | None, typer.Option("--judge-model", help="Its model's name.", rich_help_panel=PANEL)]
+URL = Annotated[
+    str | None,
+    typer.Option("--judge-url", help="Its OpenAI-compatible endpoint.", rich_help_panel=PANEL),
+]
+SERVE = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-serve",
+        help="A checkpoint (folder, hub id, s3://…) that vLLM serves for as long as the run judges.",
+        rich_help_panel=PANEL,
+    ),
+]
+BOTH_ORDERS = Annotated[
+    bool,
+    typer.Option(
+        "--both-orders",
+        help="Compare in both orders and take the mean: twice the requests.",
+        rich_help_panel=PANEL,
+    ),
+]
+PRICE = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--judge-price",
+        metavar="IN OUT",
+        help="Dollars for a million prompt and completion tokens.",
+        rich_help_panel=PANEL,
+    ),
+]
+MAX_REQUESTS = Annotated[
+    int | None,
+    typer.Option("--max-judge-requests", help="Stop before more are asked.", rich_help_panel=PANEL),
+]
+MAX_COST = Annotated[
+    float | None,
+    typer.Option("--max-judge-cost", help="Stop before it costs more dollars.", rich_help_panel=PANEL),
+]
+
+
+def make_judge(
+    model: str | None,
+    url: str | None = None,
+    serve: str | None = None,
+    *,
+    both_orders: bool = False,
+    price: tuple[float, float] | None = None,
+    max_requests: int | None = None,
+    max_cost: float | None = None,
+) -> "Judge | None":
+    """The judge of these options, None where none is named; a served one is called after its checkpoint.
+
+    Raises:
+        InputError: the options contradict each other.
+    """
+    from pydantic import ValidationError
+
+    from tasks.benchmarks.judge import Judge, Served
+
+    if model is None and serve is None:
+        if url is not None:
+            raise InputError(f"--judge-url {url}: give --judge-model as well, its model's name there")
+        return None
+    try:
+        return Judge(
+            model=model or Path(str(serve)).name,
+            base_url=url,
+            serve=Served(checkpoint=serve) if serve else None,
+            both_orders=both_orders,
+            dollars_per_million=price,
+            max_requests=max_requests,
+            max_cost=max_cost,
+        )
+    except ValidationError as error:
+        raise InputError("; ".join(f"the judge: {one['msg']}" for one in error.errors())) from None
+
+
+def print_estimate(judge: "Judge") -> None:
+    """Prints what judging a family's two arms takes, by benchmark, from the data that is on this machine."""
+    from tasks.benchmarks import alpaca, mt_bench
+    from tasks.benchmarks.budget import told
+    from tasks.benchmarks.data import PROMPTS, QUESTIONS, REFERENCE, REFERENCES, MTBenchFiles, cached
+
+    orders = "; comparing in both orders doubles AlpacaEval's" if judge.both_orders else ""
+    print(f"judging both arms by {judge.model}, if answers are as long as the references'{orders}:")
+    usages = {}
+    if reference := cached(REFERENCE):
+        usages["AlpacaEval 2.0"] = alpaca.expected_usage(reference, judge)
+    files = [path for file in (QUESTIONS, PROMPTS, REFERENCES) if (path := cached(file)) is not None]
+    if len(files) == len(MTBenchFiles._fields):
+        usages["MT-Bench"] = mt_bench.expected_usage(MTBenchFiles(*files), judge)
+    for name in ("AlpacaEval 2.0", "MT-Bench"):
+        usage = usages.get(name)
+        print(f"  {name}: {told(judge, usage.times(2)) if usage else 'not known before `expo data fetch`'}")

@@ -1,0 +1,249 @@
+"""The stages judge and verdict on hand-made answers: both benchmarks, failed items, lost machines."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from flows.family import find_judge
+from tasks.arms import Arm, ArmName
+from tasks.benchmarks.budget import Usage, among, share, told
+from tasks.benchmarks.data import adopt
+from tasks.benchmarks.judge import Judge
+from tasks.errors import InputError, PermanentError, RetryableError
+from tasks.families import Family, Published, family
+from tasks.generate import Generation
+from tasks.generation.answers import answers_file
+from tasks.generation.settings import Benchmark, GenerationSettings, GenerationSummary
+from tasks.instructions import Instructions
+from tasks.instructions import instructions as find
+from tasks.judge import Judgments
+from tasks.judge import judge as stage
+from tasks.judging import within_budget
+from tasks.reports.run_report import FamilyReport
+from tasks.stores.artefact import Artefact, Store
+from tasks.stores.s3 import forget_clients
+from tasks.stores.source import sha256_of
+from tasks.verdict import FAMILY_REPORT, verdict
+from tasks.weights.recipe import Checkpoint, Recipe
+from tests.benchmarks.conftest import write_outputs
+from tests.servers.judge import JudgeServer, question_of
+from tests.servers.s3 import BUCKET, S3Server, weed_program
+
+LONG = [f"a much longer answer {index}" for index in range(30)]
+SHORT = [f"short {index}" for index in range(30)]
+RECIPE = Recipe(
+    aligned=Checkpoint(uri="org/aligned", commit="a" * 40),
+    sft=Checkpoint(uri="org/sft", commit="b" * 40),
+    alpha=0.3,
+)
+PUBLISHED = Published(win_rate=(10, 11), lc_win_rate=(10, 11), mt_bench=(7, 7.1))
+
+
+class Run(NamedTuple):
+    """One store, its judge, and 30 instructions with short reference outputs."""
+
+    store: str
+    judge: Judge
+    asked: Instructions
+
+    def generation(self, name: ArmName, outputs: list[str], benchmark: Benchmark) -> Generation:
+        """A finished generation with these outputs; MT-Bench's, question by question, in pairs of turns."""
+        artefact = Store(self.store).artefact("generations", f"{name}-{benchmark}")
+        part = artefact.scratch() / "answers"
+        if benchmark == "alpaca_eval":
+            write_outputs(part, outputs, name)
+        else:
+            part.write_text("".join(_line(i, outputs, name) for i in range(len(outputs) // 2)))
+        summary = _summary(outputs, sha256_of(part))
+        artefact.put(part, answers_file(benchmark))
+        return Generation(
+            arm=Arm(name=name, recipe=RECIPE),
+            uri=artefact.uri,
+            fingerprint=summary.answers_sha256,
+            settings=GenerationSettings(),
+            summary=summary,
+            benchmark=benchmark,
+        )
+
+    def judged(self, name: ArmName, outputs: list[str], rejudge: bool = False) -> Judgments:
+        one = self.generation(name, outputs, "alpaca_eval")
+        return stage.fn(one, self.asked, self.judge, self.store, rejudge)
+
+
+def _line(index: int, outputs: list[str], name: str) -> str:
+    turns = outputs[2 * index : 2 * index + 2]
+    return json.dumps({"question_id": 81 + index, "model_id": name, "choices": [{"turns": turns}]}) + "\n"
+
+
+def _summary(outputs: list[str], digest: str) -> GenerationSummary:
+    return GenerationSummary(
+        job="job",
+        count=len(outputs),
+        empty=0,
+        truncated=3,
+        without_end=3,
+        repeating=0,
+        mean_characters=sum(map(len, outputs)) / len(outputs),
+        mean_tokens=5,
+        seconds=1,
+        tokens_per_second=5,
+        engine="hand-made",
+        chat_template_sha256="c" * 64,
+        answers_sha256=digest,
+        stop_token_ids=(),
+        first_prompt_ids=(1,),
+        finish_reasons={},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    reference = write_outputs(tmp_path / "reference.json", SHORT, "reference")
+    return Run(str(tmp_path / "store"), judge, find.fn(str(reference)))
+
+
+def _report(uri: str) -> FamilyReport:
+    return FamilyReport.model_validate_json(Artefact(uri).read(FAMILY_REPORT) or b"")
+
+
+def _entry(**changes: Any) -> Family:  # noqa: ANN401
+    return family("zephyr-7b-beta").model_copy(update={"name": "ours", "published": PUBLISHED, **changes})
+
+
+def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data: Path) -> None:
+    """MT-Bench's second arm is rated 8 where the first is rated 6; AlpacaEval's is longer."""
+    adopt(data)
+    asked = find.fn("mt_bench")
+    server.says = lambda body: f"[[{8 if 'MARKED' in body['messages'][1]['content'] else 6}]]"
+    original = run.generation("original", ["an answer"] * 160, "mt_bench")
+    expo = run.generation("expo", ["an answer", "MARKED"] * 80, "mt_bench")
+    rated = [stage.fn(one, asked, run.judge, run.store) for one in (original, expo)]
+    assert [(one.n_total, one.n_failed) for one in rated] == [(160, 0)] * 2
+    won = [run.judged("original", SHORT[::-1]), run.judged("expo", LONG)]
+    report = _report(verdict.fn(_entry(), RECIPE, (won[0], rated[0], won[1], rated[1]), (), run.store))
+
+    by_name = {one.benchmark: one for one in report.verdicts}
+    assert list(by_name) == ["alpaca_eval", "mt_bench"]
+    rating = by_name["mt_bench"]
+    assert (rating.original.score, rating.expo.score) == (6, 7)
+    assert (rating.expo.first_turn, rating.expo.second_turn) == (6, 8)
+    assert (
+        rating.expo.categories == dict.fromkeys(rating.expo.categories, 7)
+        and len(rating.expo.categories) == 8
+    )
+    assert rating.difference.n == 80 and rating.n_judged == 160, "questions are resampled, not turns"
+    assert (rating.word, rating.unit) == ("better", "rating points")
+    assert rating.published and rating.published.score == (7, 7.1)
+    assert by_name["alpaca_eval"].unit == "percentage points"
+    assert by_name["alpaca_eval"].expo.discrete_win_rate == 100
+    assert len(report.answers) == 30
+    assert {"MT-Bench: questions", "AlpacaEval 2.0: reference outputs"} <= report.settings.keys()
+    assert [cost.stage for cost in report.costs if "judge" in cost.stage][1] == "judge MT-Bench, original"
+
+
+def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, data: Path) -> None:
+    adopt(data)
+    asked = find.fn("mt_bench")
+    server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
+    arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
+    generations = [run.generation(name, outputs, "mt_bench") for name, outputs in arms.items()]
+    rated = [stage.fn(one, asked, run.judge, run.store) for one in generations]
+    (found,) = _report(verdict.fn(_entry(), RECIPE, tuple(rated), (), run.store)).verdicts
+    assert (found.original.unparsed, found.expo.unparsed) == (0, 1)
+    assert (found.n_judged, found.n_failed) == (159, 1)
+
+
+def test_only_failed_items_are_judged_again(run: Run, server: JudgeServer) -> None:
+    server.fail("400", on={"question 7"})
+    first = run.judged("expo", LONG)
+    assert (first.n_total, first.n_failed) == (30, 1)
+    assert run.judged("expo", LONG) == first and len(server.bodies) == 30
+    server.bodies.clear()
+    assert run.judged("expo", LONG, rejudge=True).n_failed == 1, "refused once more"
+    server.fail(None)
+    again = run.judged("expo", LONG, rejudge=True)
+    assert [question_of(body) for body in server.bodies] == ["question 7"] * 2
+    assert again.n_failed == 0 and again.uri == first.uri
+    assert run.judged("expo", LONG) == again, "the next run finds the better one"
+    assert len(server.bodies) == 2
+
+
+def test_judging_again_in_vain_leaves_what_there_was(run: Run, server: JudgeServer) -> None:
+    server.fail("400", on={"question 7"})
+    first = run.judged("expo", LONG)
+    server.fail("401")
+    with pytest.raises(PermanentError, match="refuses the key"):
+        run.judged("expo", LONG, rejudge=True)
+    assert run.judged("expo", LONG) == first
+
+
+def test_a_lenient_judge_has_figures_of_fewer_items(run: Run, server: JudgeServer) -> None:
+    lenient = run._replace(judge=run.judge.model_copy(update={"min_judged": 0.5}))
+    server.fail("400", on={f"question {index}" for index in range(10)})
+    judged = (lenient.judged("original", SHORT[::-1]), lenient.judged("expo", LONG))
+    (found,) = _report(verdict.fn(_entry(), RECIPE, judged, (), run.store)).verdicts
+    assert (found.n_judged, found.n_failed) == (20, 10)
+
+
+@pytest.mark.slow
+def test_what_was_paid_for_on_a_lost_machine_is_found_on_another(
+    run: Run, server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        weed_program()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    monkeypatch.setattr("tasks.judging.KEEP_SECONDS", 0)
+    with S3Server(tmp_path / "seaweed") as s3:
+        for name, value in s3.environment().items():
+            monkeypatch.setenv(name, value)
+        forget_clients()
+        there = run._replace(
+            store=f"s3://{BUCKET}/judging",
+            judge=run.judge.model_copy(update={"retries": 0, "rounds": 1, "max_concurrency": 1}),
+        )
+        generation = there.generation("expo", LONG, "alpaca_eval")
+        server.fail("500", on={f"question {index}" for index in range(10)})
+        with pytest.raises(RetryableError):
+            stage.fn(generation, there.asked, there.judge, there.store)
+        monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "another machine"))
+        server.fail(None)
+        server.bodies.clear()
+        judged = stage.fn(generation, there.asked, there.judge, there.store)
+        assert len(server.bodies) == 10 and judged.n_failed == 0
+        assert judged.usage.requests == 30
+    forget_clients()
+
+
+def test_a_budget_is_the_runs(run: Run, server: JudgeServer) -> None:
+    judge = run.judge.model_copy(
+        update={"max_requests": 1000, "max_cost": 5.0, "dollars_per_million": (10.0, 30.0)}
+    )
+    half = among(judge, 2)
+    assert (half.max_requests, half.max_cost) == (500, 2.5)
+    assert half.fingerprint("alpaca_eval") == judge.fingerprint("alpaca_eval")
+    parts = (Usage(requests=30, prompt_tokens=100), Usage(requests=10, prompt_tokens=300))
+    shares = [share(judge, part, parts[0] + parts[1]) for part in parts]
+    assert [one.max_requests for one in shares] == [750, 250]
+    assert [one.max_cost for one in shares] == pytest.approx([1.25, 3.75])
+
+    judges = within_budget(judge, [run.asked, run.asked])
+    assert judges[run.asked].max_requests == 500
+    with pytest.raises(PermanentError, match="60 more requests after 0 pass the limit of 59"):
+        within_budget(judge.model_copy(update={"max_requests": 59}), [run.asked, run.asked])
+    assert server.bodies == []
+
+
+def test_an_estimate_in_words() -> None:
+    judge = Judge(model="m", dollars_per_million=(10, 30), max_cost=30)
+    usage = Usage(requests=1610, prompt_tokens=2_100_000, completion_tokens=1610)
+    said = "1,610 requests, about 2.1 million tokens, about $21.05 (limit $30.00)"
+    assert told(judge, usage) == said
+
+
+def test_the_demos_rule_rates_nothing() -> None:
+    with pytest.raises(InputError, match="rates nothing; leave mt_bench out"):
+        find_judge(family("demo"), None, ("alpaca_eval", "mt_bench"))
