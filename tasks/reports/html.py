@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tasks.reports import plots, wording
+from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import FamilyReport, RunReport, norm_table
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.reports.verdict import RULE, sentence
@@ -32,6 +33,7 @@ def render_html(report: RunReport) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {
+        "agreement_sentence": agreement_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,
         "plot": _plot,

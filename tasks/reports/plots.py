@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["alpha_plot", "gain_plot", "length_plot"]
+__all__ = ["alpha_plot", "category_plot", "gain_plot", "length_plot"]
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
 WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
@@ -102,6 +102,30 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
         axes.set_xlabel("mean length of an answer, characters")
         axes.set_ylabel("mean rating" if verdicts[0].unit == "rating points" else "win rate, %")
         return _svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
+
+
+def category_plot(verdict: Verdict) -> str:
+    """MT-Bench by category: two bars each, the mean rating of the original and of + ExPO.
+
+    verdict  with categories in both arms
+    """
+    names = [name for name in verdict.original.categories if name in verdict.expo.categories]
+    with _style():
+        figure, axes = _figure(2.8)
+        for arm, shift, colour in ((verdict.original, -0.2, MUTED), (verdict.expo, 0.2, ACCENT)):
+            places = [place + shift for place in range(len(names))]
+            ratings = [arm.categories[name] for name in names]
+            axes.bar(places, ratings, width=0.36, color=colour)
+            for place, rating in zip(places, ratings, strict=True):
+                axes.text(place, rating + 0.15, f"{rating:.1f}", ha="center", color=INK, size=8)
+        axes.set_xticks(range(len(names)), names, color=INK)
+        axes.tick_params(axis="x", length=0)
+        axes.set_ylim(0, 10.9)
+        axes.set_yticks([0, 2, 4, 6, 8, 10])
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_ylabel("mean rating")
+        return _svg(figure, "MT-Bench: mean rating by category, the original beside + ExPO")
 
 
 def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:

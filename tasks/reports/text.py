@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.reports import wording
+from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.verdict import RULE, Verdict, sentence
 
@@ -32,7 +33,12 @@ def render_markdown(report: RunReport) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = _cell
-    environment.globals |= {"other_judge_note": other_judge_note, "sentence": sentence, "wording": wording}
+    environment.globals |= {
+        "agreement_sentence": agreement_sentence,
+        "other_judge_note": other_judge_note,
+        "sentence": sentence,
+        "wording": wording,
+    }
     template = environment.get_template("report.md.jinja")
     return template.render(report=report, groups=by_benchmark(report.verdicts))
 
@@ -55,6 +61,8 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
             console.print(RULE, markup=False)
         if note := other_judge_note(verdicts):
             console.print(note, markup=False)
+    for found in report.anchors:
+        console.print(agreement_sentence(found), markup=False)
     for family in report.families:
         if family.alpha_curve:
             console.print("", _curve(family))

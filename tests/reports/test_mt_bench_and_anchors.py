@@ -1,0 +1,67 @@
+"""What MT-Bench and the anchors add to the page, the Markdown and the terminal."""
+
+import numpy as np
+import pytest
+
+from tasks.families import family
+from tasks.reports.agreement import agree
+from tasks.reports.html import render_html
+from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.text import render_markdown, terminal_table
+from tasks.reports.verdict import ArmFigures, decide
+
+
+@pytest.fixture
+def rated() -> RunReport:
+    """One family on MT-Bench with eight categories, by a judge that was measured on anchors."""
+    rng = np.random.default_rng(0)
+    before = rng.integers(3, 9, 160).astype(float)
+    after = np.clip(before + rng.normal(0.4, 1, 160), 1, 10)
+    arms = []
+    for shift, ratings in ((0.0, before), (0.5, after)):
+        categories = {name: 5 + shift + i / 8 for i, name in enumerate(["writing", "math", "stem"])}
+        arms.append(
+            ArmFigures(
+                score=ratings.mean(),
+                standard_error=0.1,
+                mean_length=900,
+                first_turn=6.25 + shift,
+                second_turn=5.75 + shift,
+                categories=categories,
+                unparsed=int(shift * 4),
+            )
+        )
+    verdict = decide(
+        "zephyr-7b-beta",
+        0.1,
+        "mt_bench",
+        "gpt-4.1",
+        original=arms[0],
+        expo=arms[1],
+        original_scores=before,
+        expo_scores=after,
+        clusters=[i // 2 for i in range(160)],
+        published=family("zephyr-7b-beta").published,
+    )
+    shares = rng.random(60)
+    return RunReport(
+        name="rated",
+        created="2026-11-25T12:00:00+00:00",
+        code_version="0.1.0",
+        families=(FamilyReport(family="zephyr-7b-beta", alpha=0.1, verdicts=(verdict,)),),
+        anchors=(agree("gpt-4-1106-preview", "gpt-4.1", shares, shares**0.5),),
+    )
+
+
+def test_the_page_shows_categories_turns_and_unparsed(rated: RunReport) -> None:
+    page = render_html(rated)
+    assert "MT-Bench by category" in page and ">math</text>" in page.replace("-->\n", "-->")
+    assert "First turn 6.25 → 6.75, second turn 5.75 → 6.25" in page
+    assert "in no figure: 0 and 2" in page
+    assert RunReport.model_validate_json(rated.model_dump_json()) == rated
+
+
+def test_the_judge_is_measured_in_every_form(rated: RunReport) -> None:
+    for text in (render_html(rated), render_markdown(rated), terminal_table(rated)):
+        assert "gpt-4.1 agrees with gpt-4-1106-preview in" in text.replace("\n", " ")
+    assert "writing 5.00 → 5.50" in render_markdown(rated)
