@@ -122,6 +122,10 @@ def run(
     anchors: Annotated[
         Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
     ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.")] = 1,
+    noise_band: Annotated[
+        bool, typer.Option("--noise-band", help="The original once more, to see what is noise.")
+    ] = False,
     judge_model: cli_judge.MODEL = None,
     judge_url: cli_judge.URL = None,
     judge_serve: cli_judge.SERVE = None,
@@ -133,6 +137,8 @@ def run(
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
+    from tasks.answering import Answering
+
     judge = cli_judge.make_judge(
         judge_model,
         judge_url,
@@ -152,6 +158,7 @@ def run(
         inputs="stream" if stream else "download",
         rejudge=rejudge,
         anchors=str(anchors.resolve()) if anchors else None,
+        generation=Answering(seeds=seeds, noise_band=noise_band),
     )
 
 

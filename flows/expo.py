@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from tasks.anchors import anchors as measure
+from tasks.answering import Answering
 from tasks.arms import ArmName
 from tasks.benchmarks.budget import among
 from tasks.benchmarks.judge import Judge
@@ -38,6 +39,7 @@ def expo(
     publish_to: str | None = None,
     rejudge: Rejudge | None = None,
     anchors: str | None = None,
+    generation: Answering = Answering(),  # noqa: B008 - a frozen value
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -59,6 +61,8 @@ def expo(
         rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
         anchors: A file of stored annotations that the judge judges again in part, to say in the
             report how far it is from theirs.
+        generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of an
+            engine of our own), `seeds` (generations of each arm), `noise_band` (an A/A run).
 
     Returns:
         The uri of the run's report in the store.
@@ -85,6 +89,7 @@ def expo(
             inputs,
             publish_to,
             rejudge,
+            generation,
             return_state=True,
         )
         if state.is_completed():

@@ -1,13 +1,14 @@
 """Flow "expo-family": one family, from two checkpoints to a verdict."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
-from tasks.answering import settings_of
+from tasks.answering import Answering, reseeded, settings_of
 from tasks.arms import Arm, ArmName, model_artefact
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.serving import demo_judge
@@ -50,6 +51,7 @@ def expo_family(
     inputs: InputMode = "download",
     publish_to: str | None = None,
     rejudge: Rejudge | None = None,
+    generation: Answering = Answering(),  # noqa: B008 - a frozen value
 ) -> str | None:
     """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
 
@@ -66,6 +68,8 @@ def expo_family(
         publish_to: Where on the Hugging Face Hub the model goes, privately, with its card: org/name,
             or a namespace. None: nothing is uploaded.
         rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
+        generation: How the answers are made: by an endpoint in place of an engine of our own, with
+            several seeds, with an A/A run for the noise band.
 
     Returns:
         The uri of the family's report in the store; None without a benchmark.
@@ -84,15 +88,19 @@ def expo_family(
     target = _target(entry, recipes[0], publish_to)
     asked = [instructions(_instructions_of(entry, benchmark)) for benchmark in benchmarks]
     aside = instructions(held_out) if held_out else None
-    judges = within_budget(judge, [*asked * len(arms), *([aside] * len(alphas) if aside else [])])
+    seeds = {name: generation.seeds_of(name) for name in arms}
+    judged_often = asked * sum(map(len, seeds.values()))
+    judges = within_budget(judge, [*judged_often, *([aside] * len(alphas) if aside else [])])
+
     both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
     answers = []
     for arm in both:
         if arm.name == "expo":  # the original is answering while the shards are written
             extrapolate_models(recipes, store, inputs)
-        for one in asked:
-            what, settings = f"{one.benchmark} {arm.name}", settings_of(entry, one.benchmark)
-            answers.append((one, generate.submit(what, (arm,), one, settings, store)))
+        for one, number in product(asked, seeds[arm.name]):
+            what = f"{one.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
+            settings = reseeded(settings_of(entry, one.benchmark), number)
+            answers.append((one, generate.submit(what, (arm,), one, settings, store, generation.endpoint)))
     if aside or target:
         extrapolate_models(recipes, store, inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, aside, settings_of(entry), judges[aside], store) if aside else ()

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.arms import Arm
+from tasks.arms import Arm, ArmName
 from tasks.benchmarks.mt_bench import TEMPERATURES
 from tasks.families import Family
 from tasks.generation.settings import Benchmark, Endpoint, GenerationSettings, Sampling
@@ -50,6 +50,10 @@ class Answering(Value):
     endpoint: ArmEndpoints | None = None
     seeds: int = Field(default=1, ge=1, le=16)
     noise_band: bool = False
+
+    def seeds_of(self, arm: ArmName) -> range:
+        """The numbers of an arm's generations, for `reseeded`."""
+        return range(self.seeds + (self.noise_band and arm == "original"))
 
 
 def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:

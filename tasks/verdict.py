@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached
@@ -18,6 +18,7 @@ from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
 from tasks.progress import run_logger
 from tasks.reports.run_report import AlphaPoint, AnswerRow, FamilyReport, StageCost, TensorNorm
+from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
 from tasks.reports.statistics import paired_difference
 from tasks.reports.verdict import ArmFigures, Verdict, decide
 from tasks.reports.wording import benchmark_title
@@ -50,6 +51,7 @@ def verdict(
         norms=_norms(recipe, store),
         costs=_costs(judged),
         answers=_answers(judged),
+        noise=_noise(judged),
         settings=_settings(recipe, judged),
     )
     name = fingerprint(report)
@@ -59,60 +61,104 @@ def verdict(
     return artefact.uri
 
 
+class _Asked(NamedTuple):
+    """One benchmark's judgments of both arms, one for each seed; the original may have one more."""
+
+    original: list[Judgments]
+    expo: list[Judgments]
+
+
 def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tuple[Verdict, ...]:
     """One for each benchmark that both arms were judged on."""
-    pairs = [pair for pair in _by_benchmark(judged).values() if len(pair) == 2]
     deciding = {"alpaca_eval": _on_alpaca_eval, "mt_bench": _on_mt_bench}
-    return tuple(deciding[pair[0].benchmark](family, recipe, *pair) for pair in pairs)
+    return tuple(
+        deciding[benchmark](family, recipe, asked.original[: len(asked.expo)], asked.expo)
+        for benchmark, asked in _by_benchmark(judged).items()
+        if asked.original and asked.expo
+    )
 
 
-def _by_benchmark(judged: Sequence[Judgments]) -> dict[Benchmark, list[Judgments]]:
-    """The arms' judgments of each benchmark, the original's first."""
-    groups: dict[Benchmark, list[Judgments]] = {}
+def _by_benchmark(judged: Sequence[Judgments]) -> dict[Benchmark, _Asked]:
+    groups: dict[Benchmark, _Asked] = {}
     for one in judged:
-        groups.setdefault(one.benchmark, []).append(one)
+        asked = groups.setdefault(one.benchmark, _Asked([], []))
+        (asked.original if one.generation.arm.name == "original" else asked.expo).append(one)
     return groups
 
 
-def _on_alpaca_eval(family: Family, recipe: Recipe, original: Judgments, expo: Judgments) -> Verdict:
-    scores = [
-        score_annotations(one.path(), _difficulty(), min_judged=one.judge.min_judged)
-        for one in (original, expo)
+def _on_alpaca_eval(
+    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
+) -> Verdict:
+    arms = (original, expo)
+    scores = [[_alpaca_eval_score(one) for one in arm] for arm in arms]
+    shares = [mean_scores([preferences(one.path()) for one in arm]) for arm in arms]
+    figures = [
+        mean_figures([_win_figures(one, score) for one, score in zip(arm, of_arm, strict=True)])
+        for arm, of_arm in zip(arms, scores, strict=True)
     ]
-    shares = [preferences(one.path()) for one in (original, expo)]
     both = [one for one in shares[0] if one in shares[1]]
     return decide(
         family.name,
         recipe.alpha,
         family.instructions or ALPACA_EVAL,
-        original.judge.model,
-        original=_win_figures(original, scores[0]),
-        expo=_win_figures(expo, scores[1]),
+        original[0].judge.model,
+        original=figures[0],
+        expo=figures[1],
         original_scores=[100 * shares[0][instruction] for instruction in both],
         expo_scores=[100 * shares[1][instruction] for instruction in both],
-        n_failed=original.n_total - len(both),
+        n_failed=original[0].n_total - len(both),
         published=family.published,
-        lc_note=scores[1].lc_note,
+        lc_note=scores[1][0].lc_note,
     )
 
 
-def _on_mt_bench(family: Family, recipe: Recipe, original: Judgments, expo: Judgments) -> Verdict:
-    scores = [score_judgments(one.path(), min_judged=one.judge.min_judged) for one in (original, expo)]
-    rated = [ratings(one.path()) for one in (original, expo)]
+def _on_mt_bench(
+    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
+) -> Verdict:
+    arms = (original, expo)
+    rated = [mean_scores([ratings(one.path()) for one in arm]) for arm in arms]
+    figures = [mean_figures([_rating_figures(one, _mt_bench_score(one)) for one in arm]) for arm in arms]
     both = [turn for turn in rated[0] if turn in rated[1]]
     return decide(
         family.name,
         recipe.alpha,
         MT_BENCH,
-        original.judge.model,
-        original=_rating_figures(original, scores[0]),
-        expo=_rating_figures(expo, scores[1]),
+        original[0].judge.model,
+        original=figures[0],
+        expo=figures[1],
         original_scores=[rated[0][turn] for turn in both],
         expo_scores=[rated[1][turn] for turn in both],
         clusters=[question for question, _ in both],
-        n_failed=original.n_total - len(both),
+        n_failed=original[0].n_total - len(both),
         published=family.published,
     )
+
+
+def _alpaca_eval_score(judgments: Judgments) -> AlpacaEvalScore:
+    return score_annotations(judgments.path(), _difficulty(), min_judged=judgments.judge.min_judged)
+
+
+def _mt_bench_score(judgments: Judgments) -> MTBenchScore:
+    return score_judgments(judgments.path(), min_judged=judgments.judge.min_judged)
+
+
+def _noise(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
+    """Of each benchmark that the original has answered more than once: its first and its last answers."""
+    bands = []
+    for benchmark, asked in _by_benchmark(judged).items():
+        if len(asked.original) < 2:
+            continue
+        first, again = asked.original[0], asked.original[-1]
+        if benchmark == "mt_bench":
+            turns, others = ratings(first.path()), ratings(again.path())
+            questions = {turn: turn[0] for turn in turns}
+            bands.append(noise_band(benchmark, first.judge.model, turns, others, questions))
+        else:
+            shares, theirs = (
+                {key: 100 * share for key, share in preferences(one.path()).items()} for one in (first, again)
+            )
+            bands.append(noise_band(benchmark, first.judge.model, shares, theirs))
+    return tuple(bands)
 
 
 def _difficulty() -> Path | None:
@@ -204,9 +250,10 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
 
 def _answers(judged: Sequence[Judgments]) -> tuple[AnswerRow, ...]:
     """Every instruction of AlpacaEval with both arms' answers, the reference's, and who won."""
-    pair = _by_benchmark(judged).get("alpaca_eval", [])
-    if len(pair) < 2:
+    asked = _by_benchmark(judged).get("alpaca_eval")
+    if not (asked and asked.original and asked.expo):
         return ()
+    pair = (asked.original[0], asked.expo[0])
     rows = [json.loads(judgments.path().read_text()) for judgments in pair]
     shares = [preferences(judgments.path()) for judgments in pair]
     return tuple(
@@ -230,7 +277,8 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
         "α": f"{recipe.alpha:g}",
         "recipe": recipe.fingerprint,
     }
-    for benchmark, (judgments, *_) in _by_benchmark(judged).items():
+    for benchmark, asked in _by_benchmark(judged).items():
+        judgments = [*asked.original, *asked.expo][0]
         generation, judge = judgments.generation, judgments.judge
         title = benchmark_title(benchmark)
         settings["engine"] = generation.summary.engine

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from tasks.reports.agreement import Agreement
+from tasks.reports.seeds import NoiseBand
 from tasks.reports.statistics import Figures
 from tasks.reports.verdict import Verdict, across_families
 from tasks.values import Value
@@ -109,6 +110,7 @@ class FamilyReport(Value):
     norms        of the update, one for each tensor
     costs        in the order of the stages
     answers      those that the page shows: all, or a sample
+    noise        what the original differs by from itself under another seed, where it was asked twice
     settings     provenance as the reader shall see it: recipe, fingerprints, sampling, judge
     """
 
@@ -119,6 +121,7 @@ class FamilyReport(Value):
     norms: tuple[TensorNorm, ...] = ()
     costs: tuple[StageCost, ...] = ()
     answers: tuple[AnswerRow, ...] = ()
+    noise: tuple[NoiseBand, ...] = ()
     settings: dict[str, str] = Field(default_factory=dict)
 
 

@@ -48,9 +48,11 @@ class Run(NamedTuple):
     judge: Judge
     asked: Instructions
 
-    def generation(self, name: ArmName, outputs: list[str], benchmark: Benchmark) -> Generation:
+    def generation(
+        self, name: ArmName, outputs: list[str], benchmark: Benchmark, seed: int = 42
+    ) -> Generation:
         """A finished generation with these outputs; MT-Bench's, question by question, in pairs of turns."""
-        artefact = Store(self.store).artefact("generations", f"{name}-{benchmark}")
+        artefact = Store(self.store).artefact("generations", f"{name}-{benchmark}-{seed}")
         part = artefact.scratch() / "answers"
         if benchmark == "alpaca_eval":
             write_outputs(part, outputs, name)
@@ -67,8 +69,8 @@ class Run(NamedTuple):
             benchmark=benchmark,
         )
 
-    def judged(self, name: ArmName, outputs: list[str], rejudge: bool = False) -> Judgments:
-        one = self.generation(name, outputs, "alpaca_eval")
+    def judged(self, name: ArmName, outputs: list[str], rejudge: bool = False, seed: int = 42) -> Judgments:
+        one = self.generation(name, outputs, "alpaca_eval", seed)
         return stage.fn(one, self.asked, self.judge, self.store, rejudge)
 
 
@@ -142,6 +144,24 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data
     assert len(report.answers) == 30
     assert {"MT-Bench: questions", "AlpacaEval 2.0: reference outputs"} <= report.settings.keys()
     assert [cost.stage for cost in report.costs if "judge" in cost.stage][1] == "judge MT-Bench, original"
+
+
+def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: JudgeServer) -> None:
+    """Two generations of each arm and a third of the original, which is in no mean."""
+    lost = ["-"] * 30
+    half = [*LONG[:15], *lost[15:]]
+    original = [run.judged("original", half, seed=1), run.judged("original", lost, seed=2)]
+    expo = [run.judged("expo", LONG, seed=1), run.judged("expo", half, seed=2)]
+    again = run.judged("original", LONG, seed=3)
+    report = _report(verdict.fn(_entry(), RECIPE, (*original, again, *expo), (), run.store))
+    (found,) = report.verdicts
+    win, loss = 90, 10  # how sure the judge is
+    assert found.original.score == pytest.approx((win + 3 * loss) / 4)
+    assert found.expo.score == pytest.approx((3 * win + loss) / 4)
+    assert found.difference.mean == pytest.approx(40) and found.difference.n == 30
+    (band,) = report.noise
+    assert band.difference == pytest.approx(40) and band.n == 30
+    assert band.lower < band.difference < band.upper
 
 
 def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, data: Path) -> None:
