@@ -92,7 +92,7 @@ def agreement_sentence(found: Agreement) -> str:
         f"(kappa {_number(found.kappa)}, rank correlation {_number(found.rank_correlation)})"
     )
     moved = (
-        f"its win rate is {signed(found.shift.mean)} points away "
+        f"its win rate lies {signed(found.shift.mean)} points from that one's "
         f"(95% interval {interval(found.shift.lower, found.shift.upper)}, p {p_value(found.shift.p_value)})"
     )
     verdict = "the two judges' figures are not alike" if found.drifted else "no evidence of a shift"

@@ -1,0 +1,50 @@
+"""The judge's options: one judge from them, one clear error, and what judging will take."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.cli_judge import make_judge, print_estimate
+from tasks.benchmarks.data import adopt
+from tasks.benchmarks.judge import Judge, Served
+from tasks.errors import InputError
+
+
+def test_options_make_a_judge() -> None:
+    assert make_judge(None) is None
+    assert make_judge("gpt-4.1") == Judge(model="gpt-4.1")
+    served = make_judge(None, serve="org/Some-Judge", both_orders=True)
+    expected = Judge(model="Some-Judge", serve=Served(checkpoint="org/Some-Judge"), both_orders=True)
+    assert served == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": None, "url": "http://127.0.0.1:1/v1"}, "give --judge-model as well"),
+        ({"model": "m", "url": "http://127.0.0.1:1/v1", "serve": "x"}, "not both"),
+        ({"model": "m", "max_cost": 5.0}, "max_cost needs dollars_per_million"),
+        ({"model": "m", "max_requests": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_judge(**options)  # type: ignore[arg-type]
+
+
+def test_what_judging_takes_is_known_once_the_data_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    judge = Judge(model="gpt-4-1106-preview", dollars_per_million=(10, 30), both_orders=True)
+    print_estimate(judge)
+    assert capsys.readouterr().out.count("not known before `expo data fetch`") == 2
+    if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
+        pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
+    adopt(Path(folder))
+    print_estimate(judge)
+    said = capsys.readouterr().out
+    assert "AlpacaEval 2.0: 3,220 requests, about 4.6 million tokens, about $4" in said
+    assert "MT-Bench: 320 requests" in said and "both orders doubles" in said
