@@ -101,7 +101,9 @@ def extrapolate(
     aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder, hub id or s3://….")],
     alpha: Annotated[
         list[float],
-        typer.Option(help="α in θ_1 + α·(θ_1 − θ_0); give several for one pass.", callback=_all_finite),
+        typer.Option(
+            help="α in θ_1 + α·(θ_1 − θ_0); repeat it for several in one pass.", callback=_all_finite
+        ),
     ],
     out: Annotated[
         str,
