@@ -15,6 +15,7 @@ from markupsafe import Markup
 from tasks.reports import plots, wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import FamilyReport, RunReport, norm_table
+from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.reports.verdict import RULE, sentence
 
@@ -34,6 +35,7 @@ def render_html(report: RunReport) -> str:
     )
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
+        "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,
         "plot": _plot,

@@ -8,11 +8,12 @@ variance within an item, and the items stay the unit of the test).
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from tasks.reports import wording
 from tasks.reports.statistics import paired_difference
 from tasks.reports.verdict import ArmFigures
 from tasks.values import Value
 
-__all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band"]
+__all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band", "noise_sentence"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -59,6 +60,16 @@ def noise_band(
         lower=found.lower,
         upper=found.upper,
         n=len(both),
+    )
+
+
+def noise_sentence(family: str, band: NoiseBand) -> str:
+    """The band in words."""
+    benchmark, interval = wording.benchmark_title(band.benchmark), wording.interval(band.lower, band.upper)
+    return (
+        f"{family}, the original against itself under another seed, {benchmark}: "
+        f"{wording.signed(band.difference)}, 95% {interval}, over {band.n} items. "
+        "A gain that this interval covers may be noise."
     )
 
 

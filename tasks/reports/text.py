@@ -14,6 +14,7 @@ from rich.text import Text
 from tasks.reports import wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.seeds import noise_sentence
 from tasks.reports.verdict import RULE, Verdict, sentence
 
 __all__ = ["by_benchmark", "other_judge_note", "render_markdown", "terminal_table"]
@@ -35,6 +36,7 @@ def render_markdown(report: RunReport) -> str:
     environment.filters["cell"] = _cell
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
+        "noise_sentence": noise_sentence,
         "other_judge_note": other_judge_note,
         "sentence": sentence,
         "wording": wording,
@@ -64,6 +66,8 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     for found in report.anchors:
         console.print(agreement_sentence(found), markup=False)
     for family in report.families:
+        for band in family.noise:
+            console.print(noise_sentence(family.family, band), markup=False)
         if family.alpha_curve:
             console.print("", _curve(family))
     for failure in report.failures:
