@@ -68,6 +68,8 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
     start = time.monotonic()
     with judging(artefact, judge, sample) as desk:
         found = measure(path, desk.endpoint, desk.folder, sample=sample, advance=desk.advance)
+    if by_another := artefact.manifest():
+        return Anchors.model_validate_json(by_another)
     usage = desk.usage()
     measured = Anchors(
         source=source,

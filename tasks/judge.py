@@ -92,6 +92,9 @@ def judge(
         if finished:  # it is as good as it was
             artefact.seal(finished)
         raise
+    if by_another := artefact.manifest():
+        run_logger().info("another run has finished it meanwhile")
+        return Judgments.model_validate_json(by_another)
     usage, (n_total, n_failed) = desk.usage(), _counts(file)
     judgments = Judgments(
         generation=generation,

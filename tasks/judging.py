@@ -16,7 +16,7 @@ from tasks.benchmarks.serving import LOG, reachable
 from tasks.generate import ENGINE_SLOTS
 from tasks.instructions import Instructions
 from tasks.progress import Progress, run_logger
-from tasks.stores.artefact import Artefact
+from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.workplace import workplace
 
 __all__ = ["Desk", "expected_usage", "judging", "within_budget"]
@@ -105,7 +105,9 @@ class _Keeper:
 
     def keep(self) -> None:
         self._kept = time.monotonic()
-        if self._artefact.local is None and self._journal.exists():
+        if self._artefact.local is not None or not self._journal.exists():
+            return
+        if self._artefact.size(MANIFEST) is None:  # else another run has finished it meanwhile
             copy = self._journal.with_suffix(".copy")  # it is being written to while it is sent
             shutil.copyfile(self._journal, copy)
             self._artefact.copy_in(copy, JOURNAL)

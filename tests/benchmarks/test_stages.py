@@ -22,7 +22,7 @@ from tasks.judge import Judgments
 from tasks.judge import judge as stage
 from tasks.judging import within_budget
 from tasks.reports.run_report import FamilyReport
-from tasks.stores.artefact import Artefact, Store
+from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.s3 import forget_clients
 from tasks.stores.source import sha256_of
 from tasks.verdict import FAMILY_REPORT, verdict
@@ -235,6 +235,22 @@ def test_what_was_paid_for_on_a_lost_machine_is_found_on_another(
         judged = stage.fn(generation, there.asked, there.judge, there.store)
         assert len(server.bodies) == 10 and judged.n_failed == 0
         assert judged.usage.requests == 30
+
+        def finish_elsewhere() -> bool:
+            """While this machine is judging, another one ends the same judging."""
+            if store.manifest() is None:
+                store.write("annotations.json", b"theirs")
+                store.seal(judged.model_dump_json().encode())
+            return True
+
+        store = Artefact(judged.uri)
+        store.remove(MANIFEST)
+        for lost in ("journal.jsonl", "annotations.json"):
+            store.remove(lost)
+        monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "a third machine"))
+        server.prefers = lambda *_: finish_elsewhere()
+        assert stage.fn(generation, there.asked, there.judge, there.store) == judged
+        assert store.read("annotations.json") == b"theirs"
     forget_clients()
 
 
