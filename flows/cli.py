@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows import cli_benchmarks, cli_judge
+from flows import cli_answers, cli_benchmarks, cli_judge
 from flows.cli_stores import gc, publish
 from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
@@ -122,10 +122,11 @@ def run(
     anchors: Annotated[
         Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.")] = 1,
-    noise_band: Annotated[
-        bool, typer.Option("--noise-band", help="The original once more, to see what is noise.")
-    ] = False,
+    seeds: cli_answers.SEEDS = 1,
+    noise_band: cli_answers.NOISE_BAND = False,
+    endpoint_url: cli_answers.URL = None,
+    endpoint_models: cli_answers.MODELS = None,
+    endpoint_key_env: cli_answers.KEY_ENV = None,
     judge_model: cli_judge.MODEL = None,
     judge_url: cli_judge.URL = None,
     judge_serve: cli_judge.SERVE = None,
@@ -137,8 +138,7 @@ def run(
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
-    from tasks.answering import Answering
-
+    answering = cli_answers.make_answering(seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env)
     judge = cli_judge.make_judge(
         judge_model,
         judge_url,
@@ -158,7 +158,7 @@ def run(
         inputs="stream" if stream else "download",
         rejudge=rejudge,
         anchors=str(anchors.resolve()) if anchors else None,
-        generation=Answering(seeds=seeds, noise_band=noise_band),
+        generation=answering,
     )
 
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from tasks.arms import Arm, ArmName
 from tasks.benchmarks.mt_bench import TEMPERATURES
 from tasks.families import Family
-from tasks.generation.settings import Benchmark, Endpoint, GenerationSettings, Sampling
+from tasks.generation.settings import ADDRESS, Benchmark, Endpoint, GenerationSettings, Sampling
 from tasks.values import Value
 
 __all__ = ["Answering", "ArmEndpoints", "reseeded", "settings_of"]
@@ -28,9 +28,9 @@ class ArmEndpoints(Value):
     up to whoever runs it.
     """
 
-    base_url: str
-    original: str
-    expo: str
+    base_url: str = Field(pattern=ADDRESS)
+    original: str = Field(min_length=1)
+    expo: str = Field(min_length=1)
     api_key_env: str | None = None
 
     def of(self, arm: Arm) -> Endpoint:

@@ -6,10 +6,19 @@ from pydantic import Field
 
 from tasks.values import Value
 
-__all__ = ["Benchmark", "Endpoint", "GenerationJob", "GenerationSettings", "GenerationSummary", "Sampling"]
+__all__ = [
+    "ADDRESS",
+    "Benchmark",
+    "Endpoint",
+    "GenerationJob",
+    "GenerationSettings",
+    "GenerationSummary",
+    "Sampling",
+]
 
 
 Benchmark = Literal["alpaca_eval", "mt_bench"]
+ADDRESS = r"^https?://[^@]+$"  # a key in it would be shown
 
 
 class Sampling(Value):
@@ -69,7 +78,7 @@ class Endpoint(Value):
     api_key_env  the variable of the worker's environment that holds its key; None: it asks for none
     """
 
-    base_url: str = Field(pattern=r"^https?://[^@]+$")
+    base_url: str = Field(pattern=ADDRESS)
     model: str = Field(min_length=1)
     api_key_env: str | None = None
 

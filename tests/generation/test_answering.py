@@ -5,8 +5,10 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
+from flows.cli_answers import make_answering
 from tasks.answering import Answering, ArmEndpoints, reseeded, settings_of
 from tasks.arms import Arm
+from tasks.errors import InputError
 from tasks.families import family, names
 from tasks.generation.settings import GenerationSettings, Sampling
 from tasks.weights.recipe import Checkpoint, Recipe
@@ -53,6 +55,29 @@ def test_the_noise_band_is_one_more_generation_of_the_original() -> None:
     assert (list(twice.seeds_of("original")), list(twice.seeds_of("expo"))) == ([0, 1, 2], [0, 1])
     with pytest.raises(ValidationError):
         Answering(seeds=0)
+
+
+def test_options_of_the_command() -> None:
+    plain = make_answering()
+    assert plain == Answering()
+    served = make_answering(2, True, "http://127.0.0.1:8000/v1", ("a", "b"), "KEY").endpoint
+    assert served == ArmEndpoints(
+        base_url="http://127.0.0.1:8000/v1", original="a", expo="b", api_key_env="KEY"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "models", "message"),
+    [
+        ("http://127.0.0.1:8000/v1", None, "together"),
+        (None, ("a", "b"), "together"),
+        ("127.0.0.1:8000", ("a", "b"), "write http"),
+        ("http://me:key@127.0.0.1/v1", ("a", "b"), "without a key"),
+    ],
+)
+def test_wrong_options(url: str | None, models: tuple[str, str] | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_answering(url=url, models=models)
 
 
 def test_each_arm_has_its_model_at_the_endpoint() -> None:

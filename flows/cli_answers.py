@@ -1,0 +1,67 @@
+"""The options that say how a run's answers are made."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.answering import Answering
+
+__all__ = ["KEY_ENV", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_answering"]
+
+PANEL = "The answers"
+SEEDS = Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.", rich_help_panel=PANEL)]
+NOISE_BAND = Annotated[
+    bool,
+    typer.Option("--noise-band", help="The original once more, to see what is noise.", rich_help_panel=PANEL),
+]
+URL = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint-url",
+        help="An OpenAI-compatible server that answers for both arms.",
+        rich_help_panel=PANEL,
+    ),
+]
+MODELS = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--endpoint-models",
+        metavar="ORIGINAL EXPO",
+        help="The two models' names there.",
+        rich_help_panel=PANEL,
+    ),
+]
+KEY_ENV = Annotated[
+    str | None,
+    typer.Option("--endpoint-key-env", help="The variable that holds its key.", rich_help_panel=PANEL),
+]
+
+
+def make_answering(
+    seeds: int = 1,
+    noise_band: bool = False,
+    url: str | None = None,
+    models: tuple[str, str] | None = None,
+    key_env: str | None = None,
+) -> "Answering":
+    """How the answers are made, by these options.
+
+    Raises:
+        InputError: an endpoint without its models, models without an endpoint, or no address.
+    """
+    from pydantic import ValidationError
+
+    from tasks.answering import Answering, ArmEndpoints
+
+    if (url is None) != (models is None):
+        raise InputError("give --endpoint-url and --endpoint-models together, or neither")
+    if url is None or models is None:
+        return Answering(seeds=seeds, noise_band=noise_band)
+    try:
+        at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=key_env)
+    except ValidationError:
+        raise InputError(f"--endpoint-url {url}: write http://host:port/v1, without a key in it") from None
+    return Answering(seeds=seeds, noise_band=noise_band, endpoint=at)
