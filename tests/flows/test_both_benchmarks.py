@@ -1,0 +1,104 @@
+"""A family from the Hub to two verdicts: both benchmarks, the anchors, the budget, then again for nothing.
+
+The checkpoints are a stand-in's and are extrapolated for real; an endpoint answers in place of
+vLLM, so that all 805 instructions and all 160 turns can be asked.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.answering import Answering, ArmEndpoints
+from tasks.benchmarks.data import adopt
+from tasks.benchmarks.judge import Judge
+from tasks.errors import ExpoError
+from tasks.reports.run_report import RunReport
+from tests.servers.hub import use_in_this_process
+from tests.servers.judge import Body, JudgeServer
+from tests.zoo.serve import TOKEN, serve_zoo
+
+pytestmark = pytest.mark.slow
+
+NAME = "zephyr-7b-beta"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect(own_environment: Path) -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
+        pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    adopt(Path(folder))
+    return Path(folder)
+
+
+def _answers(body: Body) -> str:
+    """+ ExPO says more than any reference; the original next to nothing."""
+    return "word " * 4000 if body["model"] == "expo" else "short"
+
+
+def _rating(body: Body) -> str:
+    return "[[8]]" if "word word" in body["messages"][1]["content"] else "[[5.5]]"
+
+
+def test_both_benchmarks_to_their_verdicts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.expo import expo
+    from flows.parameters import FamilyName
+
+    with serve_zoo((NAME,)) as hub, JudgeServer() as models, JudgeServer() as server:
+        use_in_this_process(monkeypatch, hub, tmp_path / "hf")
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr("tasks.stores.source._opened", {})
+        models.says, server.says = _answers, _rating
+        judge = Judge(
+            model="longer",
+            base_url=server.url,
+            dollars_per_million=(10, 30),
+            max_cost=300,
+            max_requests=2000,
+        )
+        endpoint = ArmEndpoints(base_url=models.url, original="original", expo="expo")
+        stored = data / "annotations/zephyr_0.1/annotations.json"
+
+        def run(judge: Judge) -> RunReport:
+            uri = expo(
+                (FamilyName(NAME),),
+                benchmarks=("alpaca_eval", "mt_bench"),
+                judge=judge,
+                store=str(tmp_path / "store"),
+                generation=Answering(endpoint=endpoint),
+                anchors=str(stored),
+            )
+            return RunReport.model_validate_json((Path(uri) / "report.json").read_bytes())
+
+        with pytest.raises(ExpoError, match="1 of 1 families failed"):
+            run(judge.model_copy(update={"max_requests": 1929}))
+        assert models.bodies == [], "a budget that cannot do is refused before anything is generated"
+        asked_for_anchors = len(server.bodies)
+        report = run(judge)
+        assert len(models.bodies) == 2 * (805 + 160)
+        assert len(server.bodies) - asked_for_anchors == 2 * (805 + 160)
+        again = run(judge)
+        assert len(server.bodies) - asked_for_anchors == 2 * (805 + 160), "paid for twice"
+
+    win, rating = report.families[0].verdicts
+    assert (win.benchmark, win.word, win.n_judged, win.n_failed) == ("alpaca_eval", "better", 805, 0)
+    assert win.expo.score > 85 > 15 > win.original.score
+    assert win.lc_note and "df_gamed.csv" in win.lc_note
+    assert (rating.benchmark, rating.difference.n, rating.n_judged) == ("mt_bench", 80, 160)
+    assert (rating.original.score, rating.expo.score) == (5.5, 8)
+    assert len(rating.expo.categories) == 8
+    assert rating.published and rating.published.score == (7.02, 7.06)
+    (measured,) = report.anchors
+    assert measured.earlier == "weighted_alpaca_eval_gpt4_turbo" and measured.n == asked_for_anchors == 200
+    assert again.families == report.families and again.anchors == report.anchors
