@@ -4,9 +4,21 @@ prefect deployment run expo/all-models --watch -p families='["demo"]'
 expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
 """
 
+from typing import Any
+
 from prefect import flow
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.flows import Flow
 from prefect.runtime import flow_run
+from prefect.states import Cancelling
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
@@ -17,16 +29,39 @@ from tasks.benchmarks.budget import among
 from tasks.benchmarks.judge import Judge
 from tasks.errors import ExpoError, InputError
 from tasks.families import family, names
+from tasks.family_run import family_run
 from tasks.report import report
 from tasks.reports.run_report import Failure
 from tasks.stage import failed_stage
 from tasks.stores.artefact import Store
+from tasks.summary import summary
 from tasks.weights.inputs import InputMode
 
 __all__ = ["expo"]
 
+# families that a run waits for at once, where each is a run of its own; they wait without working
+WAITING = 256
 
-@flow(name="expo")
+
+def cancel_families(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Cancels the runs of a cancelled run's families; their engines end with them."""
+    unfinished = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished), name=None),
+            )
+        )
+        for run in runs:
+            client.set_flow_run_state(run.id, Cancelling())
+
+
+@flow(
+    name="expo",
+    task_runner=ThreadPoolTaskRunner(max_workers=WAITING),  # type: ignore[arg-type]
+    on_cancellation=[cancel_families],
+)
 def expo(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
     alpha: float | None = None,
@@ -40,6 +75,7 @@ def expo(
     rejudge: Rejudge | None = None,
     anchors: str | None = None,
     generation: Answering = Answering(),  # noqa: B008 - a frozen value
+    deployment: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -63,6 +99,9 @@ def expo(
             report how far it is from theirs.
         generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of an
             engine of our own), `seeds` (generations of each arm), `noise_band` (an A/A run).
+        deployment: The deployment that runs each family, as expo-family/gpu, on the machines of its
+            work pool; the store has to be one that all of them reach. None: in this process, one
+            family after another.
 
     Returns:
         The uri of the run's report in the store.
@@ -74,34 +113,55 @@ def expo(
     if benchmarks:
         for name in families:
             find_judge(family(name), judge, benchmarks)
-    limited = among(judge, len(families)) if judge else None
     measured = (measure(anchors, judge, store),) if anchors and judge else ()
-    reports, failures = [], []
-    for name in families:
-        state = expo_family(
-            name,
-            alpha,
-            curve,
-            arms,
-            benchmarks,
-            limited,
-            store,
-            inputs,
-            publish_to,
-            rejudge,
-            generation,
-            return_state=True,
-        )
-        if state.is_completed():
-            reports.append(state.result())
-        else:
-            failures.append(_failure(name, state))
-    done = tuple(one for one in reports if one)
-    uri = report(flow_run.name, done, tuple(failures), store, tuple(one.agreement for one in measured))
+    asked = {
+        "alpha": alpha,
+        "curve": curve,
+        "arms": arms,
+        "benchmarks": benchmarks,
+        "judge": among(judge, len(families)) if judge else None,
+        "store": store,
+        "inputs": inputs,
+        "publish_to": publish_to,
+        "rejudge": rejudge,
+        "generation": generation,
+    }
+    before = frozenset(Store(store).names("verdicts"))
+    states = _run_families(families, asked, deployment)
+    completed = {name: state for name, state in states.items() if state.is_completed()}
+    reports: dict[str, str | None] = {name: state.result() for name, state in completed.items()}
+    failures = tuple(_failure(name, state) for name, state in states.items() if name not in reports)
+    done = tuple(one for one in reports.values() if one)
+    uri = report(_report_name(), done, failures, store, tuple(one.agreement for one in measured))
+    summary(reports, failures, before)
     if failures:
         failed = ", ".join(one.family for one in failures)
         raise ExpoError(f"{len(failures)} of {len(families)} families failed: {failed}; the report is {uri}")
     return uri
+
+
+def _run_families(
+    families: tuple[FamilyName, ...], asked: dict[str, Any], deployment: str | None
+) -> dict[FamilyName, State[Any]]:
+    """Each family's final state, in the order of `families`; the largest begin first.
+
+    What takes longest decides when a run ends, so nothing may wait behind it.
+    """
+    largest_first = sorted(families, key=lambda name: -(family(name).billions or 0))
+    if deployment is None:
+        states = {name: expo_family(name, **asked, return_state=True) for name in largest_first}
+    else:
+        futures = {name: family_run.submit(name, deployment, asked) for name in largest_first}
+        for future in futures.values():
+            future.wait()
+        states = {name: future.state for name, future in futures.items()}
+    return {name: states[name] for name in families}
+
+
+def _report_name() -> str:
+    """The run's name; a run that is retried writes another report, since none is ever changed."""
+    again = int(flow_run.run_count)
+    return f"{flow_run.name}-{again}" if again > 1 else str(flow_run.name)
 
 
 def _failure(name: FamilyName, state: State[str | None]) -> Failure:

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
+from flows.shards import run_shards
 from tasks.answering import Answering, reseeded, settings_of
 from tasks.arms import Arm, ArmName, model_artefact
 from tasks.benchmarks.judge import Judge
@@ -15,6 +16,7 @@ from tasks.benchmarks.serving import demo_judge
 from tasks.errors import InputError
 from tasks.families import Family
 from tasks.families import family as find
+from tasks.family_run import tell_parent
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
@@ -26,7 +28,6 @@ from tasks.publish import publish
 from tasks.reports.publishing import repository_of
 from tasks.resolve import resolve
 from tasks.seal import seal
-from tasks.shard import shard
 from tasks.stores.artefact import Store
 from tasks.stores.publish import prepare_repository
 from tasks.verdict import verdict
@@ -82,7 +83,7 @@ def expo_family(
         extrapolate_models(recipes, store, inputs)
         if target:
             publish(recipes[0], target, None, store)
-        return None
+        return tell_parent(family, None)
     judge, held_out = find_judge(entry, judge, benchmarks), _held_out(entry) if curve else None
     recipes = resolve(entry, alphas)
     target = _target(entry, recipes[0], publish_to)
@@ -111,7 +112,7 @@ def expo_family(
     told = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
     if target:
         publish(recipes[0], target, told, store)
-    return told
+    return tell_parent(family, told)
 
 
 def find_judge(family: Family, judge: Judge | None, benchmarks: Sequence[BenchmarkName]) -> Judge:
@@ -147,9 +148,7 @@ def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode 
     if not todo:
         return
     plans = plan(todo)
-    shards = [shard.submit(jobs, store, inputs) for jobs in zip(*(one.shards for one in plans), strict=True)]
-    receipts = zip(*(future.result() for future in shards), strict=True)
-    for one, of_model in zip(plans, receipts, strict=True):
+    for one, of_model in zip(plans, run_shards(plans, store, inputs), strict=True):
         seal(one, of_model, store)
 
 

@@ -44,16 +44,19 @@ class Answering(Value):
 
     endpoint    a server in place of an engine of our own
     seeds       generations of each arm, each with a seed of its own
+    first_seed  the number of the first: another number is another seed, and everything is answered anew
     noise_band  the original once more with yet another seed: what then differs is noise (an A/A run)
     """
 
     endpoint: ArmEndpoints | None = None
     seeds: int = Field(default=1, ge=1, le=16)
+    first_seed: int = Field(default=0, ge=0, le=4000)  # times SEED_STEP it has to fit 32 bits
     noise_band: bool = False
 
     def seeds_of(self, arm: ArmName) -> range:
         """The numbers of an arm's generations, for `reseeded`."""
-        return range(self.seeds + (self.noise_band and arm == "original"))
+        seeds = self.seeds + (self.noise_band and arm == "original")
+        return range(self.first_seed, self.first_seed + seeds)
 
 
 def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:

@@ -1,5 +1,6 @@
 """Stage download: the input files of one output shard, verified, on this machine's disk."""
 
+from tasks.limits import HUB_DOWNLOADS, slots
 from tasks.stage import stage
 from tasks.stores.source import reopen
 from tasks.weights.plan import ShardJob
@@ -16,4 +17,5 @@ def download(job: ShardJob) -> None:
         CorruptError: a file's digest is not the Hub's, twice.
         RetryableError: the Hub did not answer.
     """
-    fetch_inputs(job, reopen(job.recipe.aligned), reopen(job.recipe.sft))
+    with slots(HUB_DOWNLOADS):
+        fetch_inputs(job, reopen(job.recipe.aligned), reopen(job.recipe.sft))

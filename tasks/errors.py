@@ -5,6 +5,7 @@
     └── PermanentError        it cannot pass by itself: something has to be changed first
         ├── InputError        what was asked for is wrong (exit status 2 of the command)
         ├── MismatchError     two checkpoints do not fit each other, or the recipe
+        ├── OverBudgetError   a judge would ask, or cost, more than it may
         └── CorruptError      bytes are not what they should be
 
 Every message says what was wrong, where, and what to do next.
@@ -15,6 +16,7 @@ __all__ = [
     "ExpoError",
     "InputError",
     "MismatchError",
+    "OverBudgetError",
     "PermanentError",
     "RetryableError",
 ]
@@ -42,3 +44,7 @@ class MismatchError(InputError):
 
 class CorruptError(PermanentError):
     """A file's content is not what its header, its digest or its manifest says."""
+
+
+class OverBudgetError(PermanentError):
+    """What is to be judged needs more requests or money than the judge's limits allow."""

@@ -1,5 +1,10 @@
-"""The registry: `families.yaml`, read once into frozen, validated values."""
+"""The registry: `families.yaml`, read once into frozen, validated values.
 
+$EXPO_FAMILIES names another file of the same form: families of one's own, and fields that replace
+those of the project's (`zephyr-7b-beta: {tensor_parallel_size: 2}`).
+"""
+
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -79,25 +84,25 @@ class Family(Value):
         return _pinned(self.aligned, self.aligned_revision), _pinned(self.sft, self.sft_revision)
 
 
-def load_registry(path: Path = REGISTRY) -> dict[str, Family]:
-    """Reads a registry file.
+def load_registry(path: Path = REGISTRY, *, over: Path | None = None) -> dict[str, Family]:
+    """Reads a registry file; entries of `over` are added to it, or change fields of its entries.
 
     Raises:
         InputError: the file is no mapping, or an entry is wrong: names file, entry and field.
     """
-    try:
-        entries = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(entries, dict):
-        raise InputError(f"{path}: expected a mapping from family names to entries")
-    return {name: _family(path, name, entry) for name, entry in entries.items()}
+    families = {name: _family(path, name, entry) for name, entry in _entries(path).items()}
+    for name, entry in (_entries(over) if over else {}).items():
+        if isinstance(entry, dict) and name in families:
+            entry = families[name].model_dump(exclude={"name"}, exclude_unset=True) | entry
+        families[name] = _family(over or path, name, entry)
+    return families
 
 
 @cache
 def registry() -> dict[str, Family]:
-    """The project's families by name, in the order of the published tables."""
-    return load_registry()
+    """The project's families by name, in the order of the published tables, then those of $EXPO_FAMILIES."""
+    over = os.environ.get("EXPO_FAMILIES")
+    return load_registry(over=Path(over).expanduser() if over else None)
 
 
 def names(*groups: Group) -> tuple[str, ...]:
@@ -118,6 +123,18 @@ def family(name: str) -> Family:
 
 def _pinned(checkpoint: str, revision: str | None) -> str:
     return f"{checkpoint}@{revision}" if revision else checkpoint
+
+
+def _entries(path: Path) -> dict[Any, Any]:
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(entries, dict):
+        raise InputError(f"{path}: expected a mapping from family names to entries")
+    return entries
 
 
 def _family(path: Path, name: object, entry: Any) -> Family:  # noqa: ANN401 - whatever the file holds

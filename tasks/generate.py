@@ -17,6 +17,7 @@ from tasks.generation.settings import (
     GenerationSummary,
 )
 from tasks.instructions import Instructions
+from tasks.limits import GPUS, slots
 from tasks.progress import Progress, run_logger
 from tasks.stage import stage
 from tasks.stores.artefact import Artefact, Store
@@ -26,7 +27,8 @@ from tasks.workplace import workplace
 __all__ = ["Generation", "generate"]
 
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
-ENGINE_SLOTS = BoundedSemaphore(1 if Path("/dev/nvidiactl").exists() else 2)
+HAS_GPU = Path("/dev/nvidiactl").exists()
+ENGINE_SLOTS = BoundedSemaphore(1 if HAS_GPU else 2)
 
 
 class Generation(Value):
@@ -74,7 +76,7 @@ def generate(
         _job(arms[index], targets[index][0], instructions, settings, store, served[index]) for index in todo
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
-    with ENGINE_SLOTS:
+    with slots(GPUS, _gpus(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
         summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
     for index, summary in zip(todo, summaries, strict=True):
         artefact, name = targets[index]
@@ -99,6 +101,11 @@ def _artefact(
     engine = endpoint.model_dump(exclude={"api_key_env"}) if endpoint else _engine()
     name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": engine}, settings)
     return Store(store).artefact("generations", name[:16]), name
+
+
+def _gpus(settings: GenerationSettings) -> int:
+    """How many of the cluster's GPUs an engine takes: a 70B needs several, a 7B one."""
+    return settings.tensor_parallel_size * settings.pipeline_parallel_size if HAS_GPU else 0
 
 
 def _engine() -> str:

@@ -13,8 +13,11 @@ from tasks.benchmarks.data import mt_bench_files
 from tasks.benchmarks.journal import JOURNAL, Journal
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.serving import LOG, reachable
-from tasks.generate import ENGINE_SLOTS
+from tasks.errors import OverBudgetError
+from tasks.generate import ENGINE_SLOTS, HAS_GPU
 from tasks.instructions import Instructions
+from tasks.limits import GPUS, JUDGE_REQUESTS, slots
+from tasks.notices import OVERSPENT, tell
 from tasks.progress import Progress, run_logger
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.workplace import workplace
@@ -57,8 +60,14 @@ def judging(artefact: Artefact, judge: Judge, requests: int) -> Iterator[Desk]:
         progress.advance(amount)
         keeper.keep_now_and_then()
 
+    gpus = judge.serve.tensor_parallel_size if judge.serve and HAS_GPU else 0
     try:
-        with reachable(judge, folder / LOG, ENGINE_SLOTS) as endpoint:
+        with (
+            _telling(judge),
+            slots(JUDGE_REQUESTS, judge.max_concurrency),
+            slots(GPUS, gpus),
+            reachable(judge, folder / LOG, ENGINE_SLOTS) as endpoint,
+        ):
             yield Desk(folder, endpoint, advance)
     finally:
         keeper.keep()
@@ -86,8 +95,19 @@ def within_budget(judge: Judge, judgings: Sequence[Instructions]) -> dict[Instru
     parts = {asked: expected_usage(asked, judge) for asked in dict.fromkeys(judgings)}
     whole = sum((parts[asked] for asked in judgings), Usage())
     run_logger().info(f"{judge.model} will judge: {told(judge, whole)}")
-    check_budget(judge, Usage(), whole)
+    with _telling(judge):
+        check_budget(judge, Usage(), whole)
     return {asked: share(judge, part, whole) for asked, part in parts.items()}
+
+
+@contextmanager
+def _telling(judge: Judge) -> Iterator[None]:
+    """An event for whoever pays, where the judge's budget does not allow what the block does."""
+    try:
+        yield
+    except OverBudgetError as error:
+        tell(OVERSPENT, judge.model, str(error))
+        raise
 
 
 class _Keeper:

@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from tasks.errors import PermanentError
 
-__all__ = ["RETRIES", "failed_stage", "may_pass", "stage"]
+__all__ = ["IN_STAGE", "RETRIES", "failed_stage", "may_pass", "stage"]
 
 RETRIES = 3
 IN_STAGE = "in stage "

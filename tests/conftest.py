@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ACCOUNTS = ("AWS_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_", "PREFECT_", "EXPO_STORE", "EXPO_ENGINE")
+ACCOUNTS = (
+    "AWS_",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_",
+    "PREFECT_",
+    "EXPO_STORE",
+    "EXPO_ENGINE",
+    "EXPO_FAMILIES",
+    "EXPO_DASK",
+)
 
 # a busy machine is no reason to fail a property
 settings.register_profile("expo", deadline=None)

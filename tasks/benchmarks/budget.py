@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.benchmarks.judge import Judge
-from tasks.errors import PermanentError
+from tasks.errors import OverBudgetError
 from tasks.values import Value
 
 __all__ = ["Usage", "among", "check_budget", "dollars", "estimate", "share", "told"]
@@ -58,17 +58,17 @@ def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
     """Refuses what would pass the judge's limits, before any of it is asked.
 
     Raises:
-        PermanentError: `spent` and `planned` together are more than `max_requests` or `max_cost`.
+        OverBudgetError: `spent` and `planned` together are more than `max_requests` or `max_cost`.
     """
     total = spent + planned
     if judge.max_requests is not None and total.requests > judge.max_requests:
-        raise PermanentError(
+        raise OverBudgetError(
             f"judge {judge.model}: {planned.requests} more requests after {spent.requests} pass the limit of "
             f"{judge.max_requests}; raise max_requests or judge fewer answers"
         )
     price = dollars(judge, total)
     if judge.max_cost is not None and price is not None and price > judge.max_cost:
-        raise PermanentError(
+        raise OverBudgetError(
             f"judge {judge.model}: about ${price:.2f} for {total.requests} requests in all passes the limit "
             f"of ${judge.max_cost:.2f}; raise max_cost or judge fewer answers"
         )

@@ -81,3 +81,20 @@ def test_wrong_entry_names_file_entry_and_field(tmp_path: Path, text: str, messa
 def test_a_pinned_revision_goes_into_the_checkpoint() -> None:
     pinned = family("demo").model_copy(update={"aligned": "org/name", "aligned_revision": "v1.0"})
     assert pinned.checkpoints == ("org/name@v1.0", pinned.sft)
+
+
+def test_a_file_of_ones_own_adds_families_and_changes_fields(tmp_path: Path) -> None:
+    over = tmp_path / "families.yaml"
+    over.write_text(GOOD + "zephyr-7b-beta: {max_tokens: 16, instructions: questions.json}\n")
+    families = load_registry(over=over)
+    changed, before = families["zephyr-7b-beta"], load_registry()["zephyr-7b-beta"]
+    assert changed.model_dump(exclude={"max_tokens", "instructions"}) == before.model_dump(
+        exclude={"max_tokens", "instructions"}
+    )
+    assert (changed.max_tokens, changed.instructions) == (16, "questions.json")
+    assert families["one"].aligned == "a/b" and len(families) == len(load_registry()) + 1
+
+
+def test_a_file_of_ones_own_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
+        load_registry(over=tmp_path / "nowhere.yaml")

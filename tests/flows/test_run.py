@@ -17,13 +17,11 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tasks.reports.run_report import RunReport
-from tests.servers.prefect import prefect, serve_prefect, serve_worker
+from tests.servers.prefect import bootstrap, prefect, serve_prefect, serve_worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("demo_pair")]
 
-ROOT = Path(__file__).parents[2]
 LIMIT = 600
-DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
 RUN = ["deployment", "run", "expo/all-models", "--watch", "-p", 'families=["demo"]']
 
 
@@ -37,8 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def undisturbed(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store after the commands of the README."""
     folder = tmp_path_factory.mktemp("worker")
-    prefect(server, "work-pool", "create", "expo", "--type", "process")
-    prefect(server, *DEPLOY, cwd=ROOT)
+    bootstrap(server)
     with serve_worker(server, "expo", folder):
         said = prefect(server, *RUN)
     assert "Completed" in said, (folder / "worker.log").read_text()

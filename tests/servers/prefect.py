@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-__all__ = ["free_port", "prefect", "serve_prefect", "serve_worker"]
+__all__ = ["bootstrap", "free_port", "prefect", "serve_prefect", "serve_worker"]
 
 READY_SECONDS = 120
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -45,6 +46,19 @@ def prefect(url: str, *arguments: str, cwd: Path | None = None) -> str:
         text=True,
     )
     assert done.returncode == 0, f"prefect {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def bootstrap(url: str, *options: str) -> str:
+    """Makes pools, limits, automations and deployments on a fresh server; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.bootstrap", *options],
+        env=os.environ | {"PREFECT_API_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
 

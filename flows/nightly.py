@@ -1,0 +1,82 @@
+"""Flow "expo-nightly": what has changed is done again, and the figures are held against the last night's.
+
+Everything in the store is found by what it was made of. So a night does again what a new commit of a
+parent, a new engine or new settings make new, and nothing else; `fresh` asks for more.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.expo import expo
+from flows.parameters import BenchmarkName, FamilyName, default_store
+from tasks.anchors import anchors as measure
+from tasks.answering import Answering
+from tasks.benchmarks.judge import Judge
+from tasks.families import names
+from tasks.history import NIGHT, compare_nights, judge_drift, keep_reports
+from tasks.stores.artefact import Store
+from tasks.weights.inputs import InputMode
+
+__all__ = ["nightly"]
+
+FIRST_NIGHT, SEEDS = date(2026, 1, 1), 4000  # a seed of its own for each night of eleven years
+
+
+def _run_name() -> str:
+    return f"{NIGHT}{datetime.now(UTC):%Y-%m-%d-%H%M%S}"
+
+
+@flow(name="expo-nightly", flow_run_name=_run_name)
+def nightly(
+    families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
+    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
+    judge: Judge | None = None,
+    store: str | None = None,
+    inputs: InputMode = "download",
+    anchors: str | None = None,
+    fresh: bool = False,
+    keep: Annotated[int, Field(ge=1)] = 60,
+    deployment: str | None = None,
+) -> str:
+    """Runs the families, and tells of a drop, of a family without a verdict, and of a judge that drifts.
+
+    What it tells are events (`expo.nightly.drop`, `expo.nightly.missing`, `expo.judge.drift`): an
+    automation passes them on. Families that fail fail the run, after all was compared and told.
+
+    Args:
+        families: Names of the registry; by default the twelve of the published tables.
+        benchmarks: "alpaca_eval", "mt_bench", or both.
+        judge: Who judges; its figures are compared with its own earlier ones only.
+        store: Where artefacts and the history are: a folder or s3://bucket/prefix; None: $EXPO_STORE.
+        inputs: "download" or "stream", as in the flow expo.
+        anchors: A file of stored annotations, of which the judge judges a sample again each night.
+        fresh: All families are answered and judged anew, with the night's own seed.
+        keep: How many nights' reports are kept; older ones go, and nothing that a report refers to.
+        deployment: The deployment that runs each family, as expo-family/gpu; None: in this process.
+
+    Returns:
+        The uri of the night's report.
+    """
+    store = Store(store or default_store()).uri
+    night = datetime.now(UTC).date()
+    seed = (night - FIRST_NIGHT).days % SEEDS if fresh else 0
+    state: Any = expo.with_options(flow_run_name=flow_run.name)(
+        families,
+        benchmarks=benchmarks,
+        judge=judge,
+        store=store,
+        inputs=inputs,
+        generation=Answering(first_seed=seed, noise_band=fresh),
+        deployment=deployment,
+        return_state=True,
+    )
+    compare_nights(flow_run.name, tuple(families), store)
+    if anchors and judge:
+        judge_drift(measure(anchors, judge, store, occasion=night.isoformat()), store)
+    keep_reports(keep, store)
+    uri: str = state.result()
+    return uri
