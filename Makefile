@@ -2,6 +2,7 @@
 #
 #   make demo     the main job on the embedded default: train, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
+#   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
 
@@ -12,7 +13,7 @@ TORCH  := torch==2.13.0+cpu
 # where the CPU build of torch lies when the configured package index has none
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check clean
+.PHONY: demo test drills check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -20,6 +21,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest
+
+drills: $(VENV)/.test
+	$(VENV)/bin/python -m pytest -m drill tests/drills
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .

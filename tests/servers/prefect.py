@@ -8,32 +8,101 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-__all__ = ["bootstrap", "free_port", "prefect", "serve_prefect", "serve_worker"]
+import psutil  # type: ignore[import-untyped]
+
+__all__ = [
+    "PrefectServer",
+    "bootstrap",
+    "end",
+    "free_port",
+    "prefect",
+    "serve_prefect",
+    "serve_worker",
+    "start_worker",
+]
 
 READY_SECONDS = 120
 ROOT = Path(__file__).parents[2]
 
 
+class PrefectServer:
+    """A server on SQLite in `home`, or on what the environment says.
+
+    with PrefectServer(folder) as server:
+        ...                              server.url is the API's
+        server.kill(); server.start()    the same records on the same port
+    """
+
+    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+        self._home, self._environment = home, environment or {}
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process:
+            end(self._process)
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        command = ["server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        environment = {"PREFECT_HOME": str(self._home), **self._environment}
+        log = self._home / "server.log"
+        self._process = _start(command, log, environment)
+        _wait_until_ready(f"{self.url}/health", self._process, log)
+
+    def kill(self) -> None:
+        """kill -9, of the command and of the server that it has started."""
+        for process in self.processes():
+            process.kill()
+        if self._process:
+            self._process.wait()
+
+    def memory(self) -> int:
+        """Resident bytes of the server's processes."""
+        return sum(process.memory_info().rss for process in self.processes())
+
+    def processes(self) -> list[psutil.Process]:
+        """The command and its children."""
+        assert self._process
+        command = psutil.Process(self._process.pid)
+        return [command, *command.children(recursive=True)]
+
+
 @contextmanager
 def serve_prefect(home: Path) -> Iterator[str]:
     """Serves on SQLite in `home`; yields the API's URL."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with _running(command, home / "server.log", {"PREFECT_HOME": str(home)}) as process:
-        _wait_until_ready(f"{url}/health", process, home / "server.log")
-        yield url
+    with PrefectServer(home) as server:
+        yield server.url
+
+
+def start_worker(
+    url: str, pool: str, folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process worker that runs the flows in `folder`; `end` ends it."""
+    given = {"PREFECT_API_URL": url, "EXPO_HOME": str(folder), **(environment or {})}
+    return _start(["worker", "start", "--pool", pool], folder / "worker.log", given)
 
 
 @contextmanager
 def serve_worker(url: str, pool: str, folder: Path) -> Iterator[None]:
-    """A process worker that runs the flows in `folder`."""
-    environment = {"PREFECT_API_URL": url, "EXPO_HOME": str(folder)}
-    with _running(["worker", "start", "--pool", pool], folder / "worker.log", environment):
+    """A process worker that runs the flows in `folder`, until the block ends."""
+    process = start_worker(url, pool, folder)
+    try:
         yield
+    finally:
+        end(process)
 
 
 def prefect(url: str, *arguments: str, cwd: Path | None = None) -> str:
@@ -70,25 +139,25 @@ def free_port() -> int:
     return port
 
 
-@contextmanager
-def _running(command: list[str], log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that was started here, if it has not ended."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:  # a worker may wait longer for what it watches
+        process.kill()
+        process.wait()
+
+
+def _start(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with log.open("ab") as output:
+        return subprocess.Popen(
             [sys.executable, "-m", "prefect", *command],
             env=os.environ | environment,
             stdout=output,
             stderr=output,
         )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:  # a worker may wait longer for what it watches
-                process.kill()
-                process.wait()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
