@@ -7,6 +7,7 @@
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
     expo gc STORE                                        what no manifest claims
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
+    expo history                                         each family's gain over the runs of a store
     expo data fetch                                      what the benchmarks need, beforehand
     expo score alpaca_eval annotations.json              the figures of any file of judgments
     expo compare A.json B.json                           is B's model better than A's?
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flows import cli_answers, cli_benchmarks, cli_judge
+from flows.cli_history import history
 from flows.cli_stores import gc, publish
 from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.errors import ExpoError, InputError
@@ -92,6 +94,7 @@ app.command()(extrapolate)
 app.command()(verify)
 app.command()(publish)
 app.command()(gc)
+app.command()(history)
 app.command()(cli_benchmarks.score)
 app.command()(cli_benchmarks.compare)
 app.command()(cli_benchmarks.anchors)

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tasks.errors import InputError
 from tasks.families import Family, registry
+from tasks.reports.history import History, history
 from tasks.reports.run_report import RunReport
 from tasks.reports.text import terminal_table
 from tasks.reports.verdict import Verdict
@@ -33,6 +34,7 @@ __all__ = [
     "leftovers_table",
     "plan_table",
     "progress_bar",
+    "read_history",
     "show_report",
     "verdicts_of",
 ]
@@ -96,6 +98,18 @@ def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
     if not reports:
         raise InputError(f"{store.uri}: no report {name or 'of any run'} in this store")
     return max(reports, key=lambda report: report[1].created)
+
+
+def read_history(store: Store) -> History:
+    """The history of a store's runs.
+
+    Raises:
+        InputError: the store has no report.
+    """
+    found = {name: store.artefact("reports", name).read(REPORT) for name in store.names("reports")}
+    if not found:
+        raise InputError(f"{store.uri}: no report of any run in this store")
+    return history({name: content or b"" for name, content in found.items()})
 
 
 def leftovers_table(leftovers: Sequence[Leftover]) -> None:

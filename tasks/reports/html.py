@@ -14,35 +14,27 @@ from markupsafe import Markup
 
 from tasks.reports import plots, wording
 from tasks.reports.agreement import agreement_sentence
+from tasks.reports.history import History
 from tasks.reports.run_report import FamilyReport, RunReport, norm_table
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.reports.verdict import RULE, sentence
 
-__all__ = ["render_html"]
+__all__ = ["render_history", "render_html"]
 
 SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
 def render_html(report: RunReport) -> str:
     """The page. Whatever models and judges wrote is text in it, never markup or script."""
-    environment = Environment(
-        loader=PackageLoader("tasks.reports", "page"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment()
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,
-        "plot": _plot,
         "rule": RULE,
         "sentence": sentence,
-        "symbols": SYMBOLS,
-        "wording": wording,
     }
     script = _page_file(environment, "answers.js")
     return environment.get_template("report.html").render(
@@ -54,6 +46,26 @@ def render_html(report: RunReport) -> str:
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def render_history(history: History, store: str) -> str:
+    """The page of a store's history: a plot and a table for each series, without any script."""
+    environment = _environment()
+    return environment.get_template("history.html").render(
+        history=history, store=store, style=Markup(_page_file(environment, "report.css"))
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tasks.reports", "page"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"plot": _plot, "symbols": SYMBOLS, "wording": wording}
+    return environment
 
 
 def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint
 from tasks.reports.verdict import Verdict
 from tasks.reports.wording import signed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["alpha_plot", "category_plot", "gain_plot", "length_plot"]
+__all__ = ["alpha_plot", "category_plot", "gain_plot", "history_plot", "length_plot"]
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
 WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
@@ -159,6 +160,33 @@ def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
         return _svg(
             figure, "Win rate over the original against alpha, with mean length and share of cut answers"
         )
+
+
+def history_plot(series: Series) -> str:
+    """The gain of a family by run, in the order of time, with its interval and the A/A noise band.
+
+    series  at least one point
+    """
+    with _style():
+        figure, axes = _figure(2.8)
+        axes.axhline(0, color=MUTED, linewidth=1)
+        if series.published:
+            axes.axhline(series.published.gain, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        for place, point in enumerate(series.points):
+            if point.noise:
+                low, high = point.noise
+                axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
+            colour = WORDS[point.word]
+            axes.plot([place, place], [point.lower, point.upper], color=colour, linewidth=2.4)
+            axes.plot(place, point.gain, "o", color=colour, markersize=7, markeredgecolor=SURFACE)
+        step = max(1, len(series.points) // 8)
+        shown = range(0, len(series.points), step)
+        axes.set_xticks(shown, [series.points[place].created[:10] for place in shown])
+        axes.set_xlim(-0.6, max(len(series.points), 6) - 0.4)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_ylabel(f"gain, {series.unit}")
+        return _svg(figure, "Gain with its 95% interval by run; the table below has the same figures")
 
 
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:

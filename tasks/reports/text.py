@@ -13,11 +13,12 @@ from rich.text import Text
 
 from tasks.reports import wording
 from tasks.reports.agreement import agreement_sentence
+from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.verdict import RULE, Verdict, sentence
 
-__all__ = ["by_benchmark", "other_judge_note", "render_markdown", "terminal_table"]
+__all__ = ["by_benchmark", "history_table", "other_judge_note", "render_markdown", "terminal_table"]
 
 STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
 WIDTH = 120  # columns
@@ -48,13 +49,7 @@ def render_markdown(report: RunReport) -> str:
 def terminal_table(report: RunReport, colour: bool = False) -> str:
     """Verdicts, a table for each benchmark and judge, then the α curves; ANSI colours on request."""
     file = StringIO()
-    console = Console(
-        file=file,
-        width=WIDTH,
-        highlight=False,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-    )
+    console = _console(file, colour)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
         console.print(_table(f"{wording.benchmark_title(benchmark)}, judged by {judge}", verdicts))
         if len(verdicts) == 1:
@@ -76,6 +71,17 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
+def history_table(history: History, colour: bool = False) -> str:
+    """A table for each series, the latest run last; ANSI colours on request."""
+    file = StringIO()
+    console = _console(file, colour)
+    for series in history.series:
+        console.print(_series_table(series))
+    if not history.series:
+        console.print("No run of this store has a verdict.")
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
 def by_benchmark(verdicts: Iterable[Verdict]) -> list[tuple[tuple[str, str], list[Verdict]]]:
     """Verdicts grouped by (benchmark, judge): only these may stand in one table."""
     ordered = sorted(verdicts, key=lambda verdict: (verdict.benchmark, verdict.judge))
@@ -91,6 +97,41 @@ def other_judge_note(verdicts: Sequence[Verdict]) -> str | None:
                 "compare directions, not numbers."
             )
     return None
+
+
+def _console(file: StringIO, colour: bool) -> Console:
+    return Console(
+        file=file,
+        width=WIDTH,
+        highlight=False,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+    )
+
+
+def _series_table(series: Series) -> Table:
+    judge = f"{series.judge} {series.judge_fingerprint[:8]}".rstrip()
+    benchmark = wording.benchmark_title(series.benchmark)
+    title = f"{series.family}, α = {series.alpha:g}, {benchmark}, judged by {judge}"
+    digits = 2 if series.unit == "rating points" else 1
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("run", "made"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name in ("score", "gain", "95% interval", "LC gain", "noise band"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for point in series.points:
+        table.add_row(
+            Text(point.run),
+            wording.moment(point.created),
+            Text(point.word, STYLES[point.word]),
+            wording.change(point.original, point.expo, digits),
+            wording.signed(point.gain),
+            wording.interval(point.lower, point.upper),
+            "–" if point.lc_gain is None else wording.signed(point.lc_gain, 1),
+            wording.interval(*point.noise) if point.noise else "–",
+        )
+    return table
 
 
 def _table(title: str, verdicts: list[Verdict]) -> Table:

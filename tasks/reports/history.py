@@ -1,0 +1,171 @@
+"""The figures of each family over the runs of a store: what `expo history` and its page show.
+
+A series holds what may stand in one line: one family, α, benchmark and judge, with the judge's
+fingerprint (its prompts, sampling and orders). Reports of other versions are read as far as the
+history needs them; one that lacks something is named and left out, and no figure is made up for it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from tasks.reports.statistics import Figures
+from tasks.reports.verdict import PublishedFigures, Word
+from tasks.reports.wording import benchmark_title
+from tasks.values import Value
+
+__all__ = ["History", "HistoryPoint", "Series", "history"]
+
+
+class HistoryPoint(Figures):
+    """One run's figures of a series, in the unit of its scores.
+
+    run, created   the report's name, and when it was made (ISO 8601, UTC)
+    original, expo the scores of the arms
+    gain, lower, upper   the paired difference with its 95% interval
+    lc_gain        of the length-controlled win rates, None where there are none
+    noise          the 95% interval of the original against itself (an A/A run), None without one
+    """
+
+    run: str
+    created: str
+    word: Word
+    original: float
+    expo: float
+    gain: float
+    lower: float
+    upper: float
+    lc_gain: float | None = None
+    noise: tuple[float, float] | None = None
+
+
+class Series(Figures):
+    """One family at one α on one benchmark by one judge; the points are in the order of time.
+
+    judge_fingerprint  "" where the reports do not tell it
+    """
+
+    family: str
+    alpha: float
+    benchmark: str
+    judge: str
+    judge_fingerprint: str
+    unit: str
+    points: tuple[HistoryPoint, ...]
+    published: PublishedFigures | None = None
+
+
+class History(Value):
+    """All series, by family; `left_out` gives for each report that could not be read the reason."""
+
+    series: tuple[Series, ...]
+    left_out: dict[str, str]
+
+
+class _Read(Figures):
+    """A part of a report of any version: what the history does not need is not looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Arm(_Read):
+    score: float
+    lc_win_rate: float | None = None
+
+
+class _Difference(_Read):
+    mean: float
+    lower: float
+    upper: float
+
+
+class _Verdict(_Read):
+    alpha: float
+    benchmark: str
+    judge: str
+    word: Word
+    unit: str
+    difference: _Difference
+    original: _Arm
+    expo: _Arm
+    published: PublishedFigures | None = None
+
+
+class _Band(_Read):
+    benchmark: str
+    judge: str
+    lower: float
+    upper: float
+
+
+class _Family(_Read):
+    family: str
+    verdicts: tuple[_Verdict, ...]
+    noise: tuple[_Band, ...] = ()
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class _Report(_Read):
+    name: str
+    created: str
+    families: tuple[_Family, ...]
+
+
+_Key = tuple[str, str, str, str, float, str]
+
+
+def history(reports: Mapping[str, bytes]) -> History:
+    """Joins reports into series.
+
+    reports  the content of each `report.json`, by the report's name
+    """
+    read, left_out = [], {}
+    for name, content in reports.items():
+        try:
+            read.append(_Report.model_validate_json(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            left_out[name] = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    found: dict[_Key, list[tuple[_Verdict, HistoryPoint]]] = {}
+    for report in sorted(read, key=lambda one: one.created):
+        for key, verdict, point in _points(report):
+            found.setdefault(key, []).append((verdict, point))
+    return History(series=tuple(_series(key, found[key]) for key in sorted(found)), left_out=left_out)
+
+
+def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
+    for family in report.families:
+        for verdict in family.verdicts:
+            kind = "mt_bench" if verdict.benchmark == "mt_bench" else "alpaca_eval"
+            judge = family.settings.get(f"{benchmark_title(kind)}: judge's fingerprint", "")
+            key = (family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit)
+            bands = [one for one in family.noise if (one.benchmark, one.judge) == (kind, verdict.judge)]
+            before, after = verdict.original, verdict.expo
+            lengths = (before.lc_win_rate, after.lc_win_rate)
+            point = HistoryPoint(
+                run=report.name,
+                created=report.created,
+                word=verdict.word,
+                original=before.score,
+                expo=after.score,
+                gain=verdict.difference.mean,
+                lower=verdict.difference.lower,
+                upper=verdict.difference.upper,
+                lc_gain=None if lengths[0] is None or lengths[1] is None else lengths[1] - lengths[0],
+                noise=(bands[0].lower, bands[0].upper) if bands else None,
+            )
+            yield key, verdict, point
+
+
+def _series(key: _Key, found: list[tuple[_Verdict, HistoryPoint]]) -> Series:
+    family, benchmark, judge, judge_fingerprint, alpha, unit = key
+    return Series(
+        family=family,
+        alpha=alpha,
+        benchmark=benchmark,
+        judge=judge,
+        judge_fingerprint=judge_fingerprint,
+        unit=unit,
+        points=tuple(point for _, point in found),
+        published=found[-1][0].published,
+    )
