@@ -88,6 +88,8 @@ def _translate(error: BaseException, where: str) -> ExpoError | None:
     if isinstance(error, RuntimeError) and "client has been closed" in str(error):
         # After a failed connection the client closes the session that all threads share.
         return RetryableError(f"{where}: the connection was closed meanwhile; try again")
+    if isinstance(error, RuntimeError) and error.__cause__:  # what an upload's threads raise, wrapped
+        return _translate(error.__cause__, where)
     return _of_system(error, where)
 
 

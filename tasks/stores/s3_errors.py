@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
 import botocore.exceptions as boto  # type: ignore[import-untyped]
 
 from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
@@ -23,7 +24,7 @@ def s3_errors(uri: str) -> Iterator[None]:
         yield
     except ExpoError:
         raise
-    except (OSError, boto.BotoCoreError, boto.ClientError, ValueError) as error:
+    except (OSError, boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, ValueError) as error:
         known = _translate(error, uri)
         if known is None:
             raise
@@ -56,7 +57,7 @@ def _translate(error: Exception, uri: str) -> ExpoError | None:
         return PermanentError(f"{uri}: the object has changed since it was listed; start the run again")
     if status in BUSY_STATUS or status >= 500:
         return RetryableError(f"{uri}: the object store answered {status} ({code}); try again later")
-    if isinstance(error, boto.BotoCoreError | TimeoutError | ConnectionError):
+    if isinstance(error, boto.BotoCoreError | aiohttp.ClientError | TimeoutError | ConnectionError):
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
         return RetryableError(
             f"{uri}: no connection to {endpoint} ({type(error).__name__}); "

@@ -40,7 +40,6 @@ class SlowLink:
     def __init__(self, port: int, down: float | None = None, up: float | None = None) -> None:
         self._target = port
         self._down, self._up = _Direction(down), _Direction(up)
-        self._loop = asyncio.new_event_loop()
         self._cut = 0
         self.port = 0
 
@@ -61,16 +60,14 @@ class SlowLink:
         started = threading.Event()
 
         async def serve() -> None:
+            self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
             server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
             self.port = server.sockets[0].getsockname()[1]
             started.set()
-            await server.serve_forever()
+            await self._ended.wait()
+            server.close()
 
-        def run() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is stopped under it
-                self._loop.run_until_complete(serve())
-
-        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         self._thread.start()
         started.wait()
         return self
@@ -78,7 +75,7 @@ class SlowLink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(timeout=10)
 
     async def _connect(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
