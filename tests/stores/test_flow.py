@@ -53,9 +53,7 @@ def _run(store: Store, inputs: InputMode = "download", publish_to: str | None = 
     from flows.family import expo_family
     from flows.parameters import FamilyName
 
-    expo_family(
-        FamilyName("demo"), benchmarks=(), store=store.uri, inputs=inputs, publish_to=publish_to
-    )
+    expo_family(FamilyName("demo"), benchmarks=(), store=store.uri, inputs=inputs, publish_to=publish_to)
 
 
 def test_streamed_and_published_once(
