@@ -22,6 +22,7 @@ from tasks.reports.verdict import RULE, sentence
 
 __all__ = ["render_history", "render_html"]
 
+MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words with each family
 SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
@@ -30,6 +31,7 @@ def render_html(report: RunReport) -> str:
     environment = _environment()
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
+        "most_cards": MOST_CARDS,
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,

@@ -123,3 +123,10 @@ def test_norms_find_their_layer_in_every_architecture() -> None:
     }
     assert table.others == {"lm_head.weight": 0.5}
     assert norm_table([TensorNorm(name="x", aligned=0.0, delta=0.0)]).largest == 0.0
+
+
+def test_many_verdicts_are_read_in_tables_and_failures_stay_cards(many: RunReport, one: RunReport) -> None:
+    assert render_html(one).count('<article class="card') == 1
+    text = render_html(many)
+    assert text.count('<article class="card') == len(many.failures) == 1
+    assert text.index("AlpacaEval 2.0 <small>") < text.index('id="figures"')
