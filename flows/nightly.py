@@ -17,7 +17,7 @@ from tasks.anchors import anchors as measure
 from tasks.answering import Answering
 from tasks.benchmarks.judge import Judge
 from tasks.families import names
-from tasks.history import NIGHT, compare_nights, judge_drift, keep_reports
+from tasks.night import NIGHT, compare_nights, judge_drift, keep_reports
 from tasks.stores.artefact import Store
 from tasks.weights.inputs import InputMode
 
