@@ -1,0 +1,133 @@
+"""Variables and commands of the containers: each is one that somebody reads, or can run."""
+
+import importlib.util
+import re
+import subprocess
+
+import pytest
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # type: ignore[import-untyped]
+
+from tests.images.files import DOCKER, ROOT, commands, compose, environment, manifests
+
+# what botocore reads outside of that table
+AWS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+OTHERS = {
+    "PATH",
+    "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PYTHONUNBUFFERED",
+    "UV_PYTHON_INSTALL_DIR",
+    "DO_NOT_TRACK",
+    "POSTGRES_DB",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_USER",
+}
+
+
+def test_every_variable_is_read_by_somebody() -> None:
+    read = {*_read_by_us(), *_read_by_prefect(), *_read_by_botocore(), *OTHERS}
+    unread = {(where, name) for where, name, _ in environment() if name not in read}
+    assert not unread
+
+
+def test_compose_names_the_settings_that_the_code_has() -> None:
+    """The other side: a worker that lacks one of these does not work."""
+    given = {name for where, name, _ in environment() if where.startswith(("compose worker", "worker.env"))}
+    assert {"EXPO_STORE", "HF_TOKEN", "OPENAI_API_KEY", "PREFECT_API_URL"} <= given
+
+
+def test_prefect_takes_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings are validated models: a wrong value is an error when they are made."""
+    from prefect.settings import Settings
+
+    for where, name, value in environment():
+        if where == "compose server" or where.startswith("configmap"):
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.server.database.host == "postgres" and not settings.server.database.migrate_on_start
+    assert settings.server.events.messaging_broker == "prefect_redis.messaging"
+    assert settings.server.services.db_vacuum.enabled == {"events", "flow_runs"}
+
+
+def test_kubernetes_server_has_the_settings_of_compose() -> None:
+    """Where they differ it is by what the Secret says: hosts and passwords."""
+    in_compose = {(name, value) for where, name, value in environment() if where == "compose server"}
+    in_cluster = {(name, value) for where, name, value in environment() if where.startswith("configmap")}
+    assert in_cluster <= in_compose
+    assert {name for name, _ in in_compose - in_cluster} == {
+        "PREFECT_SERVER_DATABASE_HOST",
+        "PREFECT_REDIS_MESSAGING_HOST",
+        "PREFECT_SERVER_DOCKET_URL",
+        "PREFECT_UI_API_URL",
+    }
+
+
+@pytest.mark.parametrize(("where", "command"), list(commands()), ids=str)
+def test_command_is_one_that_exists(where: str, command: list[str]) -> None:
+    program, *words = command
+    if program == "prefect":
+        from prefect.cli._app import _app  # the public `app` runs what it parses
+
+        _app.parse_args(words, exit_on_error=False, print_error=False)
+    elif program == "dask":
+        cli = importlib.import_module(f"distributed.cli.dask_{words[0]}")
+        cli.main.make_context(words[0], words[1:])
+    elif program == "python":
+        assert words[0] == "-m" and importlib.util.find_spec(words[1]), words
+    else:
+        assert (DOCKER / program).exists(), program
+
+
+def test_secrets_are_named_never_said() -> None:
+    """A value that only a file or a Secret may hold is in no file of ours."""
+    secret = re.compile(r"PASSWORD|TOKEN|API_KEY|SECRET_ACCESS_KEY|AUTH_STRING$")
+    said = {(where, name) for where, name, value in environment() if secret.search(name) and value}
+    assert said == {
+        ("server.env.example", "POSTGRES_PASSWORD"),
+        ("server.env.example", "PREFECT_SERVER_DATABASE_PASSWORD"),
+        ("s3.env.example", "AWS_SECRET_ACCESS_KEY"),
+    }
+    assert all("change-me" in value for _, name, value in environment() if (_, name) in said)
+    files = {file for one in compose()["services"].values() for file in one.get("env_file", ())}
+    for name in files:
+        ignored = subprocess.run(["git", "check-ignore", "-q", f"docker/{name}"], cwd=ROOT)
+        assert (DOCKER / f"{name}.example").exists() and ignored.returncode == 0, name
+    assert not [one for one in manifests() if one["kind"] == "Secret"]
+
+
+def _read_by_us() -> set[str]:
+    files = [
+        *(ROOT / "flows").rglob("*.py"),
+        *(ROOT / "tasks").rglob("*.py"),
+        *(ROOT / "deployments").glob("*"),
+    ]
+    text = "\n".join(path.read_text() for path in files if path.is_file())
+    return set(re.findall(r"\b(?:EXPO_\w+|HF_TOKEN|OPENAI_API_KEY)\b", text))
+
+
+def _read_by_prefect() -> set[str]:
+    from prefect.settings import Settings
+    from prefect.settings.legacy import _get_settings_fields
+    from prefect_kubernetes.settings import (
+        KubernetesObserverSettings,
+        KubernetesSettings,
+        KubernetesWorkerSettings,
+    )
+    from prefect_redis.client import RedisMessagingSettings
+
+    models = (
+        RedisMessagingSettings,
+        KubernetesSettings,
+        KubernetesWorkerSettings,
+        KubernetesObserverSettings,
+    )
+    return set(_get_settings_fields(Settings)) | {
+        f"{model.model_config['env_prefix']}{field}".upper()
+        for model in models
+        for field in model.model_fields
+    }
+
+
+def _read_by_botocore() -> set[str]:
+    return AWS | {
+        name for one in BOTOCORE_DEFAUT_SESSION_VARIABLES.values() if isinstance(name := one[1], str)
+    }
