@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task, task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -35,16 +35,27 @@ def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], T
     A failed run is tried again after about 2, 4 and 8 seconds, with jitter, if it `may_pass`.
     Its error says which stage it comes from: see `failed_stage`.
     """
-    as_task = task(
-        task_run_name=run_name,
-        retries=retries,
-        retry_delay_seconds=exponential_backoff(backoff_factor=2),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=may_pass,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    return lambda function: as_task(_noted(function))
+
+    def as_task(function: Callable[P, R]) -> Task[P, R]:
+        return _Stage(
+            _noted(function),
+            task_run_name=run_name,
+            retries=retries,
+            retry_delay_seconds=exponential_backoff(backoff_factor=2),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=may_pass,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    return as_task
+
+
+class _Stage(Task[P, R]):
+    """A task that travels by its name: Dask's workers import it, rather than getting a copy of its code."""
+
+    def __reduce__(self) -> str:
+        return str(self.fn.__qualname__)
 
 
 def failed_stage(error: object) -> str:

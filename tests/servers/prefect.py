@@ -118,11 +118,12 @@ def prefect(url: str, *arguments: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def bootstrap(url: str, *options: str) -> str:
-    """Makes pools, limits, automations and deployments on a fresh server; what it printed."""
+def bootstrap(url: str, *options: str, families: Path | None = None) -> str:
+    """Makes pools, limits, automations and deployments, with a registry of one's own; what it printed."""
+    registry = {"EXPO_FAMILIES": str(families)} if families else {}
     done = subprocess.run(
         [sys.executable, "-m", "deployments.bootstrap", *options],
-        env=os.environ | {"PREFECT_API_URL": url},
+        env=os.environ | {"PREFECT_API_URL": url} | registry,
         cwd=ROOT,
         capture_output=True,
         text=True,

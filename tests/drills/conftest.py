@@ -1,0 +1,33 @@
+"""What the drills measured goes into one file: $EXPO_DRILLS, or drills.json in the test's folder."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.drills.stage import Stage, set_up
+
+Record = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Adds figures of a drill to the file, and says them."""
+    path = Path(os.environ.get("EXPO_DRILLS") or tmp_path_factory.mktemp("record") / "drills.json")
+
+    def add(drill: str, **figures: Any) -> None:  # noqa: ANN401 - any JSON
+        told = json.loads(path.read_text()) if path.exists() else {}
+        told[drill] = figures
+        path.write_text(json.dumps(told, indent=1))
+        print(f"\n{drill}: {figures}  ({path})")
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with set_up(tmp_path_factory.mktemp("drill")) as made:
+        yield made

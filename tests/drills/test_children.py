@@ -1,0 +1,72 @@
+"""Families as runs of a deployment: a failed one stops no other, a retried parent finds what is done,
+and who cancels the parent ends the families and their engines."""
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from tests.drills.stage import Stage, report_of, wait_for
+from tests.servers.prefect import end
+from tests.servers.s3 import BUCKET
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+GOOD = ("zephyr-7b-alpha", "internlm2-chat-20b")
+
+
+def test_a_failed_family_and_the_retry_of_its_parent(stage: Stage) -> None:
+    worker = stage.worker("children")
+    try:
+        run = stage.begin(
+            "expo/all-models",
+            families=[*GOOD, "broken"],
+            benchmarks=[],
+            deployment="expo-family/cpu",
+            store=f"s3://{BUCKET}/children",
+        )
+        ended = stage.ended(run)
+        assert ended.state and ended.state.is_failed(), stage.log("children")
+        assert "1 of 3 families failed: broken" in str(ended.state.message)
+        rows = {row["family"]: row for row in stage.artifact(run, "expo-families")}
+        assert [rows[name]["outcome"] for name in (*GOOD, "broken")] == ["done", "done", "failed"]
+        assert rows["broken"]["stage"] == "resolve" and "nobody/nothing" in rows["broken"]["why"]
+        (failure,) = report_of(stage, ended, "children").failures
+        assert (failure.family, failure.stage) == ("broken", "resolve")
+        first = {child.id for child in stage.children(run)}
+        assert len(first) == 3
+
+        stage.retry(run)
+        wait_for(lambda: (stage.run_of(run).run_count or 0) >= 2, "the retry")
+        again = stage.ended(run)
+        assert again.state and again.state.is_failed()
+        new = [child for child in stage.children(run) if child.id not in first]
+        assert [child.parameters["family"] for child in new] == ["broken"]
+    finally:
+        end(worker)
+
+
+def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
+    worker = stage.worker("cancelled")
+    engines: list[psutil.Process] = []
+
+    def found() -> bool:
+        below = psutil.Process(worker.pid).children(recursive=True)
+        engines[:] = [one for one in below if "tasks.generation.engine" in " ".join(one.cmdline())]
+        return bool(engines)
+
+    try:
+        run = stage.begin(
+            "expo/all-models",
+            families=[GOOD[0]],
+            judge=stage.judge,
+            deployment="expo-family/cpu",
+            store=f"s3://{BUCKET}/cancelled",
+        )
+        wait_for(found, "an engine")
+        stage.command("flow-run", "cancel", str(run))
+        ended = stage.ended(run)
+        assert ended.state and ended.state.is_cancelled(), stage.log("cancelled")
+        (child,) = stage.children(run)
+        assert (state := stage.ended(child.id).state) and state.is_cancelled(), stage.log("cancelled")
+        wait_for(lambda: not any(one.is_running() for one in engines), "the engines' end")
+    finally:
+        end(worker)
