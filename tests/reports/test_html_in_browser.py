@@ -3,35 +3,17 @@
 The browser is driven by its own debugging protocol, since the page lets no foreign script in.
 """
 
-import json
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.sync.client import connect
-from websockets.sync.connection import Connection
 
 from tasks.reports.html import render_html
 from tasks.reports.run_report import AnswerRow, FamilyReport, RunReport
+from tests.servers.browser import CHROMIUM, Browser, open_browser
 
 FamilyMaker = Callable[..., FamilyReport]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-)
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\u2028<!--<script>"
 
 pytestmark = pytest.mark.skipif(
@@ -39,70 +21,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Browser:
-    """One tab of a headless browser, and what it complained about."""
-
-    def __init__(self, socket: Connection) -> None:
-        self.socket = socket
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.loaded = False
-        self.calls = 0
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
-        self.calls += 1
-        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": params}))
-        while (message := self._receive()).get("id") != self.calls:
-            pass
-        assert "error" not in message, message
-        result: dict[str, Any] = message["result"]
-        return result
-
-    def open(self, file: Path) -> None:
-        self.loaded = False
-        self.call("Page.navigate", url=file.as_uri())
-        while not self.loaded:
-            self._receive()
-
-    def evaluate(self, expression: str) -> Any:  # noqa: ANN401
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def _receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
-        method, params = message.get("method"), message.get("params", {})
-        if method == "Runtime.exceptionThrown" or (
-            method == "Log.entryAdded" and params["entry"]["level"] == "error"
-        ):
-            self.errors.append(json.dumps(params))
-        if method == "Network.requestWillBeSent":
-            self.requests.append(params["request"]["url"])
-        self.loaded = self.loaded or method == "Page.loadEventFired"
-        return message
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            assert process.stderr is not None
-            address = next(line.split()[-1] for line in process.stderr if "DevTools listening on" in line)
-            with connect(address, max_size=None) as root:
-                root.send(
-                    json.dumps({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
-                )
-                target = json.loads(root.recv())["result"]["targetId"]
-            with connect(f"{address.rsplit('/', 2)[0]}/page/{target}", max_size=None) as socket:
-                yield Browser(socket)
-        finally:
-            process.kill()
-            process.wait()
+    with open_browser() as opened:
+        yield opened
 
 
 def shown(browser: Browser, run: RunReport, folder: Path, inject: str = "") -> None:
@@ -111,7 +33,7 @@ def shown(browser: Browser, run: RunReport, folder: Path, inject: str = "") -> N
     file.write_text(render_html(run).replace("<main>", f"<main>{inject}"))
     browser.errors.clear()
     browser.requests.clear()
-    browser.open(file)
+    browser.open(file.as_uri())
 
 
 def visible(browser: Browser) -> list[str]:
