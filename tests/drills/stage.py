@@ -28,6 +28,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterParentFlowRunId,
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.reports.run_report import RunReport
@@ -112,7 +113,9 @@ class Stage:
         runs = FlowRunFilter(id=FlowRunFilterId(any_=[run, *(child.id for child in self.children(run))]))
         found: list[TaskRun] = []
         with self._client() as client:
-            while page := client.read_task_runs(flow_run_filter=runs, offset=len(found), limit=200):
+            while page := client.read_task_runs(
+                flow_run_filter=runs, offset=len(found), limit=200, sort=TaskRunSort.ID_DESC
+            ):
                 found += page
         return found
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from prefect import flow, get_client, task
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId
 from prefect.client.schemas.objects import Artifact
 from prefect.context import TaskRunContext
@@ -14,6 +15,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tasks.arms import model_artefact
 from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
+from tasks.limits import slots
 from tasks.progress import Progress
 from tasks.reports.run_report import RunReport
 from tasks.stage import failed_stage, stage
@@ -133,3 +135,29 @@ def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     assert [artifact.data for artifact in seen] == [20.0, 50.0, 100.0]
     assert {artifact.key for artifact in seen} == {"expo-answers"}
     assert "5 of 10 answers, about" in (seen[1].description or "")
+
+
+def test_slots_of_a_limit_are_held_and_given_back() -> None:
+    """More than there are is an error that no waiting mends; a limit that is not there limits nothing."""
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="two-slots", limit=2))
+
+        def held() -> int:
+            return client.read_global_concurrency_limit_by_name("two-slots").active_slots
+
+        @task
+        def work(limit: str, count: int) -> int:
+            with slots(limit, count):
+                return held()
+
+        @flow
+        def working(limit: str, count: int) -> int:
+            return work(limit, count)
+
+        assert working("two-slots", 2) == 2
+        assert held() == 0
+        assert working("no-such-limit", 7) == 0
+        with pytest.raises(InputError, match="two-slots: 3 slots are needed at once"):
+            working("two-slots", 3)
+    with slots("two-slots", 3):  # outside of a run there is nobody to ask
+        pass

@@ -57,7 +57,8 @@ class PrefectServer:
     def start(self) -> None:
         """Starts the server and waits until it answers."""
         command = ["server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
-        environment = {"PREFECT_HOME": str(self._home), **self._environment}
+        # the UI would ask port 4200
+        environment = {"PREFECT_HOME": str(self._home), "PREFECT_UI_API_URL": self.url, **self._environment}
         log = self._home / "server.log"
         self._process = _start(command, log, environment)
         _wait_until_ready(f"{self.url}/health", self._process, log)

@@ -1,0 +1,59 @@
+"""What people are told: a failed run, and a night in which a family has no verdict, reach a webhook."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from prefect.blocks.webhook import Webhook
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from pydantic import SecretStr
+
+from tests.drills.stage import Stage, wait_for
+from tests.servers.prefect import bootstrap, end
+from tests.servers.s3 import BUCKET
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[str]]]:
+    """A webhook's address, and the bodies that it gets."""
+    bodies: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", bodies
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_night_without_a_verdict_is_told(stage: Stage, told: tuple[str, list[str]]) -> None:
+    address, bodies = told
+    with temporary_settings({PREFECT_API_URL: stage.prefect.url}):
+        Webhook(url=SecretStr(address)).save("people", overwrite=True)
+    bootstrap(stage.prefect.url, "--notify", "webhook/people", families=stage.folder / "families.yaml")
+    worker = stage.worker("night")
+    try:
+        run = stage.begin(
+            "expo-nightly/nightly", families=["broken"], judge=stage.judge, store=f"s3://{BUCKET}/night"
+        )
+        ended = stage.ended(run)
+        assert ended.state and ended.state.is_failed(), stage.log("night")
+        assert ended.name.startswith("nightly-")
+        wait_for(lambda: any("expo.nightly.missing" in body for body in bodies), f"a notice in {bodies}", 120)
+        assert any("broken: no verdict tonight" in body for body in bodies)
+        wait_for(lambda: any("prefect.flow-run.Failed" in body for body in bodies), f"in {bodies}", 120)
+    finally:
+        end(worker)
