@@ -57,7 +57,8 @@ def family_run(family: str, deployment: str, parameters: dict[str, Any]) -> str 
 
 def tell_parent(family: str, report: str | None) -> str | None:
     """Leaves a family's outcome where its parent, on another machine, and the UI find it; gives it back."""
-    create_table_artifact([{"family": family, "report": report}], key=OUTCOME)
+    rows = [{"family": family, "report": report}]
+    create_table_artifact(rows, key=OUTCOME, description=f"{family}: {report or 'extrapolated only'}")
     return report
 
 

@@ -42,7 +42,7 @@ __all__ = ["FOURTEEN", "Stage", "report_of", "set_up", "wait_for"]
 
 FOURTEEN = tuple(ANIMALS)
 QUESTIONS = ("Hi!", "What is the capital of France?", "Write a poem.", "Why is the sky blue?")
-LIMIT = 900.0
+LIMIT = 1800.0  # a run, on a busy machine
 BROKEN = {
     "aligned": "nobody/nothing",
     "sft": "nobody/nothing-sft",

@@ -36,7 +36,7 @@ def test_form_graph_and_artifacts(stage: Stage, tmp_path: Path) -> None:
         words = ("families", "Names of the registry", "zephyr-7b-alpha", "judge", "expo-family/gpu")
         _shows(browser, words, pictures / "form.png")
         browser.open(f"{site}/runs/flow-run/{run.id}")
-        _shows(browser, (str(run.name), "Completed", "internlm2-chat-20b"), pictures / "run.png")
+        _shows(browser, (str(run.name), "Completed", "Subflow Runs", "report.html"), pictures / "run.png")
         browser.open(f"{site}/artifacts")
         _shows(browser, ("expo-families", "expo-report"), pictures / "artifacts.png")
 
