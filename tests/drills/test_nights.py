@@ -1,4 +1,4 @@
-"""What people are told: a failed run, and a night in which a family has no verdict, reach a webhook."""
+"""Nights: one with nothing new does nothing again, a fresh one everything; what is wrong reaches people."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
-from tests.drills.stage import Stage, wait_for
+from tests.drills.stage import Stage, report_of, wait_for
 from tests.servers.prefect import bootstrap, end
 from tests.servers.s3 import BUCKET
 
@@ -37,6 +37,23 @@ def told() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_night_does_again_what_is_new_and_a_fresh_one_everything(stage: Stage) -> None:
+    store = f"s3://{BUCKET}/nights"
+    asked = {"families": ["zephyr-7b-alpha"], "judge": stage.judge, "store": store}
+    worker = stage.worker("nights")
+    try:
+        for fresh, generations in ((False, 2), (False, 2), (True, 5)):  # fresh: two arms, and an A/A run
+            run = stage.ended(stage.begin("expo-nightly/nightly", fresh=fresh, **asked))
+            assert run.state and run.state.is_completed(), stage.log("nights")
+            made = {name for name in stage.files("nights") if name.startswith("/generations/")}
+            assert len(made) == generations
+    finally:
+        end(worker)
+    (family,) = report_of(stage, run, "nights").families
+    assert len(family.verdicts) == len(family.noise) == 1
+    assert "1 verdicts compared with earlier runs" in stage.log("nights")
 
 
 def test_a_night_without_a_verdict_is_told(stage: Stage, told: tuple[str, list[str]]) -> None:
