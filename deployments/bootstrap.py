@@ -63,9 +63,8 @@ def _pool(client: SyncPrefectClient, name: str, kind: PoolKind, queues: dict[str
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
-        client.create_work_pool(
-            WorkPoolCreate(name=name, type=kind, base_job_template=base_job_template(kind))
-        )
+        template = base_job_template(kind, gpu=name.endswith("-gpu"))
+        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
         done.append(f"work pool {name} ({kind})")
     there = {queue.name for queue in client.read_work_queues(work_pool_name=name)}
     for queue, priority in queues.items():

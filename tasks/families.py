@@ -79,6 +79,11 @@ class Family(Value):
     judge: Literal["demo:rule"] | None = None
 
     @property
+    def gpus(self) -> int:
+        """GPUs that one engine uses."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    @property
     def checkpoints(self) -> tuple[str, str]:
         """The aligned and the SFT checkpoint as `open_source` takes them: `@revision` behind a pinned one."""
         return _pinned(self.aligned, self.aligned_revision), _pinned(self.sft, self.sft_revision)

@@ -28,6 +28,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
 from tasks.errors import InputError, PermanentError
+from tasks.families import family as find
 from tasks.stage import IN_STAGE, stage
 
 __all__ = ["family_run", "tell_parent"]
@@ -63,7 +64,10 @@ def tell_parent(family: str, report: str | None) -> str | None:
 
 
 def _begun(family: str, deployment: str, parameters: dict[str, Any]) -> FlowRun:
-    """The first attempt that has not failed: one that runs, that has completed, or a new one."""
+    """The first attempt that has not failed: one that runs, that has completed, or a new one.
+
+    A pool that hands out GPUs (Kubernetes) gives the run as many as the family's engine uses.
+    """
     for attempt in count():
         try:
             begun = run_deployment(
@@ -72,6 +76,7 @@ def _begun(family: str, deployment: str, parameters: dict[str, Any]) -> FlowRun:
                 timeout=0,
                 as_subflow=True,
                 idempotency_key=f"{flow_run.id}-{family}-{attempt}",
+                job_variables={"gpus": find(family).gpus},
             )
         except ObjectNotFound as error:
             raise InputError(
