@@ -1,0 +1,170 @@
+"""What docker/compose.yaml runs, without containers: its commands and settings as processes, on a real
+PostgreSQL and a real Redis. Only hosts, ports and the password are this machine's.
+
+A server without services, the services apart, an event that reaches an automation across Redis, task
+records that are all there, a limit that is given back: each needs one of the settings to be right.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow, task
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.concurrency.sync import concurrency
+from prefect.events import AutomationCore, Event, EventTrigger, Posture, Resource
+from prefect.events.actions import DoNothing, PauseAutomation
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.images.files import compose
+from tests.servers.postgres import programs, serve_postgres
+from tests.servers.prefect import end, free_port
+from tests.servers.redis import redis_program, serve_redis
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+READY_SECONDS = 180
+TASKS = 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the API, with the services beside it."""
+    if programs() is None or redis_program() is None:
+        pytest.skip("needs PostgreSQL and Redis: apt-get install postgresql redis-server")
+    home = tmp_path_factory.mktemp("stack")
+    services = compose()["services"]
+    with ExitStack() as stack:
+        database = urlsplit(stack.enter_context(serve_postgres()))
+        redis = stack.enter_context(serve_redis(home / "redis", *services["redis"]["command"][1:]))
+        port = free_port()
+        environment = {
+            **_settings(services["server"]["environment"]),
+            "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
+            "PREFECT_SERVER_DATABASE_PORT": str(database.port),
+            "PREFECT_SERVER_DATABASE_NAME": database.path.strip("/"),
+            "PREFECT_SERVER_DATABASE_PASSWORD": "trusted",
+            "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
+            "PREFECT_REDIS_MESSAGING_PORT": str(redis),
+            "PREFECT_SERVER_DOCKET_URL": f"redis://127.0.0.1:{redis}/1",
+            "PREFECT_HOME": str(home),
+            "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
+        }
+        here = {"0.0.0.0": "127.0.0.1", "4200": str(port)}
+        migrate = _begin(services["migrate"]["command"], here, environment, home / "migrate.log")
+        assert migrate.wait(timeout=READY_SECONDS) == 0, (home / "migrate.log").read_text()
+        for name in ("server", "services"):
+            process = _begin(services[name]["command"], here, environment, home / f"{name}.log")
+            stack.callback(end, process)
+        url = f"http://127.0.0.1:{port}/api"
+        _wait(lambda: _answers(f"{url}/health"), f"{(home / 'server.log').read_text()}")
+        yield url
+
+
+@pytest.fixture
+def client(server: str) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
+        yield client
+
+
+def test_flow_run_leaves_every_record(client: SyncPrefectClient) -> None:
+    """Task records travel through Redis to the services, which write them."""
+
+    @task
+    def one(number: int) -> int:
+        return number
+
+    @flow
+    def many() -> list[int]:
+        return [future.result() for future in [one.submit(number) for number in range(TASKS)]]
+
+    state = many(return_state=True)
+    assert state.is_completed() and state.state_details.flow_run_id
+    run = state.state_details.flow_run_id
+    _wait(lambda: len(_completed_tasks(client, run)) == TASKS, "the task records are not there")
+
+
+def test_event_reaches_an_automation(client: SyncPrefectClient) -> None:
+    """An event goes in at the API and through Redis, and the services act upon it: here one automation
+    switches another off."""
+    name = f"expo-stack-{uuid4()}"
+    trigger = EventTrigger(expect={name}, posture=Posture.Reactive, threshold=1)
+    idle = client.create_automation(
+        AutomationCore(name=f"{name}-idle", trigger=trigger, actions=[DoNothing()])
+    )
+    pause = PauseAutomation(source="selected", automation_id=idle)
+    client.create_automation(AutomationCore(name=f"{name}-switch", trigger=trigger, actions=[pause]))
+    assert _enabled(client, idle)
+
+    def acted() -> bool:
+        event = Event(event=name, resource=Resource({"prefect.resource.id": name}))
+        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
+        time.sleep(5)
+        return not _enabled(client, idle)
+
+    _wait(acted, "the automation did not act")
+
+
+def test_slots_of_a_limit_are_leases_in_redis(client: SyncPrefectClient) -> None:
+    name = f"expo-stack-{uuid4()}"
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+    with concurrency(name, lease_duration=60):
+        assert client.read_global_concurrency_limit_by_name(name).active_slots == 1
+    assert client.read_global_concurrency_limit_by_name(name).active_slots == 0
+
+
+def test_ui_is_served(server: str) -> None:
+    with urlopen(server.removesuffix("/api"), timeout=30) as answer:
+        assert b"Prefect" in answer.read()
+
+
+def _settings(environment: dict[str, str]) -> dict[str, str]:
+    return {name: str(value) for name, value in environment.items() if name != "PREFECT_UI_API_URL"}
+
+
+def _begin(
+    command: list[str], here: dict[str, str], environment: dict[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    words = [here.get(word, word) for word in command]
+    assert words[0] == "prefect"
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], env=os.environ | environment, stdout=output, stderr=output
+        )
+
+
+def _completed_tasks(client: SyncPrefectClient, run: UUID) -> list[str]:
+    found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+    return [one.name for one in found if one.state and one.state.is_completed()]
+
+
+def _enabled(client: SyncPrefectClient, automation: UUID) -> bool:
+    found = client.read_automation(automation)
+    assert found
+    return found.enabled
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def _wait(happened: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not happened():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.5)
