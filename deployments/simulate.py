@@ -28,7 +28,6 @@ __all__ = ["SCENARIOS", "Cluster", "Rates", "Result", "simulate", "table"]
 
 Steps = Generator[simpy.Event, Any, None]
 
-GB = 1e9
 BYTES_PER_PARAMETER = 2  # bf16
 SHARD_GB = 5.0  # as checkpoints on the Hub are cut
 INSTRUCTIONS, ARMS = 805, 2
