@@ -18,7 +18,7 @@ from tasks.reports.history import History
 from tasks.reports.run_report import FamilyReport, RunReport, norm_table
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import RULE, sentence
+from tasks.reports.verdict import RULE, reason, sentence
 
 __all__ = ["render_history", "render_html"]
 
@@ -35,6 +35,7 @@ def render_html(report: RunReport) -> str:
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,
+        "reason": reason,
         "rule": RULE,
         "sentence": sentence,
     }

@@ -16,7 +16,7 @@ from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
-from tasks.reports.verdict import RULE, Verdict, sentence
+from tasks.reports.verdict import RULE, Verdict, reason, sentence
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "render_markdown", "terminal_table"]
 
@@ -39,6 +39,7 @@ def render_markdown(report: RunReport) -> str:
         "agreement_sentence": agreement_sentence,
         "noise_sentence": noise_sentence,
         "other_judge_note": other_judge_note,
+        "reason": reason,
         "sentence": sentence,
         "wording": wording,
     }
@@ -52,9 +53,8 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     console = _console(file, colour)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
         console.print(_table(f"{wording.benchmark_title(benchmark)}, judged by {judge}", verdicts))
-        if len(verdicts) == 1:
-            console.print(f"{verdicts[0].word.capitalize()}: {verdicts[0].rule}.", markup=False)
-        else:
+        console.print(_reasons(verdicts))
+        if len(verdicts) > 1:
             console.print(RULE, markup=False)
         if note := other_judge_note(verdicts):
             console.print(note, markup=False)
@@ -142,6 +142,16 @@ def _table(title: str, verdicts: list[Verdict]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(*_row(verdict))
+    return table
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> Table:
+    """What made each word, and what could have been missed."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for verdict in verdicts:
+        table.add_row(Text(verdict.family), Text(f"{verdict.word.capitalize()}: {reason(verdict)}"))
     return table
 
 

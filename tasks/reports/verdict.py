@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tasks.families import Published
 from tasks.reports.statistics import LEVEL, Figures, PairedDifference, holm, paired_difference
-from tasks.reports.wording import change, interval, p_value, signed
+from tasks.reports.wording import change, interval, magnitude, p_value, signed
 
 __all__ = [
     "RULE",
@@ -21,6 +21,7 @@ __all__ = [
     "across_families",
     "decide",
     "published_figures",
+    "reason",
     "sentence",
 ]
 
@@ -207,9 +208,18 @@ def sentence(verdict: Verdict) -> str:
         f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
     )
     if verdict.word == "no evidence":
-        missed = f"A true difference below {found.detectable:.{digits}f} is easily missed"
-        return f"No evidence of a difference: {figures}. {missed}."
+        return f"No evidence of a difference: {figures}."
     return f"+ ExPO is {verdict.word}: {figures}."
+
+
+def reason(verdict: Verdict) -> str:
+    """What made the word, and what this run could have missed."""
+    least = magnitude(verdict.difference.detectable)
+    rule = verdict.rule[:1].upper() + verdict.rule[1:]
+    return (
+        f"{rule}. The smallest effect that this run could have found (with 80% power): "
+        f"{least} {verdict.unit}."
+    )
 
 
 def _word(difference: PairedDifference, p: float, compared: int) -> tuple[Word, str]:

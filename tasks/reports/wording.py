@@ -1,8 +1,26 @@
-"""How numbers and names are written, alike in the page, the Markdown and the terminal."""
+"""How numbers and names are written, alike in the page, the Markdown and the terminal.
+
+Rounding never contradicts a verdict: what is not zero is not written as zero, so a bound keeps its
+sign, and a p-value stays on its side of the level. More digits are written where that needs them.
+"""
 
 from datetime import UTC, datetime
 
-__all__ = ["benchmark_title", "change", "duration", "interval", "moment", "p_value", "share", "signed"]
+from tasks.reports.statistics import LEVEL
+
+__all__ = [
+    "benchmark_title",
+    "change",
+    "duration",
+    "interval",
+    "magnitude",
+    "moment",
+    "p_value",
+    "share",
+    "signed",
+]
+
+MOST_DIGITS = 6  # after the point; what needs more is written with an exponent
 
 TITLES = {"alpaca_eval": "AlpacaEval 2.0", "mt_bench": "MT-Bench"}
 
@@ -13,14 +31,22 @@ def benchmark_title(benchmark: str) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """With its sign, a true minus: "+0.93", "−0.12"."""
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text[1:] if float(f"{value:.{digits}f}") == 0 else text
+    """With its sign, a true minus: "+0.93", "−0.12"; a small one keeps its sign: "+0.004"."""
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return sign + magnitude(value, digits)
+
+
+def magnitude(value: float, digits: int = 2) -> str:
+    """Without a sign: "4.12", and as many digits as it takes not to be zero: "0.004", "3e-09"."""
+    digits = _digits(value, digits)
+    return f"{abs(value):.0e}" if digits > MOST_DIGITS else f"{abs(value):.{digits}f}"
 
 
 def interval(lower: float, upper: float) -> str:
-    """Both ends with their signs: "−0.12 to +2.02"."""
-    return f"{signed(lower)} to {signed(upper)}"
+    """Both ends with their signs, and alike in digits: "−0.12 to +2.02", "+0.004 to +2.221"."""
+    needed = [_digits(end, 2) for end in (lower, upper)]
+    digits = max(one for one in (2, *needed) if one <= MOST_DIGITS)
+    return f"{signed(lower, digits)} to {signed(upper, digits)}"
 
 
 def change(before: float, after: float, digits: int = 1) -> str:
@@ -34,8 +60,13 @@ def share(value: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Three digits, or a bound."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    """Three digits, or a bound; next to the level as many as tell on which side it is: "0.0498"."""
+    if p < 0.001:
+        return "<0.001"
+    digits = 3
+    while digits < 17 and (float(f"{p:.{digits}f}") < LEVEL) != (p < LEVEL):
+        digits += 1
+    return f"{p:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
@@ -49,3 +80,11 @@ def duration(seconds: float) -> str:
 def moment(created: str) -> str:
     """An ISO 8601 time as people read it: "2026-11-23 23:41 UTC"."""
     return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _digits(value: float, least: int) -> int:
+    """After the point, at least `least`: with these a value that is not zero is not written as zero."""
+    digits = least
+    while value and digits <= MOST_DIGITS and not float(f"{value:.{digits}f}"):
+        digits += 1
+    return digits

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from tasks.reports.html import render_html
 from tasks.reports.run_report import AnswerRow, Failure, FamilyReport, RunReport, TensorNorm, norm_table
+from tasks.reports.verdict import reason
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -75,6 +77,7 @@ def test_shared_instructions_are_stored_once(make_family: FamilyMaker, one: RunR
 
 def test_every_verdict_judge_and_failure_is_told(many: RunReport) -> None:
     text = render_html(many)
+    assert all(html.escape(reason(verdict)) in text for verdict in many.verdicts)
     words = {word: sum(verdict.word == word for verdict in many.verdicts) for word in ("better", "worse")}
     lead = re.sub(r"<[^>]+>|\s+", " ", text[text.index('class="lead"') : text.index('class="cards')])
     assert f"{words['better']} are better" in " ".join(lead.split())

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
 from tasks.reports.text import render_markdown, terminal_table
+from tasks.reports.verdict import reason
 
 FamilyMaker = Callable[..., FamilyReport]
 
 
 def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     table = terminal_table(many)
-    lines = {line.split()[0]: line for line in table.splitlines() if line.strip()}
+    lines = {line.split()[0]: line for line in reversed(table.splitlines()) if line.strip()}
     for verdict in many.verdicts:
         assert verdict.word in lines[verdict.family]
     assert "judged by gpt-4.1" in table
@@ -20,6 +21,12 @@ def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     assert max(map(len, table.splitlines())) <= 120
     assert "\x1b" not in table
     assert "\x1b" in terminal_table(many, colour=True)
+
+
+def test_every_verdict_is_told_with_its_rule_and_what_it_could_have_found(many: RunReport) -> None:
+    for text in (" ".join(text.split()) for text in (terminal_table(many), render_markdown(many))):
+        for verdict in many.verdicts:
+            assert reason(verdict) in text, verdict.family
 
 
 def test_the_curve_is_told_with_the_used_alpha_marked(one: RunReport) -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.families import registry
-from tasks.reports.verdict import ArmFigures, Verdict, across_families, decide, sentence
+from tasks.reports.verdict import ArmFigures, Verdict, across_families, decide, reason, sentence
+from tasks.reports.wording import interval, p_value, signed
 
 ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
 
@@ -86,10 +87,16 @@ def test_published_figures_are_those_of_the_benchmark_and_carry_their_judge() ->
     assert judged(1, benchmark="my own", published=published).published is None
 
 
-def test_the_sentence_says_what_could_have_been_missed() -> None:
-    words = sentence(judged(0.3))
-    assert words.startswith("No evidence of a difference: win rate 20.0 → 20.3, +0.30 percentage points")
-    assert f"below {judged(0.3).difference.detectable:.1f} is easily missed" in words
+def test_the_words_say_what_was_found_and_what_could_have_been_missed() -> None:
+    found = judged(0.3)
+    assert sentence(found).startswith(
+        "No evidence of a difference: win rate 20.0 → 20.3, +0.30 percentage points"
+    )
+    ends = interval(found.difference.lower, found.difference.upper)
+    assert reason(found) == (
+        f"The 95% interval {ends} includes zero. The smallest effect that this run could have found "
+        f"(with 80% power): {found.difference.detectable:.2f} percentage points."
+    )
     assert sentence(judged(-5)).startswith("+ ExPO is worse: ")
     assert "rating 20.00 → 20.30" in sentence(judged(0.3, benchmark="mt_bench"))
 
@@ -100,3 +107,49 @@ def test_not_available_is_none_never_nan() -> None:
         ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0, lc_win_rate=float("nan"))
     assert judged(1).lc_gain is None
     assert Verdict.model_validate_json(judged(1).model_dump_json()) == judged(1)
+
+
+def _read(number: str) -> float:
+    return float(number.replace("−", "-"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-5, 5), st.floats(-4, 1), st.integers(1, 12))
+def test_no_rounding_contradicts_the_word(shift: float, magnitude: float, families: int) -> None:
+    """A bound close to zero and a p-value close to the level are the ones that rounding would move."""
+    scale = 10**magnitude
+    found = across_families([judged(shift * scale, spread=10 * scale)] * families)[0]
+    lower, upper = map(_read, interval(found.difference.lower, found.difference.upper).split(" to "))
+    excludes = lower > 0 or upper < 0
+    assert excludes == (found.difference.lower > 0 or found.difference.upper < 0)
+    below = float(p_value(found.p_adjusted).removeprefix("<")) < 0.05
+    assert (found.word != "no evidence") == (excludes and below)
+    if found.word != "no evidence":
+        assert (_read(signed(found.difference.mean)) > 0) == (found.word == "better")
+    assert interval(found.difference.lower, found.difference.upper) in sentence(found)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 3))
+@example(0.00349, 2)
+@example(-0.004, 1)
+@example(5e-324, 2)
+@example(-0.0, 2)
+def test_a_number_keeps_its_sign_however_small(value: float, digits: int) -> None:
+    written = signed(value, digits)
+    assert np.sign(_read(written)) == np.sign(value)
+    assert written[:1] in "+−" or not value
+
+
+@given(st.floats(0.001, 1))
+@example(0.04999)
+@example(0.05)
+@example(0.0499999999999)
+def test_a_p_value_stays_on_its_side_of_the_level(p: float) -> None:
+    assert (float(p_value(p)) < 0.05) == (p < 0.05)
+
+
+def test_ends_of_an_interval_are_alike_in_digits() -> None:
+    assert interval(0.003, 2.221) == "+0.003 to +2.221"
+    assert interval(-0.12, 2.02) == "−0.12 to +2.02"
+    assert interval(0.0, 0.0) == "0.00 to 0.00"
+    assert interval(3e-9, 2.0) == "+3e-09 to +2.00"
