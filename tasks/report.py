@@ -3,23 +3,25 @@
 import json
 from datetime import UTC, datetime
 from importlib.metadata import version
+from urllib.parse import quote
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.errors import CorruptError
 from tasks.progress import run_logger
 from tasks.reports.agreement import Agreement
 from tasks.reports.html import render_html
+from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
-from tasks.reports.text import render_markdown
 from tasks.reports.verdict import Verdict
+from tasks.reports.wording import benchmark_title, interval, magnitude, signed
 from tasks.stage import stage
 from tasks.stores.artefact import Artefact, Store
 from tasks.verdict import FAMILY_REPORT
 
 __all__ = ["REPORT", "report", "write_report"]
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 
 
 @stage("report {name}")
@@ -41,10 +43,8 @@ def report(
     )
     artefact = Store(store).artefact("reports", name)
     write_report(run, artefact)
-    markdown = render_markdown(run)
-    create_markdown_artifact(markdown, key="expo-report", description=f"{artefact.uri}/report.html")
-    create_table_artifact([_row(one) for one in run.verdicts], key="expo-verdicts")
-    run_logger().info(f"report: {artefact.uri}/report.html")
+    _show(run, artefact)
+    run_logger().info(f"report: {artefact.uri}/{PAGE}")
     return artefact.uri
 
 
@@ -52,7 +52,7 @@ def write_report(run: RunReport, artefact: Artefact) -> None:
     """Writes report.json, report.md and report.html; the manifest, last, is for listings."""
     artefact.write(REPORT, run.model_dump_json(indent=1).encode())
     artefact.write("report.md", render_markdown(run).encode())
-    artefact.write("report.html", render_html(run).encode())
+    artefact.write(PAGE, render_html(run).encode())
     artefact.seal(json.dumps({"name": run.name, "created": run.created}).encode())
 
 
@@ -63,15 +63,34 @@ def _family_report(uri: str) -> FamilyReport:
     return FamilyReport.model_validate_json(content)
 
 
+def _show(run: RunReport, artefact: Artefact) -> None:
+    """The run in Prefect's UI: a link to the page, the verdicts in short, and as a table."""
+    page = _url(artefact)
+    told = f"{run.name}: {len(run.verdicts)} verdicts, {len(run.failures)} families failed"
+    create_link_artifact(page, key="expo-page", description=told)
+    create_markdown_artifact(render_summary(run, page), key="expo-report", description=f"{told}; {page}")
+    create_table_artifact([_row(one) for one in run.verdicts], key="expo-verdicts", description=page)
+
+
+def _url(artefact: Artefact) -> str:
+    """Where the page is: file:// on this machine, else s3://; without spaces, as Markdown needs it."""
+    if artefact.local:
+        return (artefact.local / PAGE).as_uri()
+    return quote(f"{artefact.uri}/{PAGE}", safe="/:")
+
+
 def _row(verdict: Verdict) -> dict[str, str]:
     """A row of the table artifact."""
     difference = verdict.difference
     return {
         "family": verdict.family,
+        "benchmark": benchmark_title(verdict.benchmark),
         "α": f"{verdict.alpha:g}",
         "verdict": verdict.word,
         "original": f"{verdict.original.score:.1f}",
         "+ ExPO": f"{verdict.expo.score:.1f}",
-        "difference": f"{difference.mean:+.1f} ({difference.lower:+.1f} … {difference.upper:+.1f})",
+        "gain": signed(difference.mean),
+        "95% interval": interval(difference.lower, difference.upper),
+        "smallest effect": magnitude(difference.detectable),
         "judge": verdict.judge,
     }

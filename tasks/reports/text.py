@@ -1,11 +1,9 @@
-"""The report without a browser: the terminal's table, and Markdown."""
+"""The report in the terminal: a table for each benchmark and judge, the α curves, the history."""
 
-import html
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from itertools import groupby
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,35 +14,13 @@ from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
-from tasks.reports.verdict import RULE, Verdict, reason, sentence
+from tasks.reports.verdict import RULE, Verdict, reason
 
-__all__ = ["by_benchmark", "history_table", "other_judge_note", "render_markdown", "terminal_table"]
+__all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 
 STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
 WIDTH = 120  # columns
 BAR = 40  # columns that stand for a win rate of 100%
-
-
-def render_markdown(report: RunReport) -> str:
-    """The report as GitHub Markdown: verdicts, tables, how to read them."""
-    environment = Environment(
-        loader=PackageLoader("tasks.reports", "page"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _cell
-    environment.globals |= {
-        "agreement_sentence": agreement_sentence,
-        "noise_sentence": noise_sentence,
-        "other_judge_note": other_judge_note,
-        "reason": reason,
-        "sentence": sentence,
-        "wording": wording,
-    }
-    template = environment.get_template("report.md.jinja")
-    return template.render(report=report, groups=by_benchmark(report.verdicts))
 
 
 def terminal_table(report: RunReport, colour: bool = False) -> str:
@@ -191,9 +167,3 @@ def _row(verdict: Verdict) -> list[str | Text]:
         wording.signed(100 * verdict.longer, 0) + "%",
         wording.signed(verdict.published.gain, digits) if verdict.published else "–",
     ]
-
-
-def _cell(text: object) -> str:
-    """Foreign text inside a Markdown table: no bar or line break may end the cell, no tag may open."""
-    one_line = " ".join(str(text).split())
-    return html.escape(one_line, quote=False).replace("\\", "\\\\").replace("|", "\\|")

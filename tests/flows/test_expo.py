@@ -1,26 +1,36 @@
 """The flow "expo" where families fail: the others go on, and the end is honest."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 from uuid import UUID
 
 import pytest
 from prefect import flow, get_client, task
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterTaskRunId,
+)
 from prefect.client.schemas.objects import Artifact
 from prefect.context import TaskRunContext
+from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
 from tasks.arms import model_artefact
 from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
 from tasks.limits import slots
 from tasks.progress import Progress
-from tasks.reports.run_report import RunReport
+from tasks.report import report
+from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.verdict import ArmFigures, decide
 from tasks.stage import failed_stage, stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import open_source, reopen
+from tasks.verdict import FAMILY_REPORT
 from tasks.weights.folder import put_shard
 from tasks.weights.plan import make_plan
 from tasks.weights.shard import write_shard
@@ -135,6 +145,44 @@ def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     assert [artifact.data for artifact in seen] == [20.0, 50.0, 100.0]
     assert {artifact.key for artifact in seen} == {"expo-answers"}
     assert "5 of 10 answers, about" in (seen[1].description or "")
+
+
+def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None:
+    arms = [ArmFigures(score=score, standard_error=1.0, mean_length=100) for score in (20.0, 25.0)]
+    scores = ([20.0] * 30, [25.0] * 30)
+    verdict = decide(
+        "demo",
+        0.5,
+        "alpaca_eval",
+        "a judge",
+        original=arms[0],
+        expo=arms[1],
+        original_scores=scores[0],
+        expo_scores=scores[1],
+    )
+    store = Store(str(tmp_path / "a store (mine)"))
+    family = store.artefact("verdicts", "one")
+    content = FamilyReport(family="demo", alpha=0.5, verdicts=(verdict,)).model_dump_json()
+    family.write(FAMILY_REPORT, content.encode())
+    failure = Failure(family="tulu-2-dpo-7b", stage="judge", reason="the judge | refuses the key")
+
+    @flow
+    def reporting() -> tuple[str, str]:
+        return str(flow_run.id), report("night (1)", (family.uri,), (failure,), store.uri)
+
+    run, folder = reporting()
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
+    with get_client(sync_client=True) as client:
+        shown = {one.key: str(one.data) for one in client.read_artifacts(artifact_filter=of_run)}
+    text, target = shown["expo-page"].removesuffix(")").split("](")
+    assert text == f"[{target}"
+    page = Path(unquote(urlparse(target).path))
+    assert page == Path(folder) / "report.html" and "night (1)" in page.read_text()
+    assert f"]({target})" in shown["expo-report"]
+    assert "| demo | 0.5 | better | 20.00 → 25.00 | +5.00 | +5.00 to +5.00 |" in shown["expo-report"]
+    assert "**tulu-2-dpo-7b** failed in judge: the judge \\| refuses the key" in shown["expo-report"]
+    (row,) = json.loads(shown["expo-verdicts"])
+    assert (row["verdict"], row["gain"], row["benchmark"]) == ("better", "+5.00", "AlpacaEval 2.0")
 
 
 def test_slots_of_a_limit_are_held_and_given_back() -> None:

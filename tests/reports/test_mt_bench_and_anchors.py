@@ -6,8 +6,9 @@ import pytest
 from tasks.families import family
 from tasks.reports.agreement import agree
 from tasks.reports.html import render_html
+from tasks.reports.markdown import render_markdown
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.text import render_markdown, terminal_table
+from tasks.reports.text import terminal_table
 from tasks.reports.verdict import ArmFigures, decide
 
 

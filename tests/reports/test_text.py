@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable
 
+from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
-from tasks.reports.text import render_markdown, terminal_table
+from tasks.reports.text import terminal_table
 from tasks.reports.verdict import reason
 
 FamilyMaker = Callable[..., FamilyReport]
@@ -81,3 +82,15 @@ def test_a_run_without_any_verdict_can_be_told(one: RunReport) -> None:
     )
     assert terminal_table(failed) == "x: failed in plan: y\n"
     assert "**x** failed in plan: y" in render_markdown(failed)
+
+
+def test_the_summary_is_short_and_links_to_the_page(many: RunReport) -> None:
+    page = "s3://bucket/a%20store/reports/many/report.html"
+    text = render_summary(many, page)
+    assert f"[{page}]({page})" in text
+    rows = [line.split("|")[1:4:2] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [[name.strip(), word.strip()] for name, word in rows] == [
+        [verdict.family, verdict.word] for verdict in many.verdicts
+    ]
+    assert "the engine ran out of memory: &lt;80 GB&gt;" in text
+    assert len(text) < len(render_markdown(many)) / 2

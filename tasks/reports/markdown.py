@@ -1,0 +1,55 @@
+"""The report as Markdown: whole, as a file beside the page, and in short, for Prefect's UI."""
+
+import html
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tasks.reports import wording
+from tasks.reports.agreement import agreement_sentence
+from tasks.reports.run_report import RunReport
+from tasks.reports.seeds import noise_sentence
+from tasks.reports.text import by_benchmark, other_judge_note
+from tasks.reports.verdict import reason, sentence
+
+__all__ = ["render_markdown", "render_summary"]
+
+
+def render_markdown(report: RunReport) -> str:
+    """The report as GitHub Markdown: verdicts, tables, how to read them."""
+    template = _environment().get_template("report.md.jinja")
+    return template.render(report=report, groups=by_benchmark(report.verdicts))
+
+
+def render_summary(report: RunReport, page: str) -> str:
+    """The report in short: a line for each verdict and each failure, and where the whole page is.
+
+    page  the page's URL
+    """
+    template = _environment().get_template("summary.md.jinja")
+    return template.render(report=report, groups=by_benchmark(report.verdicts), page=page)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tasks.reports", "page"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    environment.globals |= {
+        "agreement_sentence": agreement_sentence,
+        "noise_sentence": noise_sentence,
+        "other_judge_note": other_judge_note,
+        "reason": reason,
+        "sentence": sentence,
+        "wording": wording,
+    }
+    return environment
+
+
+def _cell(text: object) -> str:
+    """Foreign text inside a Markdown table: no bar or line break may end the cell, no tag may open."""
+    one_line = " ".join(str(text).split())
+    return html.escape(one_line, quote=False).replace("\\", "\\\\").replace("|", "\\|")
