@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.arms import model_artefact
-from tasks.benchmarks.data import DIFFICULTY, cached
+from tasks.benchmarks.data import DIFFICULTY, cached, mt_bench_files
+from tasks.benchmarks.dialogues import Rated, dialogues
 from tasks.benchmarks.judge import Judge
 from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
@@ -17,7 +18,7 @@ from tasks.generation.settings import Benchmark
 from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
 from tasks.progress import run_logger
-from tasks.reports.run_report import AlphaPoint, AnswerRow, FamilyReport, StageCost, TensorNorm
+from tasks.reports.run_report import AlphaPoint, AnswerRow, Dialogue, FamilyReport, StageCost, TensorNorm
 from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
 from tasks.reports.statistics import paired_difference
 from tasks.reports.verdict import ArmFigures, Verdict, decide
@@ -51,6 +52,7 @@ def verdict(
         norms=_norms(recipe, store),
         costs=_costs(judged),
         answers=_answers(judged),
+        dialogues=_dialogues(judged),
         noise=_noise(judged),
         settings=_settings(recipe, judged),
     )
@@ -267,6 +269,16 @@ def _answers(judged: Sequence[Judgments]) -> tuple[AnswerRow, ...]:
         )
         for before, after in zip(*rows, strict=True)
     )
+
+
+def _dialogues(judged: Sequence[Judgments]) -> tuple[Dialogue, ...]:
+    """Every question of MT-Bench with both arms' answers and the judge's words."""
+    asked = _by_benchmark(judged).get("mt_bench")
+    if not (asked and asked.original and asked.expo):
+        return ()
+    pair = (asked.original[0], asked.expo[0])
+    original, expo = (Rated(one.generation.path(), one.path()) for one in pair)
+    return dialogues(mt_bench_files(), original, expo)
 
 
 def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:

@@ -26,6 +26,7 @@ __all__ = [
     "judge_turns",
     "rating_of",
     "read_lines",
+    "read_turns",
 ]
 
 JUDGMENTS = "judgments.jsonl"
@@ -72,7 +73,7 @@ def judge_turns(
         InputError: a question is not answered in both turns, or a file is not of its form.
         RetryableError, PermanentError: as in `ask_all` and `check_share`.
     """
-    items = _items(_turns(answers), files)
+    items = _items(read_turns(answers), files)
     model = read_lines(answers)[0][1].get("model_id", "unknown model")
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / JOURNAL) as journal:
@@ -104,7 +105,7 @@ def rating_of(judgment: str) -> float:
 def _items(turns: dict[int, list[str]], files: MTBenchFiles) -> list[_Item]:
     """What the judge sees of each turn: FastChat's prompts, filled."""
     prompts = {row["name"]: row for _, row in read_lines(files.prompts)}
-    references = _turns(files.references)
+    references = read_turns(files.references)
     items = []
     for turn, suffix in ((1, ""), (2, "-multi-turn")):
         for _, question in read_lines(files.questions):
@@ -151,8 +152,12 @@ def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -
     }
 
 
-def _turns(path: Path) -> dict[int, list[str]]:
-    """Each question's two answers, in a file of FastChat's form."""
+def read_turns(path: Path) -> dict[int, list[str]]:
+    """Each question's two answers, in a file of FastChat's form.
+
+    Raises:
+        InputError: the file is not of that form, or answers a question twice.
+    """
     turns: dict[int, list[str]] = {}
     for number, row in read_lines(path):
         try:

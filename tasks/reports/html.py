@@ -15,7 +15,7 @@ from markupsafe import Markup
 from tasks.reports import plots, wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History
-from tasks.reports.run_report import FamilyReport, RunReport, norm_table
+from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport, norm_table
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.reports.verdict import RULE, reason, sentence
@@ -23,6 +23,7 @@ from tasks.reports.verdict import RULE, reason, sentence
 __all__ = ["render_history", "render_html"]
 
 MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words with each family
+_Item = tuple[str, tuple[tuple[str, str], ...]]  # a label, and question and reference of each turn
 SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
@@ -72,27 +73,40 @@ def _environment() -> Environment:
 
 
 def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
-    """What the answers browser reads. Families share instructions and references: each is stored once.
+    """What the answers browser reads. Families share questions and references: each is stored once.
 
-    items     [[instruction, reference], …]
-    families  [{"name", "rows": [[item, original, expo, original_preference, expo_preference], …]}, …]
+    items  [[label, [[question, reference] of each turn]], …]
+    sets   [{"family", "benchmark", "scale", "rows": [[item, [[original, expo, original's value, expo's,
+           the judge's words on each] of each turn]], …]}, …]; the scale is "preference" or "rating"
     """
-    items: dict[tuple[str, str], int] = {}
-    shown = []
+    items: dict[_Item, int] = {}
+    sets = []
     for family in families:
-        rows = [
-            [
-                items.setdefault((row.instruction, row.reference), len(items)),
-                row.original,
-                row.expo,
-                row.original_preference,
-                row.expo_preference,
-            ]
-            for row in family.answers
-        ]
-        if rows:
-            shown.append({"name": family.family, "rows": rows})
-    return {"items": [list(item) for item in items], "families": shown}
+        for benchmark, scale, rows in (
+            ("alpaca_eval", "preference", [_compared(row) for row in family.answers]),
+            ("mt_bench", "rating", [_rated(row) for row in family.dialogues]),
+        ):
+            shown = [[items.setdefault(item, len(items)), turns] for item, turns in rows]
+            title = wording.benchmark_title(benchmark)
+            if shown:
+                sets.append({"family": family.family, "benchmark": title, "scale": scale, "rows": shown})
+    return {"items": list(items), "sets": sets}
+
+
+def _compared(row: AnswerRow) -> tuple[_Item, list[list[Any]]]:
+    values = [row.original_preference, row.expo_preference]
+    return ("", ((row.instruction, row.reference),)), [[row.original, row.expo, *values, "", ""]]
+
+
+def _rated(row: Dialogue) -> tuple[_Item, list[list[Any]]]:
+    item = (
+        f"Question {row.question_id}, {row.category}",
+        tuple((t.question, t.reference) for t in row.turns),
+    )
+    return item, [
+        [t.original, t.expo, t.original_rating, t.expo_rating, t.original_judgment, t.expo_judgment]
+        for t in row.turns
+    ]
 
 
 def _plot(name: str, *arguments: Any) -> Markup:  # noqa: ANN401 - whatever that plot takes

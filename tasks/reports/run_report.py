@@ -15,6 +15,8 @@ from tasks.values import Value
 __all__ = [
     "AlphaPoint",
     "AnswerRow",
+    "Dialogue",
+    "DialogueTurn",
     "Failure",
     "FamilyReport",
     "NormTable",
@@ -94,6 +96,31 @@ class AnswerRow(Figures):
     expo_preference: float | None = None
 
 
+class DialogueTurn(Figures):
+    """One turn of a dialogue: what was asked, both arms' answers, and how the judge rated each.
+
+    original_rating, expo_rating      1 to 10, None where the judge gave none
+    original_judgment, expo_judgment  the judge's words
+    """
+
+    question: str
+    original: str
+    expo: str
+    reference: str = ""
+    original_rating: float | None = None
+    expo_rating: float | None = None
+    original_judgment: str = ""
+    expo_judgment: str = ""
+
+
+class Dialogue(Figures):
+    """One question of MT-Bench with both arms' answers to its turns."""
+
+    question_id: int
+    category: str
+    turns: tuple[DialogueTurn, ...]
+
+
 class Failure(Value):
     """A family that did not reach its verdict: in which stage, and why."""
 
@@ -109,7 +136,7 @@ class FamilyReport(Value):
     alpha_curve  empty where no curve was made
     norms        of the update, one for each tensor
     costs        in the order of the stages
-    answers      those that the page shows: all, or a sample
+    answers      those that the page shows: all, or a sample; dialogues: MT-Bench's
     noise        what the original differs by from itself under another seed, where it was asked twice
     settings     provenance as the reader shall see it: recipe, fingerprints, sampling, judge
     """
@@ -121,6 +148,7 @@ class FamilyReport(Value):
     norms: tuple[TensorNorm, ...] = ()
     costs: tuple[StageCost, ...] = ()
     answers: tuple[AnswerRow, ...] = ()
+    dialogues: tuple[Dialogue, ...] = ()
     noise: tuple[NoiseBand, ...] = ()
     settings: dict[str, str] = Field(default_factory=dict)
 

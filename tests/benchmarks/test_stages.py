@@ -142,6 +142,13 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data
     assert by_name["alpaca_eval"].unit == "percentage points"
     assert by_name["alpaca_eval"].expo.discrete_win_rate == 100
     assert len(report.answers) == 30
+    assert len(report.dialogues) == 80
+    first, second = report.dialogues[0].turns
+    assert (first.original_rating, first.expo_rating, second.expo_rating) == (6, 6, 8)
+    assert (first.original, second.expo, second.expo_judgment) == ("an answer", "MARKED", "[[8]]")
+    assert first.question != second.question and report.dialogues[0].category == "writing"
+    assert first.reference == "", "writing has no reference answers"
+    assert all(turn.reference for one in report.dialogues if one.category == "math" for turn in one.turns)
     assert {"MT-Bench: questions", "AlpacaEval 2.0: reference outputs"} <= report.settings.keys()
     assert [cost.stage for cost in report.costs if "judge" in cost.stage][1] == "judge MT-Bench, original"
 
@@ -171,8 +178,11 @@ def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeSe
     arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
     generations = [run.generation(name, outputs, "mt_bench") for name, outputs in arms.items()]
     rated = [stage.fn(one, asked, run.judge, run.store) for one in generations]
-    (found,) = _report(verdict.fn(_entry(), RECIPE, tuple(rated), (), run.store)).verdicts
+    report = _report(verdict.fn(_entry(), RECIPE, tuple(rated), (), run.store))
+    (found,) = report.verdicts
     assert (found.original.unparsed, found.expo.unparsed) == (0, 1)
+    muted = report.dialogues[-1].turns[1]
+    assert (muted.expo_rating, muted.expo_judgment) == (None, "no idea")
     assert (found.n_judged, found.n_failed) == (159, 1)
 
 

@@ -53,7 +53,7 @@ def test_only_the_pages_own_script_may_run(one: RunReport) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
     assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    assert json.loads(data)["families"][0]["name"] == "demo"
+    assert json.loads(data)["sets"][0]["family"] == "demo"
 
 
 def test_what_models_wrote_stays_data(make_family: FamilyMaker, one: RunReport) -> None:
@@ -64,15 +64,15 @@ def test_what_models_wrote_stays_data(make_family: FamilyMaker, one: RunReport) 
     page, plain = Page(render_html(evil)), Page(render_html(one))
     assert [tag for tag, _ in page.tags].count("script") == [tag for tag, _ in plain.tags].count("script")
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
-    assert json.loads(page.scripts[0])["items"] == [[EVIL, EVIL]]
+    assert json.loads(page.scripts[0])["items"] == [["", [[EVIL, EVIL]]]]
 
 
 def test_shared_instructions_are_stored_once(make_family: FamilyMaker, one: RunReport) -> None:
     two = one.model_copy(update={"families": (make_family("demo"), make_family("zephyr-7b-beta"))})
     data = json.loads(Page(render_html(two)).scripts[0])
     assert len(data["items"]) == 7
-    assert [family["name"] for family in data["families"]] == ["demo", "zephyr-7b-beta"]
-    assert data["families"][1]["rows"][6] == [6, "plain 6", "better 6", None, 1.0]
+    assert [one["family"] for one in data["sets"]] == ["demo", "zephyr-7b-beta"]
+    assert data["sets"][1]["rows"][6] == [6, [["plain 6", "better 6", None, 1.0, "", ""]]]
 
 
 def test_every_verdict_judge_and_failure_is_told(many: RunReport) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.reports.html import render_html
-from tasks.reports.run_report import AnswerRow, FamilyReport, RunReport
+from tasks.reports.run_report import AnswerRow, Dialogue, DialogueTurn, FamilyReport, RunReport
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 
 FamilyMaker = Callable[..., FamilyReport]
@@ -88,11 +88,62 @@ def test_families_can_be_switched(
     row = AnswerRow(instruction="only here", original="a", expo="b" * 200_000, original_preference=0.1)
     second = make_family("zephyr-7b-beta", answers=(row,))
     shown(browser, one.model_copy(update={"families": (*one.families, second)}), tmp_path)
-    select = "document.getElementById('family')"
+    select = "document.getElementById('set')"
     browser.evaluate(f"{select}.value = '1'; {select}.dispatchEvent(new Event('change'))")
     assert visible(browser) == ["only here"]
     assert "not judged" in browser.evaluate("document.getElementById('detail').textContent")
     assert browser.errors == []
+
+
+def test_dialogues_are_filtered_by_rating_and_read_turn_by_turn(
+    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+) -> None:
+    """All of MT-Bench beside all of AlpacaEval; of four questions one is better, worse, same, unrated."""
+    rows = tuple(
+        AnswerRow(instruction=f"item {n}", original="o" * 2000, expo="e" * 2000, reference="r" * 2000)
+        for n in range(805)
+    )
+    family = make_family("demo", answers=rows)
+    family = family.model_copy(update={"dialogues": tuple(_dialogue(n) for n in range(80))})
+    shown(browser, one.model_copy(update={"families": (family,)}), tmp_path)
+    assert len(visible(browser)) == 805
+    select = "document.getElementById('set')"
+    assert browser.evaluate(f"{select}.innerText").split("\n") == ["demo, AlpacaEval 2.0", "demo, MT-Bench"]
+    browser.evaluate(f"{select}.value = '1'; {select}.dispatchEvent(new Event('change'))")
+    for kind, rest in {"win": 0, "loss": 1, "tie": 2}.items():
+        browser.evaluate(f"document.querySelector('input[value={kind}]').click()")
+        assert visible(browser) == [f"first question {n}" for n in range(80) if n % 4 == rest]
+    browser.evaluate("document.querySelector('input[value=all]').click()")
+    search = "document.getElementById('search')"
+    browser.evaluate(f"{search}.value = 'EXPO 17, TURN 2'; {search}.dispatchEvent(new Event('input'))")
+    assert visible(browser) == ["first question 17"]
+    assert "7 → 6.5" in browser.evaluate("document.querySelector('#list li:not([hidden])').textContent")
+    detail = browser.evaluate("document.getElementById('detail').textContent")
+    for part in ("original better", "Question 98, math", "Turn 2", "second question 17", "the model answer"):
+        assert part in detail
+    words = "[...document.querySelectorAll('#detail .words .text')].map(node => node.textContent)"
+    assert browser.evaluate(words) == ["fair", EVIL] * 2
+    assert browser.evaluate("typeof window.hacked") == "undefined"
+    assert browser.errors == []
+
+
+def _dialogue(number: int) -> Dialogue:
+    """The second turn's rating of + ExPO is 8, 6, 7 or missing where the original's is 7."""
+    second = [8.0, 6.0, 7.0, None][number % 4]
+    turns = tuple(
+        DialogueTurn(
+            question=f"{name} question {number}",
+            original=f"original {number}, turn {turn}",
+            expo=f"expo {number}, turn {turn}",
+            reference="the model answer",
+            original_rating=7.0,
+            expo_rating=rating,
+            original_judgment="fair",
+            expo_judgment=EVIL,
+        )
+        for turn, name, rating in ((1, "first", 7.0 if second else None), (2, "second", second))
+    )
+    return Dialogue(question_id=81 + number, category="math", turns=turns)
 
 
 @pytest.mark.parametrize("width", [375, 1280])
