@@ -16,7 +16,7 @@ from tasks.benchmarks.serving import demo_judge
 from tasks.errors import InputError
 from tasks.families import Family
 from tasks.families import family as find
-from tasks.family_run import tell_parent
+from tasks.family_run import tells_parent
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
@@ -41,6 +41,7 @@ RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
 @flow(name="expo-family", flow_run_name="{family}", task_runner=RUNNER)
+@tells_parent
 def expo_family(
     family: FamilyName,
     alpha: float | None = None,
@@ -83,7 +84,7 @@ def expo_family(
         extrapolate_models(recipes, store, inputs)
         if target:
             publish(recipes[0], target, None, store)
-        return tell_parent(family, None)
+        return None
     judge, held_out = find_judge(entry, judge, benchmarks), _held_out(entry) if curve else None
     recipes = resolve(entry, alphas)
     target = _target(entry, recipes[0], publish_to)
@@ -112,7 +113,7 @@ def expo_family(
     told = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
     if target:
         publish(recipes[0], target, told, store)
-    return tell_parent(family, told)
+    return told
 
 
 def find_judge(family: Family, judge: Judge | None, benchmarks: Sequence[BenchmarkName]) -> Judge:

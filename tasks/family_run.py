@@ -6,8 +6,10 @@ children, and starts another only for a family that has failed.
 
 import json
 import time
+from collections.abc import Callable
+from functools import wraps
 from itertools import count
-from typing import Any, cast
+from typing import Any, ParamSpec, cast
 from uuid import UUID
 
 from prefect.artifacts import create_table_artifact
@@ -18,25 +20,25 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterId,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
 from tasks.errors import InputError, PermanentError
 from tasks.families import family as find
-from tasks.stage import IN_STAGE, stage
+from tasks.stage import IN_STAGE, failed_stage, stage
+from tasks.values import Value
 
-__all__ = ["family_run", "tell_parent"]
+__all__ = ["family_run", "tells_parent"]
 
 OUTCOME = "expo-family"
 WORDS = "Flow run encountered an exception: "
 POLL_SECONDS = 2.0
 RETRIES = 6  # about four minutes: a server that is being restarted is no failed family
+
+P = ParamSpec("P")
 
 
 @stage("family {family}", retries=RETRIES)
@@ -49,18 +51,63 @@ def family_run(family: str, deployment: str, parameters: dict[str, Any]) -> str 
     """
     run = _begun(family, deployment, {"family": family, **parameters})
     with get_client(sync_client=True) as client:
-        while not ((state := client.read_flow_run(run.id).state) and state.is_final()):
-            time.sleep(POLL_SECONDS)
-        if state.is_completed():
-            return _report(client, run.id)
-        raise _failure(client, run.id, state)
+        state = _ended(client, run.id)
+        outcome = _outcome(client, run.id)
+    if state.is_completed() and outcome:
+        return outcome.report
+    if state.is_completed():
+        raise PermanentError(f"run {run.id}: completed, and left no outcome; run the family by itself")
+    raise _failure(state, outcome)
 
 
-def tell_parent(family: str, report: str | None) -> str | None:
-    """Leaves a family's outcome where its parent, on another machine, and the UI find it; gives it back."""
-    rows = [{"family": family, "report": report}]
-    create_table_artifact(rows, key=OUTCOME, description=f"{family}: {report or 'extrapolated only'}")
-    return report
+def tells_parent(family_flow: Callable[P, str | None]) -> Callable[P, str | None]:
+    """A family's flow that leaves its outcome where its parent, on another machine, and the UI find it.
+
+    It is there before the run has ended, unlike the records of its task runs.
+    """
+
+    @wraps(family_flow)
+    def told(*args: P.args, **kwargs: P.kwargs) -> str | None:
+        family = str(kwargs.get("family") or args[0])
+        try:
+            report = family_flow(*args, **kwargs)
+        except Exception as error:
+            _tell(_Outcome(family=family, stage=failed_stage(error), reason=str(error) or repr(error)))
+            raise
+        _tell(_Outcome(family=family, report=report))
+        return report
+
+    return told
+
+
+class _Outcome(Value):
+    """What became of a family: a report, none where it was extrapolated only, or why it failed."""
+
+    family: str
+    report: str | None = None
+    stage: str = ""
+    reason: str = ""
+
+
+def _tell(outcome: _Outcome) -> None:
+    told = outcome.reason or outcome.report or "extrapolated only"
+    create_table_artifact([outcome.model_dump()], key=OUTCOME, description=f"{outcome.family}: {told}")
+
+
+def _ended(client: SyncPrefectClient, run: UUID) -> State[Any]:
+    """Waits for a run's final state, as long as the run that waits for it is not cancelled.
+
+    A cancelled parent's process ends only when its threads do; then its hook cancels the children.
+    """
+    parent = UUID(str(flow_run.id))
+    both = FlowRunFilter(id=FlowRunFilterId(any_=[run, parent]))
+    while True:
+        states = {one.id: one.state for one in client.read_flow_runs(flow_run_filter=both)}
+        if (state := states[run]) and state.is_final():
+            return state
+        if (state := states[parent]) and (state.is_cancelling() or state.is_cancelled()):
+            raise PermanentError("cancelled with the run that waited for it")
+        time.sleep(POLL_SECONDS)
 
 
 def _begun(family: str, deployment: str, parameters: dict[str, Any]) -> FlowRun:
@@ -89,30 +136,24 @@ def _begun(family: str, deployment: str, parameters: dict[str, Any]) -> FlowRun:
     raise AssertionError("unreachable: the attempts do not end")
 
 
-def _report(client: SyncPrefectClient, run: UUID) -> str | None:
+def _outcome(client: SyncPrefectClient, run: UUID) -> _Outcome | None:
+    """What a run has told last; None if it was killed before it could."""
     found = client.read_artifacts(
         artifact_filter=ArtifactFilter(
             key=ArtifactFilterKey(any_=[OUTCOME]), flow_run_id=ArtifactFilterFlowRunId(any_=[run])
         )
     )
     if not found:
-        raise PermanentError(f"run {run}: completed, and left no outcome; run the family by itself")
-    latest = max(found, key=lambda one: str(one.updated))
-    (row,) = json.loads(str(latest.data))
-    report: str | None = row["report"]
-    return report
+        return None
+    (row,) = json.loads(str(max(found, key=lambda one: str(one.updated)).data))
+    return _Outcome.model_validate(row)
 
 
-def _failure(client: SyncPrefectClient, run: UUID, state: State[Any]) -> PermanentError:
-    """The stage that failed first is the innermost: a shard fails because its download did."""
-    failed = client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])),
-        task_run_filter=TaskRunFilter(
-            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.FAILED]), name=None)
-        ),
-    )
-    error = PermanentError((state.message or str(state.name)).removeprefix(WORDS))
-    first = min(failed, key=lambda one: str(one.end_time), default=None)
-    if first:
-        error.add_note(IN_STAGE + first.task_key.rpartition(".")[2].partition("-")[0])
+def _failure(state: State[Any], outcome: _Outcome | None) -> PermanentError:
+    """The child's own error; of one that crashed or was cancelled, what Prefect says of it."""
+    if not (state.is_failed() and outcome and outcome.reason):
+        return PermanentError((state.message or str(state.name)).removeprefix(WORDS))
+    error = PermanentError(outcome.reason)
+    if outcome.stage:
+        error.add_note(IN_STAGE + outcome.stage)
     return error

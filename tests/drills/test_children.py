@@ -58,6 +58,7 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
             "expo/all-models",
             families=[GOOD[0]],
             judge=stage.judge,
+            generation={"seeds": 8},  # it has work left when it is cancelled
             deployment="expo-family/cpu",
             store=f"s3://{BUCKET}/cancelled",
         )

@@ -36,7 +36,9 @@ def test_form_graph_and_artifacts(stage: Stage, tmp_path: Path) -> None:
         words = ("families", "Names of the registry", "zephyr-7b-alpha", "judge", "expo-family/gpu")
         _shows(browser, words, pictures / "form.png")
         browser.open(f"{site}/runs/flow-run/{run.id}")
-        _shows(browser, (str(run.name), "Completed", "Subflow Runs", "report.html"), pictures / "run.png")
+        _shows(browser, (str(run.name), "Completed", "Subflow Runs"), pictures / "run.png")
+        browser.open(f"{site}/artifacts/key/expo-report")
+        _shows(browser, ("expo-report", "report.html"), pictures / "report.png")
         browser.open(f"{site}/artifacts")
         _shows(browser, ("expo-families", "expo-report"), pictures / "artifacts.png")
 
