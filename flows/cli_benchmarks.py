@@ -169,12 +169,16 @@ def _lines(score: "Score") -> dict[str, str]:
 
 def _lengths(verdict: "Verdict") -> dict[str, str]:
     """What beside the score the files tell: MT-Bench's tell nothing of lengths."""
-    from tasks.reports.wording import change
+    from tasks.reports.wording import change, interval, signed
 
     before, after = verdict.original, verdict.expo
     lines = {"mean length": change(before.mean_length, after.mean_length, 0)} if before.mean_length else {}
     if before.lc_win_rate is not None and after.lc_win_rate is not None:
         lines["length-controlled, %"] = change(before.lc_win_rate, after.lc_win_rate, 2)
+    if verdict.lc_gain is not None and verdict.lc_interval:
+        lines["length-controlled B − A"] = (
+            f"{signed(verdict.lc_gain)} (95% interval {interval(*verdict.lc_interval)})"
+        )
     return lines
 
 

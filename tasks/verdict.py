@@ -10,6 +10,7 @@ from tasks.arms import model_artefact
 from tasks.benchmarks.data import DIFFICULTY, cached, mt_bench_files
 from tasks.benchmarks.dialogues import Rated, dialogues
 from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.errors import CorruptError
@@ -110,6 +111,7 @@ def _on_alpaca_eval(
         expo_scores=[100 * shares[1][instruction] for instruction in both],
         n_failed=original[0].n_total - len(both),
         published=family.published,
+        lc_error=gain_error(*([one.lc_resampled for one in of_arm] for of_arm in scores)),
         lc_note=scores[1][0].lc_note,
     )
 

@@ -7,6 +7,7 @@ compare(Path("a.jsonl"), Path("b.jsonl"))                            MT-Bench's,
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.mt_bench_score import MTBenchScore, model_of, ratings, score_judgments
 from tasks.benchmarks.outputs import read_annotations
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
@@ -61,6 +62,7 @@ def compare(first: Path, second: Path, difficulty: Path | None = None) -> Compar
         expo_scores=[items[1][item] for item in both],
         clusters=[item[0] for item in both] if is_mt_bench else None,
         n_failed=either - len(both),
+        lc_error=gain_error(*([_resampled(score)] for score in scores)),
     )
     return Comparison(names, scores, verdict)
 
@@ -82,6 +84,10 @@ def _figures(score: Score) -> ArmFigures:
         lc_win_rate=score.lc_win_rate,
         mean_length=score.mean_length,
     )
+
+
+def _resampled(score: Score) -> tuple[float, ...]:
+    return () if isinstance(score, MTBenchScore) else score.lc_resampled
 
 
 def _model(annotations: Path) -> str:

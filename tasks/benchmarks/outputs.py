@@ -1,12 +1,13 @@
 """AlpacaEval's files: answers (model_outputs.json) and annotations, read and checked."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import InputError
 
-__all__ = ["Row", "in_order_of", "read_annotations", "read_answers", "write_rows"]
+__all__ = ["Row", "in_order_of", "preference_of", "read_annotations", "read_answers", "write_rows"]
 
 Row = dict[str, Any]
 
@@ -52,6 +53,15 @@ def read_annotations(path: Path) -> list[Row]:
         InputError: no such file, or it is not of this form.
     """
     return _read_rows(path, ("instruction", "output_1", "output_2"))
+
+
+def preference_of(row: Row) -> float | None:
+    """1 to 2, None where there is no judgment: null, or -1 as older files have it. 0 was a draw."""
+    value = row.get("preference")
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    value = float(value) or 1.5
+    return value if 1 <= value <= 2 else None
 
 
 def write_rows(rows: list[Row], path: Path) -> None:

@@ -5,26 +5,19 @@ score_annotations(Path("annotations.json"), df_gamed)           …and length-co
 preferences(Path("annotations.json"))                           for pairing two arms
 """
 
-import hashlib
-import math
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import Field
 
 from tasks.benchmarks.alpaca import load_package
-from tasks.benchmarks.outputs import Row, read_annotations
+from tasks.benchmarks.length_control import RESAMPLES, length_control
+from tasks.benchmarks.outputs import Row, preference_of, read_annotations
 from tasks.errors import InputError, PermanentError
-from tasks.values import Value, canonical_json
+from tasks.values import Value
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["AlpacaEvalScore", "judge_of", "preferences", "score_annotations"]
 
-__all__ = ["INSTRUCTIONS_SHA256", "AlpacaEvalScore", "judge_of", "preferences", "score_annotations"]
-
-# sha256 of the canonical JSON list of the 805 instructions, in AlpacaEval's order
-INSTRUCTIONS_SHA256 = "d02007bfbcc8fcf624c641e8b70d53e82f7d0c061d12cf1b5695357e0d0090ce"
 MIN_JUDGED = 0.95
-RESAMPLES = 100
 
 
 class AlpacaEvalScore(Value):
@@ -37,6 +30,8 @@ class AlpacaEvalScore(Value):
     lc_win_rate        length-controlled (arXiv 2404.04475), None where `lc_note` says why not
     lc_standard_error  of a bootstrap over the instructions that repeats the whole fit: the
                        package's own `lc_standard_error` is not one of the estimate
+    lc_resampled       the length-controlled win rates of that bootstrap; the same instructions are
+                       drawn for every file, so those of two arms are paired (not in the JSON)
     mean_length        characters of an answer, rounded down as on the leaderboard
     n_total            items judged; n_failed: items without a judgment, in no figure
     n_identical        items whose two outputs are the same text: a draw, without asking
@@ -48,6 +43,7 @@ class AlpacaEvalScore(Value):
     discrete_win_rate: float
     lc_win_rate: float | None
     lc_standard_error: float | None
+    lc_resampled: tuple[float, ...] = Field(default=(), exclude=True, repr=False)
     lc_note: str
     mean_length: int
     n_wins: int
@@ -56,12 +52,6 @@ class AlpacaEvalScore(Value):
     n_identical: int
     n_total: int
     n_failed: int
-
-
-class _LengthControl(NamedTuple):
-    win_rate: float | None
-    standard_error: float | None
-    note: str
 
 
 def score_annotations(
@@ -81,7 +71,7 @@ def score_annotations(
     """
     rows = read_annotations(annotations)
     judge = judge_of(rows, annotations)
-    n_failed = sum(_preference(row) is None for row in rows)
+    n_failed = sum(preference_of(row) is None for row in rows)
     if len(rows) - n_failed < min_judged * len(rows):
         raise PermanentError(
             f"{annotations}: {len(rows) - n_failed} of {len(rows)} items have a judgment and a figure "
@@ -90,13 +80,14 @@ def score_annotations(
     load_package()
     from alpaca_eval.metrics import get_winrate
 
-    figures = get_winrate([{"preference": _preference(row)} for row in rows])
-    length_control = _length_control(rows, difficulty, resamples)
+    figures = get_winrate([{"preference": preference_of(row)} for row in rows])
+    controlled = length_control(rows, difficulty, resamples)
     return AlpacaEvalScore(
         judge=judge,
-        lc_win_rate=length_control.win_rate,
-        lc_standard_error=length_control.standard_error,
-        lc_note=length_control.note,
+        lc_win_rate=controlled.win_rate,
+        lc_standard_error=controlled.standard_error,
+        lc_resampled=controlled.resampled,
+        lc_note=controlled.note,
         mean_length=int(sum(len(row["output_2"]) for row in rows) / len(rows)),
         n_identical=sum(row["output_1"] == row["output_2"] for row in rows),
         n_failed=n_failed,
@@ -122,17 +113,8 @@ def preferences(annotations: Path) -> dict[str, float]:
     judge_of(rows, annotations)
     if len({row["instruction"] for row in rows}) < len(rows):
         raise InputError(f"{annotations}: an instruction is in it more than once")
-    judged = {row["instruction"]: _preference(row) for row in rows}
+    judged = {row["instruction"]: preference_of(row) for row in rows}
     return {name: preference - 1 for name, preference in judged.items() if preference is not None}
-
-
-def _preference(row: Row) -> float | None:
-    """1 to 2, None where there is no judgment: null, or -1 as older files have it. 0 was a draw."""
-    value = row.get("preference")
-    if not isinstance(value, int | float) or math.isnan(value):
-        return None
-    value = float(value) or 1.5
-    return value if 1 <= value <= 2 else None
 
 
 def judge_of(rows: list[Row], annotations: Path) -> str:
@@ -147,44 +129,3 @@ def judge_of(rows: list[Row], annotations: Path) -> str:
             f"{annotations}: judged by {', '.join(judges)}; figures of several judges cannot be mixed"
         )
     return judges[0]
-
-
-def _length_control(rows: list[Row], difficulty: Path | None, resamples: int) -> _LengthControl:
-    instructions = [row["instruction"] for row in rows]
-    if hashlib.sha256(canonical_json(instructions)).hexdigest() != INSTRUCTIONS_SHA256:
-        return _LengthControl(
-            None, None, "not available, because these are not AlpacaEval's 805 instructions in order"
-        )
-    if difficulty is None:
-        return _LengthControl(None, None, "not available, because its data file df_gamed.csv is not there")
-    import numpy as np
-
-    frame = _frame(rows)
-    generator = np.random.default_rng(0)
-    draws = (generator.integers(0, len(frame), len(frame)) for _ in range(resamples))
-    fits = [_fit(frame.iloc[draw], difficulty) for draw in draws]
-    return _LengthControl(_fit(frame, difficulty), float(np.std(fits, ddof=1)), "")
-
-
-def _frame(rows: list[Row]) -> "pd.DataFrame":
-    """The rows with their position as index: the package joins each instruction's difficulty by it."""
-    import pandas as pd
-
-    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("output_1", "output_2")}
-    preference = [_preference(row) for row in rows]
-    return pd.DataFrame(
-        {**columns, "preference": preference, "generator_1": "reference", "generator_2": "model"}
-    )
-
-
-def _fit(frame: "pd.DataFrame", difficulty: Path) -> float:
-    """The package's length-controlled win rate in %, with our verified copy of its data."""
-    from alpaca_eval.metrics import glm_winrate
-
-    # the package would fetch whatever is newest; it is the same pinned file for everybody here
-    glm_winrate.hf_hub_download = lambda **_: str(difficulty)
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # scikit-learn's, a dozen a fit
-        figures = glm_winrate.get_length_controlled_winrate(
-            frame, save_weights_dir=None, is_add_glm_preference_inplace=False, is_warn_extreme_changes=False
-        )
-    return float(figures["length_controlled_winrate"])

@@ -18,7 +18,7 @@ from tasks.reports.history import History
 from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport, norm_table
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import RULE, reason, sentence
+from tasks.reports.verdict import RULE, length_controlled, reason, sentence
 
 __all__ = ["render_history", "render_html"]
 
@@ -33,6 +33,7 @@ def render_html(report: RunReport) -> str:
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
         "most_cards": MOST_CARDS,
+        "length_controlled": length_controlled,
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,

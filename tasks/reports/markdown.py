@@ -9,7 +9,7 @@ from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import RunReport
 from tasks.reports.seeds import noise_sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import reason, sentence
+from tasks.reports.verdict import length_controlled, reason, sentence
 
 __all__ = ["render_markdown", "render_summary"]
 
@@ -40,6 +40,7 @@ def _environment() -> Environment:
     environment.filters["cell"] = _cell
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
+        "length_controlled": length_controlled,
         "noise_sentence": noise_sentence,
         "other_judge_note": other_judge_note,
         "reason": reason,

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import ExpoError
 from tasks.reports import wording
-from tasks.reports.verdict import Verdict, reason, sentence
+from tasks.reports.verdict import Verdict, length_controlled, reason, sentence
 from tasks.stores.source import Source
 from tasks.values import Value
 from tasks.weights.manifest import Manifest
@@ -72,7 +72,12 @@ def model_card(
         keep_trailing_newline=True,
     )
     environment.filters |= {"code": _code, "parent": _parent}
-    environment.globals |= {"reason": reason, "sentence": sentence, "wording": wording}
+    environment.globals |= {
+        "length_controlled": length_controlled,
+        "reason": reason,
+        "sentence": sentence,
+        "wording": wording,
+    }
     body = environment.get_template("model_card.md.jinja").render(
         manifest=manifest,
         recipe=manifest.recipe,

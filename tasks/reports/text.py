@@ -14,7 +14,7 @@ from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
-from tasks.reports.verdict import RULE, Verdict, reason
+from tasks.reports.verdict import RULE, Verdict, length_controlled, reason
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 
@@ -127,7 +127,10 @@ def _reasons(verdicts: Sequence[Verdict]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column()
     for verdict in verdicts:
-        table.add_row(Text(verdict.family), Text(f"{verdict.word.capitalize()}: {reason(verdict)}"))
+        table.add_row(
+            Text(verdict.family),
+            Text(f"{verdict.word.capitalize()}: {reason(verdict)} {length_controlled(verdict)}".rstrip()),
+        )
     return table
 
 

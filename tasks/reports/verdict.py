@@ -1,6 +1,7 @@
 """The verdict: did extrapolation help this family? In one word, with the rule that gave it."""
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "Word",
     "across_families",
     "decide",
+    "length_controlled",
     "published_figures",
     "reason",
     "sentence",
@@ -84,6 +86,7 @@ class Verdict(Figures):
     rule        in words: what made the word
     difference  + ExPO minus original, in `unit`
     p_adjusted  Holm's adjustment of the p-value over the `compared` families of one run
+    lc_error    standard error of `lc_gain` by a paired bootstrap, None where there is none
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
     """
@@ -100,6 +103,7 @@ class Verdict(Figures):
     compared: int
     original: ArmFigures
     expo: ArmFigures
+    lc_error: float | None = None
     lc_note: str | None = None
     n_judged: int
     n_failed: int = 0
@@ -110,6 +114,14 @@ class Verdict(Figures):
         """The difference of the length-controlled win rates in points, None where there are none."""
         before, after = self.original.lc_win_rate, self.expo.lc_win_rate
         return None if before is None or after is None else after - before
+
+    @property
+    def lc_interval(self) -> tuple[float, float] | None:
+        """The 95% interval of `lc_gain`, by the normal distribution; None where no error is known."""
+        if self.lc_gain is None or self.lc_error is None:
+            return None
+        half = NormalDist().inv_cdf(1 - LEVEL / 2) * self.lc_error
+        return self.lc_gain - half, self.lc_gain + half
 
     @property
     def longer(self) -> float:
@@ -136,6 +148,7 @@ def decide(
     clusters: Sequence[object] | None = None,
     n_failed: int = 0,
     published: Published | None = None,
+    lc_error: float | None = None,
     lc_note: str | None = None,
     seed: int = 0,
 ) -> Verdict:
@@ -163,6 +176,7 @@ def decide(
         compared=1,
         original=original,
         expo=expo,
+        lc_error=lc_error,
         lc_note=lc_note,
         n_judged=np.size(original_scores),
         n_failed=n_failed,
@@ -219,6 +233,19 @@ def reason(verdict: Verdict) -> str:
     return (
         f"{rule}. The smallest effect that this run could have found (with 80% power): "
         f"{least} {verdict.unit}."
+    )
+
+
+def length_controlled(verdict: Verdict) -> str:
+    """The gain under length control in words, or why there is none; "" for a benchmark without it."""
+    before, after = verdict.original.lc_win_rate, verdict.expo.lc_win_rate
+    if before is None or after is None or verdict.lc_gain is None:
+        return f"Length-controlled win rate {verdict.lc_note}." if verdict.lc_note else ""
+    ends = verdict.lc_interval
+    sure = f"95% interval {interval(*ends)}" if ends else "without an interval of its own"
+    return (
+        f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
+        f"{verdict.unit} ({sure}); the verdict does not rest on it."
     )
 
 

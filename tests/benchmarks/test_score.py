@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.benchmarks import score
+from tasks.benchmarks import length_control
 from tasks.benchmarks.alpaca import judge_answers, load_package
 from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.errors import InputError, PermanentError
 from tasks.values import canonical_json
@@ -103,7 +104,7 @@ def write(tmp_path: Path) -> Callable[[Rows], Path]:
 def difficulty(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of df_gamed.csv's form for the 60 instructions, which now count as the whole set."""
     instructions = canonical_json([row["instruction"] for row in rows])
-    monkeypatch.setattr(score, "INSTRUCTIONS_SHA256", hashlib.sha256(instructions).hexdigest())
+    monkeypatch.setattr(length_control, "INSTRUCTIONS_SHA256", hashlib.sha256(instructions).hexdigest())
     chance = np.random.default_rng(1)
     hard = chance.normal(size=N)
     models = [
@@ -148,6 +149,23 @@ def test_the_error_of_the_length_controlled_rate_is_a_bootstraps(
     assert once == twice
     assert once.lc_standard_error is not None
     assert 0.4 < once.lc_standard_error / once.standard_error < 2.5
+
+
+def test_the_error_of_the_length_controlled_gain_is_paired(
+    rows: Rows, write: Callable[[Rows], Path], difficulty: Path
+) -> None:
+    """Every instruction's answer a bit better: the gain is far more certain than the two rates."""
+    before = score_annotations(write(rows), difficulty, resamples=12)
+    better = [{**row, "preference": row["preference"] + 0.1 * (2 - row["preference"])} for row in rows]
+    after = score_annotations(write(better), difficulty, resamples=12)
+    arms = [before.lc_resampled], [after.lc_resampled]
+    error = gain_error(*arms)
+    assert error is not None and before.lc_standard_error and after.lc_standard_error
+    apart = float(np.hypot(before.lc_standard_error, after.lc_standard_error))
+    assert 0 < error < 0.5 * apart
+    assert gain_error(arms[0], arms[0]) == 0
+    assert gain_error(arms[0], [*arms[1], ()]) is None
+    assert "lc_resampled" not in before.model_dump_json()
 
 
 def test_an_unjudged_item_keeps_its_place_in_length_control(

@@ -75,7 +75,7 @@ def _family(
         original_scores=before,
         expo_scores=after,
         published=entry.published,
-        lc_note="its data file is not here",
+        lc_note="not available, because its data file is not here",
     )
     return FamilyReport(
         family=name,

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.families import registry
-from tasks.reports.verdict import ArmFigures, Verdict, across_families, decide, reason, sentence
+from tasks.reports.verdict import (
+    ArmFigures,
+    Verdict,
+    across_families,
+    decide,
+    length_controlled,
+    reason,
+    sentence,
+)
 from tasks.reports.wording import interval, p_value, signed
 
 ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
@@ -99,6 +107,22 @@ def test_the_words_say_what_was_found_and_what_could_have_been_missed() -> None:
     )
     assert sentence(judged(-5)).startswith("+ ExPO is worse: ")
     assert "rating 20.00 → 20.30" in sentence(judged(0.3, benchmark="mt_bench"))
+
+
+def test_the_length_controlled_gain_is_told_with_its_interval_or_that_there_is_none() -> None:
+    found = judged(1)
+    arms = [found.original.model_copy(update={"lc_win_rate": rate}) for rate in (18.0, 20.5)]
+    both = found.model_copy(update={"original": arms[0], "expo": arms[1]})
+    told = "Length-controlled win rate 18.0 → 20.5, +2.50 percentage points"
+    assert length_controlled(both).startswith(f"{told} (without an interval of its own)")
+    sure = both.model_copy(update={"lc_error": 1.0})
+    assert sure.lc_interval == pytest.approx((0.54, 4.46), abs=0.01)
+    assert length_controlled(sure).startswith(f"{told} (95% interval +0.54 to +4.46)")
+    assert Verdict.model_validate_json(sure.model_dump_json()) == sure
+    assert length_controlled(found.model_copy(update={"lc_note": "not available, because x"})) == (
+        "Length-controlled win rate not available, because x."
+    )
+    assert length_controlled(judged(1, benchmark="mt_bench")) == ""
 
 
 def test_not_available_is_none_never_nan() -> None:
