@@ -24,7 +24,10 @@ def publish(
         ),
     ] = None,
 ) -> None:
-    """Uploads a model with its card to the Hugging Face Hub, in one commit; private by default."""
+    """Uploads a model with its card to the Hugging Face Hub, in one commit; private by default.
+
+    Of a model that is there already only the card is renewed, when there is a verdict for it.
+    """
     from flows.tables import progress_bar
     from tasks.reports.publishing import publish_with_card
     from tasks.stores.artefact import Artefact

@@ -29,7 +29,7 @@ from tasks.reports.publishing import repository_of
 from tasks.resolve import resolve
 from tasks.seal import seal
 from tasks.stores.artefact import Store
-from tasks.stores.publish import prepare_repository
+from tasks.stores.repository import prepare_repository
 from tasks.verdict import verdict
 from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe

@@ -19,6 +19,8 @@ __all__ = ["publish"]
 def publish(recipe: Recipe, repo_id: str, verdict: str | None, store: str) -> Published:
     """One private commit with everything; `verdict` is the uri of the family's report, if there is one.
 
+    Of a model that is there already only the card is renewed, when its verdict is new.
+
     Raises:
         InputError: the repository holds something else, or is public.
         PermanentError: HF_TOKEN may not do this.

@@ -28,6 +28,9 @@ def publish_with_card(
 ) -> Published:
     """`tasks.stores.publish.publish` with a card made of the manifest and the verdicts.
 
+    A model that is there already gets the new card if there are verdicts now; a card with
+    verdicts is never replaced by one without.
+
     Raises:
         InputError, CorruptError: there is no manifest, or it cannot be read; and as `publish`.
     """
@@ -36,7 +39,7 @@ def publish_with_card(
         raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
     manifest = read_manifest(content)
     card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
-    return publish(model, repo_id, card=card, private=private, advance=advance)
+    return publish(model, repo_id, card=card, renew_card=bool(verdicts), private=private, advance=advance)
 
 
 def repository_of(target: str, aligned: str) -> str:

@@ -18,15 +18,13 @@ from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, patiently
 from tasks.stores.local import cache_folder
+from tasks.stores.repository import CARD, holds, open_repository
 from tasks.stores.source import sha256_of
 from tasks.values import Value
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
-__all__ = ["Published", "prepare_repository", "publish"]
+__all__ = ["Published", "publish"]
 
-CARD = "README.md"
-# What a repository may hold before: what the Hub itself puts into a new one, and a card.
-NEW_REPOSITORY = {".gitattributes", CARD}
 LARGEST_GIT_FILE = 10 * 1024**2  # the Hub takes larger ones into large-file storage only
 
 
@@ -46,12 +44,14 @@ def publish(
     repo_id: str,
     *,
     card: str,
+    renew_card: bool = False,
     private: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
     """Uploads a whole model to `repo_id`, made if need be; `card` is its README.md with metadata.
 
-    A model that is there already (by its manifest's fingerprint) is not uploaded again.
+    A model that is there already (by its manifest's fingerprint) is not uploaded again; its card
+    stays too, unless `renew_card` is set and the card differs: then that one file is committed.
     `advance` gets bytes of the model's files that are on the Hub.
 
     Raises:
@@ -67,32 +67,12 @@ def publish(
     manifest = read_manifest(content)
     _check_card(repo_id, card)
     commit = patiently(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
+    if renew_card:
+        commit = patiently(repo_id, partial(_renew_card, repo_id, card))
     _verify(HubSource(repo_id, commit), manifest)
     if model.local is not None:
         _compare(model.local, repo_id, commit)
     return Published(repo_id=repo_id, commit=commit)
-
-
-def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> HubSource:
-    """Makes the repository if need be, and looks whether a model of this fingerprint may go there.
-
-    A run that is to publish in the end calls it in the beginning.
-
-    Raises:
-        InputError: the repository holds something else or is of the other visibility.
-        PermanentError: HF_TOKEN may not do this.
-        RetryableError: the Hub is busy or cannot be reached.
-    """
-    return patiently(repo_id, partial(_prepare, repo_id, fingerprint, private))
-
-
-def _prepare(repo_id: str, fingerprint: str, private: bool) -> HubSource:
-    api = HfApi()
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    _require_visibility(api, repo_id, private)
-    head = HubSource(repo_id)
-    _holds(head, fingerprint)
-    return head
 
 
 def _publish_once(
@@ -105,8 +85,8 @@ def _publish_once(
 ) -> str:
     """The commit that holds the model: found, or made. Safe to repeat when an answer was lost."""
     api = HfApi()
-    head = _prepare(repo_id, manifest.fingerprint, private)
-    if _holds(head, manifest.fingerprint):
+    head = open_repository(repo_id, manifest.fingerprint, private)
+    if holds(head, manifest.fingerprint):
         return head.checkpoint.commit
     copies = cache_folder() / "publish" / manifest.fingerprint[:16]
     operations = [CommitOperationAdd(CARD, card.encode())]
@@ -126,6 +106,20 @@ def _publish_once(
     return commit.oid
 
 
+def _renew_card(repo_id: str, card: str) -> str:
+    """The commit that has this card: the head, or one commit of that file alone."""
+    head = HubSource(repo_id)
+    if CARD in head.files() and head.fetch(CARD).read_bytes() == card.encode():
+        return head.checkpoint.commit
+    commit = HfApi().create_commit(
+        repo_id,
+        [CommitOperationAdd(CARD, card.encode())],
+        commit_message="Model card",
+        parent_commit=head.checkpoint.commit,
+    )
+    return commit.oid
+
+
 def _check_card(repo_id: str, card: str) -> None:
     """Lets the Hub check the card's metadata before anything is uploaded."""
     try:
@@ -133,33 +127,6 @@ def _check_card(repo_id: str, card: str) -> None:
             ModelCard(card).validate()
     except (ValueError, YAMLError) as error:
         raise InputError(f"{repo_id}: the model card's metadata is wrong: {error}") from error
-
-
-def _require_visibility(api: HfApi, repo_id: str, private: bool) -> None:
-    """The repository may have been there before, and open to everybody."""
-    if bool(api.repo_info(repo_id).private) != private:
-        raise InputError(
-            f"{repo_id}: this repository is {'public' if private else 'private'} already; "
-            "choose another, or change its settings on the Hub"
-        )
-
-
-def _holds(head: HubSource, fingerprint: str) -> bool:
-    """Whether the repository has this very model; False if it has nothing yet."""
-    names = set(head.files())
-    if MANIFEST not in names:
-        if others := sorted(names - NEW_REPOSITORY):
-            raise InputError(
-                f"{head.checkpoint.uri}: the repository holds {', '.join(others[:5])}; choose an empty one"
-            )
-        return False
-    try:
-        held = read_manifest(head.fetch(MANIFEST).read_bytes()).fingerprint
-    except CorruptError:
-        held = ""
-    if held != fingerprint:
-        raise InputError(f"{head.checkpoint.uri}: the repository holds another model; choose an empty one")
-    return True
 
 
 def _upload(api: HfApi, repo_id: str, file: ModelFile, path: Path) -> CommitOperationAdd:

@@ -99,6 +99,31 @@ def test_never_twice(hub: HubServer, model: Artefact) -> None:
     assert hub.asked("PUT /upload/") == hub.asked(COMMIT) == 0
 
 
+def test_a_later_card_is_one_small_commit(hub: HubServer, local_model: Artefact) -> None:
+    """A verdict that comes after the publication: no weights are sent again, and then nothing at all."""
+    first = publish(local_model, REPO, card=CARD)
+    hub.log.clear()
+    later = CARD + "It helped.\n"
+    assert publish(local_model, REPO, card=later) == first  # not asked to renew the card
+    renewed = publish(local_model, REPO, card=later, renew_card=True)
+    assert publish(local_model, REPO, card=later, renew_card=True) == renewed
+    assert (hub.asked(COMMIT), hub.asked("PUT /upload/"), hub.asked("/lfs/objects/batch")) == (1, 0, 0)
+
+    before, after = (commit.files for commit in hub.repos[REPO].commits[1:])
+    assert after == before | {"README.md": Blob(later.encode(), lfs=False)}
+    assert renewed.commit == hub.repos[REPO].head.sha
+
+
+def test_branch_moved_before_the_later_card(
+    hub: HubServer, local_model: Artefact, waits: list[float]
+) -> None:
+    publish(local_model, REPO, card=CARD)
+    hub.fail("status", on=COMMIT, status=412)
+    publish(local_model, REPO, card=CARD + "It helped.\n", renew_card=True)
+    assert hub.repos[REPO].head.files["README.md"].content.endswith(b"It helped.\n")
+    assert len(_titles(hub)) == 3
+
+
 def test_lost_answer_to_the_commit(hub: HubServer, local_model: Artefact, waits: list[float]) -> None:
     """The client would commit again, since it cannot know that its commit was made."""
     hub.fail("lost", on=COMMIT, status=502)

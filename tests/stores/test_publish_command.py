@@ -5,13 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
 from tasks.errors import InputError
+from tasks.families import registry
 from tasks.reports.publishing import publish_with_card
-from tasks.stores.artefact import Artefact, Store
+from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.verdict import ArmFigures, decide
+from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.source import open_source, reopen
+from tasks.weights.manifest import read_manifest
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import make_plan
 from tasks.weights.recipe import Recipe
@@ -82,6 +87,56 @@ def test_the_commands(hub: HubServer, model: Artefact, store: Store, tmp_path: P
     assert "5 files and 4 tensors are as they should be" in checked.stdout
     tidy = _expo(environment, "gc", store.uri, "--older-than", "0")
     assert "0 leftovers" in tidy.stdout or "cache" in tidy.stdout
+
+
+def _report(model: Artefact) -> RunReport:
+    """A run with a verdict on this model: thirty instructions, ten points better."""
+    before = np.linspace(20, 60, 30)
+    original, expo = (
+        ArmFigures(score=scores.mean(), standard_error=1.5, mean_length=900.0)
+        for scores in (before, before + 10)
+    )
+    verdict = decide(
+        "demo",
+        0.3,
+        "alpaca_eval",
+        "demo:rule",
+        original=original,
+        expo=expo,
+        original_scores=before,
+        expo_scores=before + 10,
+        published=registry()["demo"].published,
+        lc_note="its data file is not here",
+    )
+    recipe = read_manifest(model.manifest() or b"").fingerprint
+    family = FamilyReport(family="demo", alpha=0.3, verdicts=(verdict,), settings={"recipe": recipe})
+    return RunReport(
+        name="run", created="2026-11-23T23:41:07+00:00", code_version="0.1.0", families=(family,)
+    )
+
+
+def test_a_verdict_after_the_publication(
+    hub: HubServer, model: Artefact, store: Store, tmp_path: Path
+) -> None:
+    """The card is the one file that changes, once; and a verdict on it is never taken away again."""
+    publish_with_card(model, REPO)
+    reports = store.artefact("reports", "run")
+    reports.write("report.json", _report(model).model_dump_json().encode())
+    reports.write(MANIFEST, b"{}")
+    repo = hub.repos[REPO]
+    hub.log.clear()
+    for _ in range(2):
+        done = _expo(hub.environment(tmp_path / "home", WRITE_TOKEN), "publish", model.uri, REPO)
+        assert done.returncode == 0, done.stderr
+        assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, with 1 verdicts" in done.stdout
+    publish_with_card(model, REPO)  # by somebody who does not know of the verdict
+    assert len(repo.commits) == 3
+    assert hub.asked("POST .*/lfs/objects/batch") == hub.asked("PUT ") == 0
+
+    before, after = (commit.files for commit in repo.commits[1:])
+    assert {name for name in after if after[name] != before.get(name)} == {"README.md"}
+    (result,) = ModelCard(after["README.md"].content.decode()).data.get("eval_results")
+    assert (result.metric_name, result.metric_value) == ("win rate, judged by demo:rule", 50.0)
 
 
 def test_no_model_is_refused(hub: HubServer, tmp_path: Path) -> None:

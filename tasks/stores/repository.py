@@ -1,0 +1,67 @@
+"""A repository of the Hub before a model goes there: made if need be, and looked at."""
+
+from functools import partial
+
+from huggingface_hub import HfApi
+
+from tasks.errors import CorruptError, InputError
+from tasks.stores.artefact import MANIFEST
+from tasks.stores.hub import HubSource
+from tasks.stores.hub_errors import patiently
+from tasks.weights.manifest import read_manifest
+
+__all__ = ["CARD", "NEW_REPOSITORY", "holds", "open_repository", "prepare_repository"]
+
+CARD = "README.md"
+# What a repository may hold before: what the Hub itself puts into a new one, and a card.
+NEW_REPOSITORY = {".gitattributes", CARD}
+
+
+def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> HubSource:
+    """Makes the repository if need be, and looks whether a model of this fingerprint may go there.
+
+    A run that is to publish in the end calls it in the beginning.
+
+    Raises:
+        InputError: the repository holds something else or is of the other visibility.
+        PermanentError: HF_TOKEN may not do this.
+        RetryableError: the Hub is busy or cannot be reached.
+    """
+    return patiently(repo_id, partial(open_repository, repo_id, fingerprint, private))
+
+
+def open_repository(repo_id: str, fingerprint: str, private: bool) -> HubSource:
+    """One try of `prepare_repository`, for who repeats more than that; raises what the client raises."""
+    api = HfApi()
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    _require_visibility(api, repo_id, private)
+    head = HubSource(repo_id)
+    holds(head, fingerprint)
+    return head
+
+
+def _require_visibility(api: HfApi, repo_id: str, private: bool) -> None:
+    """The repository may have been there before, and open to everybody."""
+    if bool(api.repo_info(repo_id).private) != private:
+        raise InputError(
+            f"{repo_id}: this repository is {'public' if private else 'private'} already; "
+            "choose another, or change its settings on the Hub"
+        )
+
+
+def holds(head: HubSource, fingerprint: str) -> bool:
+    """Whether the repository has this very model; False if it has nothing yet."""
+    names = set(head.files())
+    if MANIFEST not in names:
+        if others := sorted(names - NEW_REPOSITORY):
+            raise InputError(
+                f"{head.checkpoint.uri}: the repository holds {', '.join(others[:5])}; choose an empty one"
+            )
+        return False
+    try:
+        held = read_manifest(head.fetch(MANIFEST).read_bytes()).fingerprint
+    except CorruptError:
+        held = ""
+    if held != fingerprint:
+        raise InputError(f"{head.checkpoint.uri}: the repository holds another model; choose an empty one")
+    return True
