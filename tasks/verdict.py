@@ -3,27 +3,19 @@
 import json
 from collections.abc import Sequence
 from math import isfinite
-from pathlib import Path
-from typing import Any, NamedTuple
 
 from tasks.arms import model_artefact
-from tasks.benchmarks.data import DIFFICULTY, cached, mt_bench_files
-from tasks.benchmarks.dialogues import Rated, dialogues
 from tasks.benchmarks.judge import Judge
-from tasks.benchmarks.length_control import gain_error
-from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
-from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
-from tasks.errors import CorruptError
+from tasks.benchmarks.score import preferences
+from tasks.deciding import by_benchmark, noise_bands, verdicts
 from tasks.families import Family
 from tasks.generation.settings import Benchmark
-from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
-from tasks.progress import run_logger
-from tasks.reports.run_report import AlphaPoint, AnswerRow, Dialogue, FamilyReport, StageCost, TensorNorm
-from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
+from tasks.reports.norms import TensorNorm
+from tasks.reports.run_report import AlphaPoint, FamilyReport, StageCost
 from tasks.reports.statistics import paired_difference
-from tasks.reports.verdict import ArmFigures, Verdict, decide
 from tasks.reports.wording import benchmark_title
+from tasks.side_by_side import answers, dialogues
 from tasks.stage import stage
 from tasks.stores.artefact import Store
 from tasks.values import fingerprint
@@ -48,13 +40,13 @@ def verdict(
     report = FamilyReport(
         family=family.name,
         alpha=recipe.alpha,
-        verdicts=_verdicts(family, recipe, judged),
+        verdicts=verdicts(family, recipe, judged),
         alpha_curve=tuple(_point(judgments) for judgments in curve),
         norms=_norms(recipe, store),
         costs=_costs(judged),
-        answers=_answers(judged),
-        dialogues=_dialogues(judged),
-        noise=_noise(judged),
+        answers=answers(judged),
+        dialogues=dialogues(judged),
+        noise=noise_bands(judged),
         settings=_settings(recipe, judged),
     )
     name = fingerprint(report)
@@ -62,150 +54,6 @@ def verdict(
     artefact.write(FAMILY_REPORT, report.model_dump_json().encode())
     artefact.seal(json.dumps({"family": family.name, "fingerprint": name}).encode())
     return artefact.uri
-
-
-class _Asked(NamedTuple):
-    """One benchmark's judgments of both arms, one for each seed; the original may have one more."""
-
-    original: list[Judgments]
-    expo: list[Judgments]
-
-
-def _verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tuple[Verdict, ...]:
-    """One for each benchmark that both arms were judged on."""
-    deciding = {"alpaca_eval": _on_alpaca_eval, "mt_bench": _on_mt_bench}
-    return tuple(
-        deciding[benchmark](family, recipe, asked.original[: len(asked.expo)], asked.expo)
-        for benchmark, asked in _by_benchmark(judged).items()
-        if asked.original and asked.expo
-    )
-
-
-def _by_benchmark(judged: Sequence[Judgments]) -> dict[Benchmark, _Asked]:
-    groups: dict[Benchmark, _Asked] = {}
-    for one in judged:
-        asked = groups.setdefault(one.benchmark, _Asked([], []))
-        (asked.original if one.generation.arm.name == "original" else asked.expo).append(one)
-    return groups
-
-
-def _on_alpaca_eval(
-    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
-) -> Verdict:
-    arms = (original, expo)
-    scores = [[_alpaca_eval_score(one) for one in arm] for arm in arms]
-    shares = [mean_scores([preferences(one.path()) for one in arm]) for arm in arms]
-    figures = [
-        mean_figures([_win_figures(one, score) for one, score in zip(arm, of_arm, strict=True)])
-        for arm, of_arm in zip(arms, scores, strict=True)
-    ]
-    both = [one for one in shares[0] if one in shares[1]]
-    return decide(
-        family.name,
-        recipe.alpha,
-        family.instructions or ALPACA_EVAL,
-        original[0].judge.model,
-        original=figures[0],
-        expo=figures[1],
-        original_scores=[100 * shares[0][instruction] for instruction in both],
-        expo_scores=[100 * shares[1][instruction] for instruction in both],
-        n_failed=original[0].n_total - len(both),
-        published=family.published,
-        lc_error=gain_error(*([one.lc_resampled for one in of_arm] for of_arm in scores)),
-        lc_note=scores[1][0].lc_note,
-    )
-
-
-def _on_mt_bench(
-    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
-) -> Verdict:
-    arms = (original, expo)
-    rated = [mean_scores([ratings(one.path()) for one in arm]) for arm in arms]
-    figures = [mean_figures([_rating_figures(one, _mt_bench_score(one)) for one in arm]) for arm in arms]
-    both = [turn for turn in rated[0] if turn in rated[1]]
-    return decide(
-        family.name,
-        recipe.alpha,
-        MT_BENCH,
-        original[0].judge.model,
-        original=figures[0],
-        expo=figures[1],
-        original_scores=[rated[0][turn] for turn in both],
-        expo_scores=[rated[1][turn] for turn in both],
-        clusters=[question for question, _ in both],
-        n_failed=original[0].n_total - len(both),
-        published=family.published,
-    )
-
-
-def _alpaca_eval_score(judgments: Judgments) -> AlpacaEvalScore:
-    return score_annotations(judgments.path(), _difficulty(), min_judged=judgments.judge.min_judged)
-
-
-def _mt_bench_score(judgments: Judgments) -> MTBenchScore:
-    return score_judgments(judgments.path(), min_judged=judgments.judge.min_judged)
-
-
-def _noise(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
-    """Of each benchmark that the original has answered more than once: its first and its last answers."""
-    bands = []
-    for benchmark, asked in _by_benchmark(judged).items():
-        if len(asked.original) < 2:
-            continue
-        first, again = asked.original[0], asked.original[-1]
-        if benchmark == "mt_bench":
-            turns, others = ratings(first.path()), ratings(again.path())
-            questions = {turn: turn[0] for turn in turns}
-            bands.append(noise_band(benchmark, first.judge.model, turns, others, questions))
-        else:
-            shares, theirs = (
-                {key: 100 * share for key, share in preferences(one.path()).items()} for one in (first, again)
-            )
-            bands.append(noise_band(benchmark, first.judge.model, shares, theirs))
-    return tuple(bands)
-
-
-def _difficulty() -> Path | None:
-    """What length control needs; without it, or with a damaged file, there is no such figure."""
-    try:
-        return cached(DIFFICULTY)
-    except CorruptError as error:
-        run_logger().warning(f"no length-controlled win rate: {error}")
-        return None
-
-
-def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
-    return ArmFigures(
-        score=score.win_rate,
-        standard_error=score.standard_error,
-        lc_win_rate=score.lc_win_rate,
-        lc_standard_error=score.lc_standard_error,
-        discrete_win_rate=score.discrete_win_rate,
-        **_answer_figures(judgments),
-    )
-
-
-def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmFigures:
-    return ArmFigures(
-        score=score.average,
-        standard_error=score.standard_error,
-        first_turn=score.first_turn,
-        second_turn=score.second_turn,
-        categories=score.categories,
-        unparsed=score.n_unparsed,
-        **_answer_figures(judgments),
-    )
-
-
-def _answer_figures(judgments: Judgments) -> dict[str, Any]:
-    """What the answers are like, whoever judges them."""
-    summary = judgments.generation.summary
-    return {
-        "mean_length": summary.mean_characters,
-        "truncated": summary.truncated / summary.count,
-        "repeating": summary.repeating / summary.count,
-        "empty": summary.empty / summary.count,
-    }
 
 
 def _point(judgments: Judgments) -> AlphaPoint:
@@ -252,37 +100,6 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
     return tuple(costs)
 
 
-def _answers(judged: Sequence[Judgments]) -> tuple[AnswerRow, ...]:
-    """Every instruction of AlpacaEval with both arms' answers, the reference's, and who won."""
-    asked = _by_benchmark(judged).get("alpaca_eval")
-    if not (asked and asked.original and asked.expo):
-        return ()
-    pair = (asked.original[0], asked.expo[0])
-    rows = [json.loads(judgments.path().read_text()) for judgments in pair]
-    shares = [preferences(judgments.path()) for judgments in pair]
-    return tuple(
-        AnswerRow(
-            instruction=before["instruction"],
-            reference=before["output_1"],
-            original=before["output_2"],
-            expo=after["output_2"],
-            original_preference=shares[0].get(before["instruction"]),
-            expo_preference=shares[1].get(before["instruction"]),
-        )
-        for before, after in zip(*rows, strict=True)
-    )
-
-
-def _dialogues(judged: Sequence[Judgments]) -> tuple[Dialogue, ...]:
-    """Every question of MT-Bench with both arms' answers and the judge's words."""
-    asked = _by_benchmark(judged).get("mt_bench")
-    if not (asked and asked.original and asked.expo):
-        return ()
-    pair = (asked.original[0], asked.expo[0])
-    original, expo = (Rated(one.generation.path(), one.path()) for one in pair)
-    return dialogues(mt_bench_files(), original, expo)
-
-
 def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
     """What the reader needs to judge the figures, and to make them again."""
     settings = {
@@ -291,7 +108,7 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
         "α": f"{recipe.alpha:g}",
         "recipe": recipe.fingerprint,
     }
-    for benchmark, asked in _by_benchmark(judged).items():
+    for benchmark, asked in by_benchmark(judged).items():
         judgments = [*asked.original, *asked.expo][0]
         generation, judge = judgments.generation, judgments.judge
         title = benchmark_title(benchmark)

@@ -12,7 +12,8 @@ from tasks.benchmarks.mt_bench_score import MTBenchScore, model_of, ratings, sco
 from tasks.benchmarks.outputs import read_annotations
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.errors import InputError
-from tasks.reports.verdict import ArmFigures, Verdict, decide
+from tasks.reports.figures import ArmFigures
+from tasks.reports.verdict import Verdict, decide
 
 __all__ = ["Comparison", "Score", "compare"]
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from tasks.reports.figures import PublishedFigures
 from tasks.reports.statistics import Figures
-from tasks.reports.verdict import PublishedFigures, Word
+from tasks.reports.verdict import Word
 from tasks.reports.wording import benchmark_title
 from tasks.values import Value
 

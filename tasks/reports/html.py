@@ -15,10 +15,12 @@ from markupsafe import Markup
 from tasks.reports import plots, wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History
-from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport, norm_table
+from tasks.reports.norms import norm_table
+from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
+from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import RULE, length_controlled, reason, sentence
+from tasks.reports.verdict import RULE
 
 __all__ = ["render_history", "render_html"]
 
@@ -83,8 +85,9 @@ def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
     items: dict[_Item, int] = {}
     sets = []
     for family in families:
+        compared = next((v.benchmark for v in family.verdicts if v.benchmark != "mt_bench"), "alpaca_eval")
         for benchmark, scale, rows in (
-            ("alpaca_eval", "preference", [_compared(row) for row in family.answers]),
+            (compared, "preference", [_compared(row) for row in family.answers]),
             ("mt_bench", "rating", [_rated(row) for row in family.dialogues]),
         ):
             shown = [[items.setdefault(item, len(items)), turns] for item, turns in rows]

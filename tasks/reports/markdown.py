@@ -8,8 +8,8 @@ from tasks.reports import wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import RunReport
 from tasks.reports.seeds import noise_sentence
+from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import length_controlled, reason, sentence
 
 __all__ = ["render_markdown", "render_summary"]
 

@@ -15,7 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import ExpoError
 from tasks.reports import wording
-from tasks.reports.verdict import Verdict, length_controlled, reason, sentence
+from tasks.reports.sentences import length_controlled, reason, sentence
+from tasks.reports.verdict import Verdict
 from tasks.stores.source import Source
 from tasks.values import Value
 from tasks.weights.manifest import Manifest

@@ -1,59 +1,20 @@
-"""The report's plots, as SVG that follows the page: its colours, its font, light and dark.
+"""The report's plots. Their colours are roles that the page gives (`tasks.reports.svg`)."""
 
-matplotlib knows nothing of CSS. So each role is drawn in a colour of its own (a sentinel),
-and the finished SVG has the sentinels replaced by the page's custom properties.
-"""
-
-import hashlib
-import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint
+from tasks.reports.svg import ACCENT, INK, LINE, MUTED, SURFACE, WORDS, one_panel, style, svg, three_panels
 from tasks.reports.verdict import Verdict
 from tasks.reports.wording import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["alpha_plot", "category_plot", "gain_plot", "history_plot", "length_plot"]
 
-INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
-WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
-PROPERTIES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    LINE: "var(--line)",
-    ACCENT: "var(--accent)",
-    SURFACE: "var(--surface)",
-    WORDS["better"]: "var(--better)",
-    WORDS["no evidence"]: "var(--none)",
-    WORDS["worse"]: "var(--worse)",
-}
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
-    "svg.hashsalt": "expo",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "figure.constrained_layout.use": True,
-}
 TIE = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}  # of a moved name
-WIDTH = 10.0  # inches
 ROW = 0.34  # inches
 LABEL = 11.0  # points: the height of a name in a plot
 
@@ -63,8 +24,8 @@ def gain_plot(verdicts: Sequence[Verdict]) -> str:
 
     verdicts  of one benchmark and one judge, at least one
     """
-    with _style():
-        figure, axes = _figure(0.75 + ROW * len(verdicts))
+    with style():
+        figure, axes = one_panel(0.75 + ROW * len(verdicts))
         axes.axvline(0, color=MUTED, linewidth=1)
         for row, verdict in enumerate(verdicts):
             _gain_row(axes, row, verdict)
@@ -75,13 +36,13 @@ def gain_plot(verdicts: Sequence[Verdict]) -> str:
         axes.grid(axis="x")
         axes.set_axisbelow(True)
         axes.set_xlabel(f"gain of + ExPO over the original, {verdicts[0].unit}")
-        return _svg(figure, "Gain with its 95% interval by family; the table above has the same figures")
+        return svg(figure, "Gain with its 95% interval by family; the table above has the same figures")
 
 
 def length_plot(verdicts: Sequence[Verdict]) -> str:
     """From the original's mean length and score to those of + ExPO: one arrow a family."""
-    with _style():
-        figure, axes = _figure(max(3.2, 1.0 + 0.26 * len(verdicts)))
+    with style():
+        figure, axes = one_panel(max(3.2, 1.0 + 0.26 * len(verdicts)))
         for verdict in verdicts:
             before, after = verdict.original, verdict.expo
             arrow = {
@@ -102,7 +63,7 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
         axes.set_axisbelow(True)
         axes.set_xlabel("mean length of an answer, characters")
         axes.set_ylabel("mean rating" if verdicts[0].unit == "rating points" else "win rate, %")
-        return _svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
+        return svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
 
 
 def category_plot(verdict: Verdict) -> str:
@@ -111,8 +72,8 @@ def category_plot(verdict: Verdict) -> str:
     verdict  with categories in both arms
     """
     names = [name for name in verdict.original.categories if name in verdict.expo.categories]
-    with _style():
-        figure, axes = _figure(2.8)
+    with style():
+        figure, axes = one_panel(2.8)
         for arm, shift, colour in ((verdict.original, -0.2, MUTED), (verdict.expo, 0.2, ACCENT)):
             places = [place + shift for place in range(len(names))]
             ratings = [arm.categories[name] for name in names]
@@ -126,7 +87,7 @@ def category_plot(verdict: Verdict) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.set_ylabel("mean rating")
-        return _svg(figure, "MT-Bench: mean rating by category, the original beside + ExPO")
+        return svg(figure, "MT-Bench: mean rating by category, the original beside + ExPO")
 
 
 def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
@@ -137,8 +98,8 @@ def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
     """
     points = sorted(curve, key=lambda point: point.alpha)
     x = [point.alpha for point in points]
-    with _style():
-        figure, (top, lengths, cuts) = _panels()
+    with style():
+        figure, (top, lengths, cuts) = three_panels()
         top.axhline(50, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         low, high = [p.lower for p in points], [p.upper for p in points]
         top.fill_between(x, low, high, color=ACCENT, alpha=0.16, linewidth=0)
@@ -157,7 +118,7 @@ def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
             axes.set_axisbelow(True)
         top.annotate(f"α = {alpha:g}, used", (alpha, 97), (5, 0), textcoords="offset points", va="top")
         cuts.set_xlabel("α")
-        return _svg(
+        return svg(
             figure, "Win rate over the original against alpha, with mean length and share of cut answers"
         )
 
@@ -167,8 +128,8 @@ def history_plot(series: Series) -> str:
 
     series  at least one point
     """
-    with _style():
-        figure, axes = _figure(2.8)
+    with style():
+        figure, axes = one_panel(2.8)
         axes.axhline(0, color=MUTED, linewidth=1)
         if series.published:
             axes.axhline(series.published.gain, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -186,7 +147,7 @@ def history_plot(series: Series) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.set_ylabel(f"gain, {series.unit}")
-        return _svg(figure, "Gain with its 95% interval by run; the table below has the same figures")
+        return svg(figure, "Gain with its 95% interval by run; the table below has the same figures")
 
 
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
@@ -216,40 +177,3 @@ def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
         axes.annotate(
             verdict.family, head, (6, at - y), textcoords="offset points", va="center", arrowprops=tie
         )
-
-
-def _style() -> AbstractContextManager[None]:
-    import matplotlib
-
-    context: AbstractContextManager[None] = matplotlib.rc_context(STYLE)
-    return context
-
-
-def _figure(height: float) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height))
-    return figure, figure.add_subplot()
-
-
-def _panels() -> "tuple[Figure, list[Axes]]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, 5.2))
-    return figure, list(figure.subplots(3, 1, sharex=True, height_ratios=[4, 1, 1]))
-
-
-def _svg(figure: "Figure", label: str) -> str:
-    """The figure as an inline `<svg>`: no prolog, no metadata, no fixed size, no ids that could clash."""
-    file = StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)
-    text = re.sub(r"font-family: [^;\"]*; ", "", text)
-    prefix = "s" + hashlib.sha256(text.encode()).hexdigest()[:6]
-    text = re.sub(r'(id="|#)([mph][0-9a-f]{10})', rf"\1{prefix}\2", text)
-    for colour, property_ in PROPERTIES.items():
-        text = text.replace(colour, property_)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" class="plot" ', 1)

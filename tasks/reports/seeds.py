@@ -9,8 +9,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tasks.reports import wording
+from tasks.reports.figures import ArmFigures
 from tasks.reports.statistics import paired_difference
-from tasks.reports.verdict import ArmFigures
 from tasks.values import Value
 
 __all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band", "noise_sentence"]

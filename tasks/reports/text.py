@@ -14,7 +14,8 @@ from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.seeds import noise_sentence
-from tasks.reports.verdict import RULE, Verdict, length_controlled, reason
+from tasks.reports.sentences import length_controlled, reason
+from tasks.reports.verdict import RULE, Verdict
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 

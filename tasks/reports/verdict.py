@@ -6,78 +6,28 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field
 
 from tasks.families import Published
+from tasks.reports.figures import ArmFigures, PublishedFigures, published_figures
 from tasks.reports.statistics import LEVEL, Figures, PairedDifference, holm, paired_difference
-from tasks.reports.wording import change, interval, magnitude, p_value, signed
+from tasks.reports.wording import interval, p_value
 
 __all__ = [
     "RULE",
-    "ArmFigures",
-    "PublishedFigures",
     "Unit",
     "Verdict",
     "Word",
     "across_families",
     "decide",
-    "length_controlled",
-    "published_figures",
-    "reason",
-    "sentence",
 ]
 
 Word = Literal["better", "no evidence", "worse"]
 Unit = Literal["percentage points", "rating points"]
 
-PUBLISHED_JUDGES = {"alpaca_eval": "gpt-4-1106-preview", "mt_bench": "gpt-4"}
 RULE = (
     "A family is better or worse when the 95% interval of the paired difference excludes zero and the "
     f"Holm-adjusted p-value of the sign-flip test is below {LEVEL}; otherwise there is no evidence."
 )
-
-
-class ArmFigures(Figures):
-    """What was measured of one arm.
-
-    score           win rate in %, or the mean MT-Bench rating (1 to 10)
-    standard_error  of the score, in its unit
-    lc_win_rate     the length-controlled win rate in %, None where it is not available
-    lc_standard_error   of it, by a bootstrap
-    discrete_win_rate   wins and half of the draws, in %
-    mean_length     characters of an answer
-    truncated, repeating, empty   shares of the answers, 0 to 1
-    first_turn, second_turn   MT-Bench: the mean rating of each turn
-    categories      MT-Bench: the mean rating of each category
-    unparsed        MT-Bench: judgments without a rating, which are in no figure
-    """
-
-    score: float
-    standard_error: float
-    mean_length: float
-    lc_win_rate: float | None = None
-    lc_standard_error: float | None = None
-    discrete_win_rate: float | None = None
-    truncated: float = 0.0
-    repeating: float = 0.0
-    empty: float = 0.0
-    first_turn: float | None = None
-    second_turn: float | None = None
-    categories: dict[str, float] = Field(default_factory=dict)
-    unparsed: int = 0
-
-
-class PublishedFigures(Figures):
-    """The authors' figures (original, + ExPO), and who judged them."""
-
-    judge: str
-    score: tuple[float, float]
-    lc_win_rate: tuple[float, float] | None = None
-
-    @property
-    def gain(self) -> float:
-        """The published difference, in the unit of the score."""
-        return self.score[1] - self.score[0]
 
 
 class Verdict(Figures):
@@ -195,57 +145,10 @@ def across_families(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     return tuple(corrected)
 
 
-def published_figures(published: Published | None, benchmark: str) -> PublishedFigures | None:
-    """The authors' figures for a benchmark, None where there are none."""
-    if published is None or benchmark not in PUBLISHED_JUDGES:
-        return None
-    judge = PUBLISHED_JUDGES[benchmark]
-    if benchmark == "mt_bench":
-        return PublishedFigures(judge=judge, score=published.mt_bench)
-    return PublishedFigures(judge=judge, score=published.win_rate, lc_win_rate=published.lc_win_rate)
-
-
 def _correct(verdict: Verdict, p_adjusted: float, compared: int) -> Verdict:
     word, rule = _word(verdict.difference, p_adjusted, compared)
     return verdict.model_copy(
         update={"word": word, "rule": rule, "p_adjusted": p_adjusted, "compared": compared}
-    )
-
-
-def sentence(verdict: Verdict) -> str:
-    """The verdict in words, for a reader who reads nothing else."""
-    found = verdict.difference
-    digits = 2 if verdict.unit == "rating points" else 1
-    measure = "rating" if verdict.unit == "rating points" else "win rate"
-    figures = (
-        f"{measure} {change(verdict.original.score, verdict.expo.score, digits)}, "
-        f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
-    )
-    if verdict.word == "no evidence":
-        return f"No evidence of a difference: {figures}."
-    return f"+ ExPO is {verdict.word}: {figures}."
-
-
-def reason(verdict: Verdict) -> str:
-    """What made the word, and what this run could have missed."""
-    least = magnitude(verdict.difference.detectable)
-    rule = verdict.rule[:1].upper() + verdict.rule[1:]
-    return (
-        f"{rule}. The smallest effect that this run could have found (with 80% power): "
-        f"{least} {verdict.unit}."
-    )
-
-
-def length_controlled(verdict: Verdict) -> str:
-    """The gain under length control in words, or why there is none; "" for a benchmark without it."""
-    before, after = verdict.original.lc_win_rate, verdict.expo.lc_win_rate
-    if before is None or after is None or verdict.lc_gain is None:
-        return f"Length-controlled win rate {verdict.lc_note}." if verdict.lc_note else ""
-    ends = verdict.lc_interval
-    sure = f"95% interval {interval(*ends)}" if ends else "without an interval of its own"
-    return (
-        f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
-        f"{verdict.unit} ({sure}); the verdict does not rest on it."
     )
 
 

@@ -25,8 +25,9 @@ from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, Ret
 from tasks.limits import slots
 from tasks.progress import Progress
 from tasks.report import report
+from tasks.reports.figures import ArmFigures
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
-from tasks.reports.verdict import ArmFigures, decide
+from tasks.reports.verdict import decide
 from tasks.stage import failed_stage, stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import open_source, reopen

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.families import registry
+from tasks.reports.figures import ArmFigures
+from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import (
     AlphaPoint,
     AnswerRow,
@@ -13,10 +15,9 @@ from tasks.reports.run_report import (
     FamilyReport,
     RunReport,
     StageCost,
-    TensorNorm,
     corrected,
 )
-from tasks.reports.verdict import ArmFigures, decide
+from tasks.reports.verdict import decide
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -83,7 +84,10 @@ def _family(
         verdicts=(verdict,),
         alpha_curve=_curve(),
         norms=_norms(),
-        costs=(StageCost(stage="judge", seconds=75.0, requests=1610, dollars=4.2),),
+        costs=(
+            StageCost(stage="generate AlpacaEval 2.0, expo α=0.5", seconds=75.0),
+            StageCost(stage="judge AlpacaEval 2.0, expo α=0.5", seconds=7500.0, requests=1610, dollars=4.2),
+        ),
         answers=answers or _answers(),
         settings={"sampling": "temperature 0.7"},
     )

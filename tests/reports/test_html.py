@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 import pytest
 
 from tasks.reports.html import render_html
-from tasks.reports.run_report import AnswerRow, Failure, FamilyReport, RunReport, TensorNorm, norm_table
-from tasks.reports.verdict import reason
+from tasks.reports.norms import TensorNorm, norm_table
+from tasks.reports.run_report import AnswerRow, Failure, FamilyReport, RunReport
+from tasks.reports.sentences import reason
 
 FamilyMaker = Callable[..., FamilyReport]
 

@@ -5,11 +5,12 @@ import pytest
 
 from tasks.families import family
 from tasks.reports.agreement import agree
+from tasks.reports.figures import ArmFigures
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.text import terminal_table
-from tasks.reports.verdict import ArmFigures, decide
+from tasks.reports.verdict import decide
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import html
 import pytest
 
 from tasks.errors import InputError
+from tasks.reports.figures import ArmFigures
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown
 from tasks.reports.run_report import RunReport
 from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
 from tasks.reports.text import terminal_table
-from tasks.reports.verdict import ArmFigures
 
 
 def test_scores_of_items_that_all_have() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.sentences import reason
 from tasks.reports.text import terminal_table
-from tasks.reports.verdict import reason
 
 FamilyMaker = Callable[..., FamilyReport]
 

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks.families import registry
-from tasks.reports.verdict import (
-    ArmFigures,
-    Verdict,
-    across_families,
-    decide,
-    length_controlled,
-    reason,
-    sentence,
-)
+from tasks.reports.figures import ArmFigures
+from tasks.reports.sentences import length_controlled, reason, sentence
+from tasks.reports.verdict import Verdict, across_families, decide
 from tasks.reports.wording import interval, p_value, signed
 
 ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)

@@ -1,0 +1,43 @@
+"""A verdict in words, alike in the page, the Markdown, the terminal and the model card."""
+
+from tasks.reports.verdict import Verdict
+from tasks.reports.wording import change, interval, magnitude, signed
+
+__all__ = ["length_controlled", "reason", "sentence"]
+
+
+def sentence(verdict: Verdict) -> str:
+    """The verdict in words, for a reader who reads nothing else."""
+    found = verdict.difference
+    digits = 2 if verdict.unit == "rating points" else 1
+    measure = "rating" if verdict.unit == "rating points" else "win rate"
+    figures = (
+        f"{measure} {change(verdict.original.score, verdict.expo.score, digits)}, "
+        f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
+    )
+    if verdict.word == "no evidence":
+        return f"No evidence of a difference: {figures}."
+    return f"+ ExPO is {verdict.word}: {figures}."
+
+
+def reason(verdict: Verdict) -> str:
+    """What made the word, and what this run could have missed."""
+    least = magnitude(verdict.difference.detectable)
+    rule = verdict.rule[:1].upper() + verdict.rule[1:]
+    return (
+        f"{rule}. The smallest effect that this run could have found (with 80% power): "
+        f"{least} {verdict.unit}."
+    )
+
+
+def length_controlled(verdict: Verdict) -> str:
+    """The gain under length control in words, or why there is none; "" for a benchmark without it."""
+    before, after = verdict.original.lc_win_rate, verdict.expo.lc_win_rate
+    if before is None or after is None or verdict.lc_gain is None:
+        return f"Length-controlled win rate {verdict.lc_note}." if verdict.lc_note else ""
+    ends = verdict.lc_interval
+    sure = f"95% interval {interval(*ends)}" if ends else "without an interval of its own"
+    return (
+        f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
+        f"{verdict.unit} ({sure}); the verdict does not rest on it."
+    )

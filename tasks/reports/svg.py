@@ -1,0 +1,89 @@
+"""matplotlib's figures as SVG that follows the page: its colours, its font, light and dark.
+
+matplotlib knows nothing of CSS. So each role is drawn in a colour of its own (a sentinel),
+and the finished SVG has the sentinels replaced by the page's custom properties.
+"""
+
+import hashlib
+import re
+from contextlib import AbstractContextManager
+from io import StringIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["ACCENT", "INK", "LINE", "MUTED", "SURFACE", "WORDS", "one_panel", "style", "svg", "three_panels"]
+
+INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
+WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
+PROPERTIES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    LINE: "var(--line)",
+    ACCENT: "var(--accent)",
+    SURFACE: "var(--surface)",
+    WORDS["better"]: "var(--better)",
+    WORDS["no evidence"]: "var(--none)",
+    WORDS["worse"]: "var(--worse)",
+}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: selectable, and in the page's font
+    "svg.hashsalt": "expo",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "figure.constrained_layout.use": True,
+}
+WIDTH = 10.0  # inches
+
+
+def style() -> AbstractContextManager[None]:
+    """The context to draw in."""
+    import matplotlib
+
+    context: AbstractContextManager[None] = matplotlib.rc_context(STYLE)
+    return context
+
+
+def one_panel(height: float) -> "tuple[Figure, Axes]":
+    """A figure with one plot; the height in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height))
+    return figure, figure.add_subplot()
+
+
+def three_panels() -> "tuple[Figure, list[Axes]]":
+    """A figure of a high plot and two low ones with the same x axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, 5.2))
+    return figure, list(figure.subplots(3, 1, sharex=True, height_ratios=[4, 1, 1]))
+
+
+def svg(figure: "Figure", label: str) -> str:
+    """The figure as an inline `<svg>`: no prolog, no metadata, no fixed size, no ids that could clash."""
+    file = StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)
+    text = re.sub(r"font-family: [^;\"]*; ", "", text)
+    prefix = "s" + hashlib.sha256(text.encode()).hexdigest()[:6]
+    text = re.sub(r'(id="|#)([mph][0-9a-f]{10})', rf"\1{prefix}\2", text)
+    for colour, property_ in PROPERTIES.items():
+        text = text.replace(colour, property_)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" class="plot" ', 1)
