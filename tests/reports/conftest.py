@@ -7,6 +7,7 @@ import pytest
 
 from tasks.families import registry
 from tasks.reports.figures import ArmFigures
+from tasks.reports.html import render_html
 from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import (
     AlphaPoint,
@@ -22,19 +23,19 @@ from tasks.reports.verdict import decide
 FamilyMaker = Callable[..., FamilyReport]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_family() -> FamilyMaker:
     """Makes a family's report: `gain` in points, the rest as a run would have it."""
     return _family
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one(make_family: FamilyMaker) -> RunReport:
     """A run over one family, with an α curve and without a length-controlled win rate."""
     return _run("one", make_family("demo", gain=20.0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def many(make_family: FamilyMaker) -> RunReport:
     """Thirteen families of the registry, better and worse and neither, and one that failed."""
     names = [name for name in registry() if name != "demo"]
@@ -44,6 +45,12 @@ def many(make_family: FamilyMaker) -> RunReport:
     ]
     reason = "the engine ran out of memory: <80 GB> asked for; use a larger tensor_parallel_size"
     return _run("many", *families, failures=(Failure(family=names[-1], stage="generate", reason=reason),))
+
+
+@pytest.fixture(scope="session")
+def many_page(many: RunReport) -> str:
+    """The page of `many`: a few seconds of plotting."""
+    return render_html(many)
 
 
 def _run(name: str, *families: FamilyReport, failures: tuple[Failure, ...] = ()) -> RunReport:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reports.html import render_html
+from tasks.reports.history import history
+from tasks.reports.html import render_history, render_html
 from tasks.reports.run_report import AnswerRow, Dialogue, DialogueTurn, FamilyReport, RunReport
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 
@@ -27,10 +28,11 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-def shown(browser: Browser, run: RunReport, folder: Path, inject: str = "") -> None:
-    """Opens the run's page, and starts counting errors and requests anew."""
+def shown(browser: Browser, run: RunReport | str, folder: Path, inject: str = "") -> None:
+    """Opens a run's page, and starts counting errors and requests anew."""
     file = folder / "report.html"
-    file.write_text(render_html(run).replace("<main>", f"<main>{inject}"))
+    page = run if isinstance(run, str) else render_html(run)
+    file.write_text(page.replace("<main>", f"<main>{inject}"))
     browser.errors.clear()
     browser.requests.clear()
     browser.open(file.as_uri())
@@ -148,11 +150,68 @@ def _dialogue(number: int) -> Dialogue:
 
 @pytest.mark.parametrize("width", [375, 1280])
 def test_nothing_is_wider_than_the_window(
-    browser: Browser, many: RunReport, tmp_path: Path, width: int
+    browser: Browser, many_page: str, tmp_path: Path, width: int
 ) -> None:
+    _resize(browser, width)
+    shown(browser, many_page, tmp_path)
+    browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_history_page_is_whole_and_fits(
+    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+) -> None:
+    nights = {}
+    for night in range(1, 25):
+        family = make_family("zephyr-7b-beta", gain=night / 4, seed=night)
+        created = f"2026-11-{night:02d}T01:00:00+00:00"
+        run = one.model_copy(update={"name": f"night-{night}", "created": created, "families": (family,)})
+        nights[run.name] = run.model_dump_json().encode()
+    file = tmp_path / "history.html"
+    file.write_text(render_history(history(nights | {EVIL: b"{}"}), EVIL))
+    for width in (375, 1280):
+        _resize(browser, width)
+        browser.errors.clear()
+        browser.requests.clear()
+        browser.open(file.as_uri())
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        rows = browser.evaluate("[...document.querySelectorAll('tbody th')].map(one => one.textContent)")
+        assert rows == [f"night-{night}" for night in range(24, 0, -1)]
+        drawn = "document.querySelector('svg.plot').getBoundingClientRect().height"
+        assert browser.evaluate(drawn) > 100
+        assert EVIL in browser.evaluate("document.querySelector('.flag').textContent")
+        assert browser.evaluate("typeof window.hacked") == "undefined"
+        assert browser.errors == [] and len(browser.requests) == 1
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_of_text_can_be_read(
+    browser: Browser, one: RunReport, tmp_path: Path, theme: str
+) -> None:
+    """Contrast of at least 4.5 (WCAG 2.1, 1.4.3, AA) on the page and on the cards, in both themes."""
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+    shown(browser, one, tmp_path)
+    style = "getComputedStyle(document.documentElement)"
+    colours = {
+        name: browser.evaluate(f"{style}.getPropertyValue('--{name}')").strip()
+        for name in ("page", "surface", "ink", "muted", "accent", "better", "none", "worse")
+    }
+    light = _luminance(colours["page"]) > 0.5
+    assert light == (theme == "light")
+    for ground in ("page", "surface"):
+        for name in ("ink", "muted", "accent", "better", "none", "worse"):
+            high, low = sorted((_luminance(colours[name]), _luminance(colours[ground])), reverse=True)
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of "#rrggbb" (WCAG 2.1)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _resize(browser: Browser, width: int) -> None:
     browser.call(
         "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
     )
-    shown(browser, many, tmp_path)
-    browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
