@@ -11,9 +11,10 @@ from huggingface_hub import ModelCard
 
 from tasks.errors import InputError
 from tasks.families import registry
+from tasks.reports.figures import ArmFigures
 from tasks.reports.publishing import publish_with_card
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.verdict import ArmFigures, decide
+from tasks.reports.verdict import decide
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.source import open_source, reopen
 from tasks.weights.manifest import read_manifest
