@@ -2,7 +2,7 @@
 #
 #   make demo     the main job on the embedded default: train, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
-#   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
+#   make drills   a cluster on this machine, and kill -9 to all of its parts: twenty minutes
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
 
@@ -13,6 +13,9 @@ TORCH  := torch==2.13.0+cpu
 # where the CPU build of torch lies when the configured package index has none
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
+# tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
+AT_ONCE := -n logical --maxprocesses 4
+
 .PHONY: demo test drills check clean
 .DELETE_ON_ERROR:
 
@@ -20,16 +23,16 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/expo demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(AT_ONCE) --dist worksteal
 
 drills: $(VENV)/.test
-	$(VENV)/bin/python -m pytest -m drill tests/drills
+	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/drills
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -q -m "not slow"
+	$(VENV)/bin/python -m pytest -q -m "not slow" $(AT_ONCE) --dist worksteal
 
 clean:
 	rm -rf $(VENV)

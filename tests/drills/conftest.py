@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.drills.stage import Stage, set_up
 
@@ -19,9 +20,10 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     path = Path(os.environ.get("EXPO_DRILLS") or tmp_path_factory.mktemp("record") / "drills.json")
 
     def add(drill: str, **figures: Any) -> None:  # noqa: ANN401 - any JSON
-        told = json.loads(path.read_text()) if path.exists() else {}
-        told[drill] = figures
-        path.write_text(json.dumps(told, indent=1))
+        with FileLock(f"{path}.lock"):
+            told = json.loads(path.read_text()) if path.exists() else {}
+            told[drill] = figures
+            path.write_text(json.dumps(told, indent=1))
         print(f"\n{drill}: {figures}  ({path})")
 
     return add
