@@ -1,4 +1,7 @@
-"""The commands about where models go: publish, gc. They load neither Prefect nor vLLM."""
+"""The commands about where models go: publish, gc, and extrapolate's way to the Hub.
+
+They load neither Prefect nor vLLM.
+"""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +12,12 @@ import typer
 if TYPE_CHECKING:
     from tasks.reports.verdict import Verdict
     from tasks.stores.artefact import Artefact
+    from tasks.stores.source import Source
+    from tasks.weights.inputs import InputMode
+    from tasks.weights.recipe import Recipe
+    from tasks.weights.shard import Device
 
-__all__ = ["gc", "publish"]
+__all__ = ["extrapolate_to_hub", "gc", "publish"]
 
 
 def publish(
@@ -38,6 +45,25 @@ def publish(
     with progress_bar("publishing", total) as advance:
         published = publish_with_card(artefact, repository, verdicts, private=not public, advance=advance)
     print(f"{published.url}: {'public' if public else 'private'}, with {len(verdicts) or 'no'} verdicts")
+
+
+def extrapolate_to_hub(
+    recipe: "Recipe", aligned: "Source", sft: "Source", repo_id: str, inputs: "InputMode", device: "Device"
+) -> None:
+    """Makes a model straight into a repository, which is looked at before any weights are."""
+    from flows.tables import progress_bar
+    from tasks.reports.publishing import extrapolate_and_publish
+    from tasks.stores.publish import find_published
+    from tasks.weights.plan import make_plan
+
+    published = find_published(repo_id, recipe.fingerprint)
+    if published is None:
+        plan = make_plan(recipe, aligned, sft)
+        with progress_bar("extrapolating", plan.output_bytes) as advance:
+            published = extrapolate_and_publish(
+                plan, aligned, sft, repo_id, inputs=inputs, device=device, advance=advance
+            )
+    print(f"{published.url}: private, α = {str(recipe.alpha).removesuffix('.0')}")
 
 
 def gc(

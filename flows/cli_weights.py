@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import cli_judge
+from flows.cli_stores import extrapolate_to_hub
 from tasks.errors import CorruptError, InputError
 from tasks.weights.inputs import InputMode
 from tasks.weights.memory import parse_bytes
@@ -107,7 +108,10 @@ def extrapolate(
     ],
     out: Annotated[
         str,
-        typer.Option(help="A folder, made if need be, or s3://…; several α: OUT/alpha-0.1, OUT/alpha-0.3, …"),
+        typer.Option(
+            help="A folder, made if need be, or s3://…; several α: OUT/alpha-0.1, OUT/alpha-0.3, …; "
+            "or hf://org/name: straight to the Hub, privately, with a card."
+        ),
     ],
     dtype: Annotated[
         OutputDtype | None,
@@ -153,11 +157,16 @@ def extrapolate(
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
     )
     alphas = tuple(dict.fromkeys(alpha))
+    inputs: InputMode = "stream" if stream else "download"
+    if out.startswith("hf://"):
+        if len(alphas) > 1:
+            raise InputError(f"--out {out}: a repository holds one model; give one α, or a folder or s3://…")
+        extrapolate_to_hub(recipe, ours, theirs, out.removeprefix("hf://"), inputs, device)
+        return
     plans = make_plans([recipe.model_copy(update={"alpha": one}) for one in alphas], ours, theirs)
     folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(one)}" for one in alphas]
     models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
-        inputs: InputMode = "stream" if stream else "download"
         extrapolate_all(plans, ours, theirs, models, inputs=inputs, device=device, advance=advance)
     for folder, plan in zip(folders, plans, strict=True):
         size = f"{len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB"

@@ -1,4 +1,4 @@
-"""A model and its card, to the Hub."""
+"""A model and its card, to the Hub: one that is there already in a store, or one that is made on the way."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,12 +8,17 @@ from tasks.families import registry
 from tasks.reports.model_card import Licence, licence_of, model_card
 from tasks.reports.verdict import Verdict
 from tasks.stores.artefact import Artefact
+from tasks.stores.hub_files import open_branch
 from tasks.stores.publish import Published, publish
-from tasks.stores.source import reopen
+from tasks.stores.source import Source, reopen
+from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import read_manifest
+from tasks.weights.model import extrapolate
+from tasks.weights.plan import Plan
 from tasks.weights.recipe import Recipe
+from tasks.weights.shard import Device
 
-__all__ = ["publish_with_card", "repository_of"]
+__all__ = ["extrapolate_and_publish", "publish_with_card", "repository_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +45,31 @@ def publish_with_card(
     manifest = read_manifest(content)
     card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
     return publish(model, repo_id, card=card, renew_card=bool(verdicts), private=private, advance=advance)
+
+
+def extrapolate_and_publish(
+    plan: Plan,
+    aligned: Source,
+    sft: Source,
+    repo_id: str,
+    *,
+    inputs: InputMode = "download",
+    device: Device = "auto",
+    advance: Callable[[int], None] = lambda _: None,
+) -> Published:
+    """Makes a model and publishes it, privately, with no more of it on this disk than the shards in hand.
+
+    The shards are put together on a branch of the repository; then one commit shows the model. A
+    run that was killed goes on with the shards that are missing. `find_published` comes before:
+    it makes the repository, and finds a model that is there already.
+
+    Raises:
+        InputError, PermanentError, RetryableError: as `publish`.
+        MismatchError, CorruptError: as `extrapolate` and `publish`.
+    """
+    model = open_branch(repo_id, plan.recipe.fingerprint)
+    extrapolate(plan, aligned, sft, model, inputs=inputs, device=device, advance=advance)
+    return publish_with_card(model, repo_id)
 
 
 def repository_of(target: str, aligned: str) -> str:

@@ -6,7 +6,8 @@
       judgments/<fingerprint>/     annotations.json manifest.json
       reports/<name>/              report.html report.md report.json
 
-A store is a folder of this machine or `s3://bucket/prefix`. Files arrive whole (renamed
+A store is a folder of this machine or `s3://bucket/prefix`. A model alone can also be put
+together on a branch of its repository on the Hub (`tasks.stores.hub_files`). Files arrive whole (renamed
 into place, or put at once); the manifest is written last and never replaced. Who finds a
 manifest may use every file beside it; who finds none has found nothing.
 """
@@ -42,10 +43,11 @@ class Files(Protocol):
 
 
 class Artefact:
-    """A folder of files under `uri` (an absolute path or `s3://…`).
+    """A folder of files under `uri` (an absolute path, `s3://…` or `hf://org/name@branch`).
 
-    On S3 every method raises InputError where the bucket is missing, PermanentError where access
-    is denied, and RetryableError where the store is busy or cannot be reached.
+    On S3 and the Hub every method raises InputError where the bucket or the branch is missing,
+    PermanentError where access is denied, and RetryableError where the store is busy or cannot
+    be reached.
     """
 
     def __init__(self, uri: str) -> None:
@@ -175,6 +177,10 @@ class Store:
 
 
 def _files(uri: str) -> Files:
+    if uri.startswith("hf://"):
+        from tasks.stores.hub_files import HubFiles
+
+        return HubFiles(uri)
     if not uri.startswith("s3://"):
         return LocalFiles(Path(uri))
     from tasks.stores.s3 import S3Files

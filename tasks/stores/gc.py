@@ -31,7 +31,7 @@ Files = Mapping[str, tuple[int, datetime]]
 
 REMADE = ("models", "generations", "verdicts", "reports", "anchors")
 PAID = ("judgments",)
-CACHED = ("parts/*", "publish/*", "s3/*/.*.part")
+CACHED = ("parts/*", "publish/*", "hub/*", "s3/*/.*.part")
 
 
 class Leftover(Value):

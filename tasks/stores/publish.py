@@ -1,6 +1,7 @@
 """Publishing a model to the Hugging Face Hub: one commit, once, verified afterwards.
 
-Large files go first, one by one, so that a model in S3 needs one shard's space on this disk.
+Large files go first, one by one, so that a model in S3 needs one shard's space on this disk; a
+model that was put together on a branch of the repository (`tasks.stores.hub_files`) needs none.
 Then one commit, atomic, brings everything into sight: weights, side files, card and manifest.
 A process killed before that has published nothing; one killed after it finds its commit.
 """
@@ -10,20 +11,23 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, constants
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, ModelCard, constants
 from yaml import YAMLError
 
 from tasks.errors import CorruptError, InputError
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, patiently
+from tasks.stores.hub_files import branch_in, close_branch
 from tasks.stores.local import cache_folder
-from tasks.stores.repository import CARD, holds, open_repository
+from tasks.stores.repository import CARD, holds, open_repository, prepare_repository
 from tasks.stores.source import sha256_of
 from tasks.values import Value
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
-__all__ = ["Published", "publish"]
+__all__ = ["Published", "find_published", "publish"]
+
+Operations = list[CommitOperationAdd | CommitOperationCopy]
 
 LARGEST_GIT_FILE = 10 * 1024**2  # the Hub takes larger ones into large-file storage only
 
@@ -70,9 +74,25 @@ def publish(
     if renew_card:
         commit = patiently(repo_id, partial(_renew_card, repo_id, card))
     _verify(HubSource(repo_id, commit), manifest)
+    if branch_in(repo_id, model.uri):
+        close_branch(repo_id, manifest.fingerprint)
     if model.local is not None:
         _compare(model.local, repo_id, commit)
     return Published(repo_id=repo_id, commit=commit)
+
+
+def find_published(repo_id: str, fingerprint: str, private: bool = True) -> Published | None:
+    """The model of this fingerprint in a repository, verified; None where it may still go there.
+
+    The repository is made if need be, and the branch of a run that was killed behind its commit
+    goes. Raises as `prepare_repository`, and CorruptError as `publish`.
+    """
+    head = prepare_repository(repo_id, fingerprint, private)
+    if not holds(head, fingerprint):
+        return None
+    _verify(head, read_manifest(head.fetch(MANIFEST).read_bytes()))
+    close_branch(repo_id, fingerprint)
+    return Published(repo_id=repo_id, commit=head.checkpoint.commit)
 
 
 def _publish_once(
@@ -88,22 +108,37 @@ def _publish_once(
     head = open_repository(repo_id, manifest.fingerprint, private)
     if holds(head, manifest.fingerprint):
         return head.checkpoint.commit
-    copies = cache_folder() / "publish" / manifest.fingerprint[:16]
-    operations = [CommitOperationAdd(CARD, card.encode())]
-    operations.append(CommitOperationAdd(MANIFEST, model.read(MANIFEST) or b""))
+    if branch := branch_in(repo_id, model.uri):
+        names = (MANIFEST, *(file.name for file in manifest.files))
+        files: Operations = [CommitOperationCopy(name, name, src_revision=branch) for name in names]
+    else:
+        files = _uploaded(api, model, repo_id, manifest, advance)
+    commit = api.create_commit(
+        repo_id,
+        [CommitOperationAdd(CARD, card.encode()), *files],
+        commit_message=f"ExPO model {manifest.fingerprint[:16]}",
+        parent_commit=head.checkpoint.commit,
+    )
+    shutil.rmtree(_copies(manifest), ignore_errors=True)
+    return commit.oid
+
+
+def _uploaded(
+    api: HfApi, model: Artefact, repo_id: str, manifest: Manifest, advance: Callable[[int], None]
+) -> Operations:
+    """The files of a model in a store, with the content of the large ones on the Hub."""
+    operations: Operations = [CommitOperationAdd(MANIFEST, model.read(MANIFEST) or b"")]
+    copies = _copies(manifest)
     for file in sorted(manifest.files, key=lambda file: -file.size):
         operations.append(_upload(api, repo_id, file, model.fetch(file.name, copies)))
         advance(file.size)
         if model.local is None and file.size > LARGEST_GIT_FILE:
             (copies / file.name).unlink()
-    commit = api.create_commit(
-        repo_id,
-        operations,
-        commit_message=f"ExPO model {manifest.fingerprint[:16]}",
-        parent_commit=head.checkpoint.commit,
-    )
-    shutil.rmtree(copies, ignore_errors=True)
-    return commit.oid
+    return operations
+
+
+def _copies(manifest: Manifest) -> Path:
+    return cache_folder() / "publish" / manifest.fingerprint[:16]
 
 
 def _renew_card(repo_id: str, card: str) -> str:

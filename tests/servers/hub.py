@@ -15,8 +15,8 @@ The client reads its settings when it is imported. So a test in this process pat
 own starts it with `hub.environment(cache)`.
 
 Covered: model info, tree, resolve (LFS files redirect to another host name, as the real ones do),
-range requests, tags, gated and private repositories, create_repo, preupload, LFS batch, commits with
-parentCommit. Not covered: Xet, pull requests, branches other than main, datasets and spaces.
+range requests, tags, branches, gated and private repositories, create_repo, preupload, LFS batch,
+commits with parentCommit, copies in them. Not covered: Xet, pull requests, datasets and spaces.
 """
 
 import argparse

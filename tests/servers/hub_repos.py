@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,7 @@ class Commit:
     """A listing at one moment; its sha depends on its content and its parents."""
 
     sha: str
+    parent: str
     title: str
     files: dict[str, Blob]
 
@@ -73,13 +75,13 @@ class Repo:
     commits: list[Commit] = field(default_factory=list)
     refs: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, files: dict[str, Blob], title: str = "Upload") -> str:
-        """Adds a commit with exactly these files at the head of main."""
-        parent = self.refs.get("main", "")
+    def commit(self, files: dict[str, Blob], title: str = "Upload", branch: str = "main") -> str:
+        """Adds a commit with exactly these files at the head of a branch."""
+        parent = self.refs.get(branch, "")
         listing = "".join(f"{path} {files[path].etag}\n" for path in sorted(files))
         sha = hashlib.sha1(f"{parent}\n{title}\n{listing}".encode()).hexdigest()
-        self.commits.append(Commit(sha, title, dict(files)))
-        self.refs["main"] = sha
+        self.commits.append(Commit(sha, parent, title, dict(files)))
+        self.refs[branch] = sha
         return sha
 
     def at(self, revision: str) -> Commit | None:
@@ -89,7 +91,13 @@ class Repo:
 
     @property
     def head(self) -> Commit:
-        return self.commits[-1]
+        return next(self.history())
+
+    def history(self, revision: str = "main") -> Iterator[Commit]:
+        """The commits of a branch, the newest first."""
+        while commit := self.at(revision):
+            yield commit
+            revision = commit.parent
 
 
 @dataclass

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import parse_qs
 
 import yaml
 from starlette.applications import Starlette
@@ -30,6 +31,8 @@ def application(hub: HubState) -> Starlette:
         "/api/validate-yaml": (routes.validate_yaml, "POST"),
         "/api/models/{repo:path}/tree/{revision}": (routes.tree, "GET"),
         "/api/models/{repo:path}/revision/{revision}": (routes.info, "GET"),
+        "/api/models/{repo:path}/paths-info/{revision}": (routes.paths_info, "POST"),
+        "/api/models/{repo:path}/branch/{branch}": (routes.branch, "POST DELETE"),
         "/api/models/{repo:path}/preupload/{revision}": (routes.preupload, "POST"),
         "/api/models/{repo:path}/commit/{revision}": (routes.commit, "POST"),
         "/api/models/{repo:path}": (routes.info, "GET"),
@@ -39,7 +42,10 @@ def application(hub: HubState) -> Starlette:
         "/{repo:path}/resolve/{revision}/{path:path}": (routes.resolve, "GET"),
     }
     return Starlette(
-        routes=[Route(path, routes.guarded(handler), methods=[how]) for path, (handler, how) in paths.items()]
+        routes=[
+            Route(path, routes.guarded(handler), methods=how.split())
+            for path, (handler, how) in paths.items()
+        ]
     )
 
 
@@ -101,6 +107,24 @@ class _Routes:
 
     async def tree(self, request: Request) -> Response:
         return JSONResponse([blob.listing(path) for path, blob in self._commit(request).files.items()])
+
+    async def paths_info(self, request: Request) -> Response:
+        asked = parse_qs((await request.body()).decode())["paths"]
+        held = self._commit(request).files
+        return JSONResponse([held[path].listing(path) for path in asked if path in held])
+
+    async def branch(self, request: Request) -> Response:
+        """Makes a branch at the head of main, or removes one."""
+        self._writable(request)
+        refs, name = self._repo(request).refs, request.path_params["branch"]
+        if request.method == "DELETE":
+            if refs.pop(name, None) is None:
+                raise _Refusal(404, "RevisionNotFound")
+        elif name in refs:
+            raise _Refusal(409, message="Reference already exists")
+        else:
+            refs[name] = refs["main"]
+        return Response(status_code=200)
 
     async def resolve(self, request: Request) -> Response:
         commit = self._commit(request, content=True)
@@ -186,15 +210,16 @@ class _Routes:
 
     async def commit(self, request: Request) -> Response:
         self._writable(request)
-        repo = self._repo(request)
+        repo, branch = self._repo(request), request.path_params["revision"]
+        head = self._commit(request)
         header, *operations = [json.loads(line) for line in (await request.body()).splitlines()]
         parent = header["value"].get("parentCommit")
-        if parent and parent != repo.head.sha:
+        if parent and parent != head.sha:
             raise _Refusal(412, message="A commit has happened since. Please refresh and try again.")
-        files = dict(repo.head.files)
+        files = dict(head.files)
         for operation in operations:
             self._apply(operation["key"], operation["value"], files)
-        sha = repo.commit(files, header["value"]["summary"])
+        sha = repo.commit(files, header["value"]["summary"], branch)
         url = f"{_here(request)}/{request.path_params['repo']}/commit/{sha}"
         return JSONResponse({"commitUrl": url, "commitOid": sha})
 

@@ -185,8 +185,9 @@ def test_damaged_upload_is_found_afterwards(
 ) -> None:
     keep = Repo.commit
 
-    def keep_damaged(repo: Repo, files: dict[str, Blob], title: str = "Upload") -> str:
-        return keep(repo, {name: blob_of(name, blob.content[:9]) for name, blob in files.items()}, title)
+    def keep_damaged(repo: Repo, files: dict[str, Blob], title: str, branch: str = "main") -> str:
+        damaged = {name: blob_of(name, blob.content[:9]) for name, blob in files.items()}
+        return keep(repo, damaged, title, branch)
 
     monkeypatch.setattr(Repo, "commit", keep_damaged)
     with pytest.raises(CorruptError, match="is not what was published"):

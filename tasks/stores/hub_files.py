@@ -1,0 +1,179 @@
+"""A model's files on their way to the Hub: on a branch of its repository, `hf://org/name@branch`.
+
+Weights go there one by one as they are made, so this disk never holds more than those in hand.
+What is small waits in the cache folder and follows in one commit with the manifest. The
+repository's main shows nothing of it until `tasks.stores.publish` has the Hub copy the files
+there, in one commit of their own; then the branch goes.
+
+Why a branch: content that was only uploaded can be named in a commit by the process that
+uploaded it, but the client offers no other process a way to do so, and the Hub may collect it
+meanwhile. What a branch names stays, and `CommitOperationCopy` takes it from there, also after
+a restart, also with Xet.
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFile
+
+from tasks.errors import InputError
+from tasks.stores.artefact import Artefact
+from tasks.stores.hub import HubSource
+from tasks.stores.hub_errors import patiently
+from tasks.stores.local import LocalFiles, cache_folder
+from tasks.stores.repository import NEW_REPOSITORY
+from tasks.stores.source import sha256_of
+from tasks.values import fingerprint
+
+__all__ = ["HubFiles", "branch_in", "close_branch", "open_branch"]
+
+WEIGHTS = ".safetensors"
+
+_committing = Lock()  # two commits to one branch at once would refuse each other
+
+
+def open_branch(repo_id: str, recipe: str) -> Artefact:
+    """Where the model of a recipe (its fingerprint) is put together; what a killed run left there is kept.
+
+    Raises:
+        InputError: there is no such repository.
+        PermanentError: HF_TOKEN may not do this.
+        RetryableError: the Hub is busy or cannot be reached.
+    """
+    create = partial(HfApi().create_branch, repo_id, branch=_branch(recipe), exist_ok=True)
+    patiently(repo_id, create)
+    return Artefact(f"hf://{repo_id}@{_branch(recipe)}")
+
+
+def close_branch(repo_id: str, recipe: str) -> None:
+    """Removes the branch of a model that is published, if there is one; raises as `open_branch`."""
+
+    def remove() -> None:
+        try:
+            HfApi().delete_branch(repo_id, branch=_branch(recipe))
+        except RevisionNotFoundError:
+            return
+
+    patiently(repo_id, remove)
+
+
+def branch_in(repo_id: str, uri: str) -> str | None:
+    """The branch that an artefact's uri names, if it is one of this repository."""
+    begin = f"hf://{repo_id}@"
+    return uri.removeprefix(begin) if uri.startswith(begin) else None
+
+
+def _branch(recipe: str) -> str:
+    return f"expo-{recipe[:16]}"
+
+
+class HubFiles:
+    """Files on the branch of `hf://org/name@branch`, and those that wait for the manifest.
+
+    Every method raises InputError (no such repository or branch), PermanentError (HF_TOKEN may
+    not do this) and RetryableError (the Hub is busy or cannot be reached).
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._repo_id, _, self._branch = uri.removeprefix("hf://").partition("@")
+        if not self._branch:
+            raise InputError(f"{uri}: a repository of the Hub is no place for this; give a folder or s3://…")
+        self._where = f"{self._repo_id}@{self._branch}"
+        place = fingerprint({"hub": constants.ENDPOINT, "uri": uri})[:16]
+        self._folder = cache_folder() / "hub" / place
+        self._waiting = LocalFiles(self._folder)
+
+    def put(self, file: Path, name: str) -> None:
+        """Weights are on the branch when it returns, and the local file goes; the rest waits."""
+        if name.endswith(WEIGHTS):
+            self._send(file, name)
+            file.unlink()
+        else:
+            self._waiting.put(file, name)
+
+    def copy_in(self, file: Path, name: str) -> None:
+        if name.endswith(WEIGHTS):
+            self._send(file, name)
+        else:
+            self._waiting.copy_in(file, name)
+
+    def create(self, content: bytes, name: str) -> bool:
+        """Commits a file that must not replace another, with all that wait; False if there is one."""
+        created: bool = patiently(self._where, partial(self._create_once, content, name))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return created
+
+    def sha256(self, name: str) -> str | None:
+        if self._waiting.size(name) is not None:
+            return self._waiting.sha256(name)
+        held = self._held().get(name)
+        if held is None:
+            return None
+        return held.lfs.sha256 if held.lfs else sha256_of(self._source().fetch(name))
+
+    def read(self, name: str) -> bytes | None:
+        waiting = self._waiting.read(name)
+        if waiting is not None or name not in self._held():
+            return waiting
+        return self._source().fetch(name).read_bytes()
+
+    def size(self, name: str) -> int | None:
+        waiting = self._waiting.size(name)
+        held = self._held().get(name) if waiting is None else None
+        return held.size if held else waiting
+
+    def names(self) -> list[str]:
+        return sorted({*self._waiting.names(), *self._held()} - NEW_REPOSITORY)
+
+    def folders(self) -> list[str]:
+        return []
+
+    def remove(self, name: str) -> None:
+        """Only of those that wait: what is on the branch goes with it."""
+        self._waiting.remove(name)
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """In its place while it waits, else a verified copy in the Hub client's cache."""
+        if self._waiting.size(name) is not None:
+            return self._waiting.fetch(name, folder)
+        return self._source().fetch(name)
+
+    def _send(self, file: Path, name: str) -> None:
+        """The content first, several files at a time; then a commit that names it."""
+        api, operation = HfApi(), CommitOperationAdd(name, file)
+        send = partial(api.preupload_lfs_files, self._repo_id, [operation], revision=self._branch)
+        patiently(f"{self._where} {name}", send)
+        commit = partial(api.create_commit, self._repo_id, [operation], revision=self._branch)
+        with _committing:
+            patiently(f"{self._where} {name}", partial(commit, commit_message=name))
+
+    def _create_once(self, content: bytes, name: str) -> bool:
+        head = self._source()
+        if name in head.files():
+            return False
+        operations = [
+            CommitOperationAdd(one, self._waiting.fetch(one, self._folder)) for one in self._waiting.names()
+        ]
+        HfApi().create_commit(
+            self._repo_id,
+            [*operations, CommitOperationAdd(name, content)],
+            commit_message=name,
+            revision=self._branch,
+            parent_commit=head.checkpoint.commit,
+        )
+        return True
+
+    def _held(self) -> dict[str, RepoFile]:
+        """What is on the branch now."""
+        listed = patiently(
+            self._where, lambda: list(HfApi().list_repo_tree(self._repo_id, revision=self._branch))
+        )
+        return {one.path: one for one in listed if isinstance(one, RepoFile)}
+
+    def _source(self) -> HubSource:
+        """The branch at its present commit."""
+        return HubSource(self._repo_id, self._branch)

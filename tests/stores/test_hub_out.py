@@ -1,0 +1,261 @@
+"""A model made straight into a repository of the Hub: whole or invisible, with a few shards of disk."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from flows.cli_weights import extrapolate as command
+from tasks.errors import InputError, PermanentError, RetryableError
+from tasks.reports.publishing import extrapolate_and_publish, publish_with_card
+from tasks.stores.artefact import Artefact
+from tasks.stores.publish import Published, find_published
+from tasks.stores.source import open_source, reopen
+from tasks.weights import model, shard
+from tasks.weights.model import extrapolate
+from tasks.weights.plan import Plan, make_plan
+from tasks.weights.recipe import Recipe
+from tasks.weights.verify import verify
+from tests.servers.hub import WRITE_TOKEN, HubServer
+from tests.weights.checkpoints import write_checkpoint
+
+REPO = "lab/expo-model"
+SHARDS = 6
+ON_BRANCH = "POST .*/commit/expo-"
+ON_MAIN = "POST .*/commit/main"
+SENT = "PUT /upload/"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "expo-cache"))
+    return tmp_path / "expo-cache"
+
+
+@pytest.fixture
+def plan(hub: HubServer, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Of two checkpoints on the Hub, a tensor in each of their shards."""
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    generator = torch.Generator().manual_seed(7)
+    new = {f"layers.{n}.weight": torch.randn(64, 64, generator=generator) for n in range(SHARDS)}
+    old = {name: tensor + 0.01 for name, tensor in new.items()}
+    for name, tensors in (("aligned", new), ("sft", old)):
+        hub.add(f"org/{name}", write_checkpoint(tmp_path / name, tensors, cuts=range(1, SHARDS)).folder())
+    return _plan()
+
+
+def _plan(alpha: float = 0.3) -> Plan:
+    aligned, sft = open_source("org/aligned"), open_source("org/sft")
+    return make_plan(Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=alpha), aligned, sft)
+
+
+def _to_hub(plan: Plan) -> Published:
+    """What the command does."""
+    aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
+    return find_published(REPO, plan.recipe.fingerprint) or extrapolate_and_publish(
+        plan, aligned, sft, REPO, inputs="stream"
+    )
+
+
+def _by_folder(plan: Plan, folder: Path) -> Artefact:
+    aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
+    made = Artefact(str(folder))
+    extrapolate(plan, aligned, sft, made, inputs="stream")
+    return made
+
+
+def _titles(hub: HubServer) -> list[str]:
+    return [commit.title[:10] for commit in hub.repos[REPO].history()]
+
+
+def _expo(hub: HubServer, home: Path) -> subprocess.Popen[str]:
+    """`expo extrapolate` straight to the Hub, in a process of its own."""
+    begin = [sys.executable, "-m", "flows.cli", "extrapolate", "--stream", "--out", f"hf://{REPO}"]
+    return subprocess.Popen(
+        [*begin, "--aligned", "org/aligned", "--sft", "org/sft", "--alpha", "0.3"],
+        env=os.environ | hub.environment(home, WRITE_TOKEN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _killed(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_the_same_as_through_a_folder(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
+    """One private commit behind the first; no branch and no file of it stays; and never twice."""
+    publish_with_card(_by_folder(plan, tmp_path / "folder"), "lab/by-folder")
+    done = _expo(hub, tmp_path / "home")
+    printed, error = done.communicate(timeout=180)
+    assert done.returncode == 0, error
+
+    repo = hub.repos[REPO]
+    assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, α = 0.3" in printed
+    assert (repo.private, list(repo.refs), _titles(hub)) == (True, ["main"], ["ExPO model", "initial co"])
+    expected = dict(hub.repos["lab/by-folder"].head.files)
+    card = expected.pop("README.md").content.decode().replace("by-folder", "expo-model")
+    assert repo.head.files["README.md"].content.decode() == card
+    assert {name: blob for name, blob in repo.head.files.items() if name != "README.md"} == expected
+    assert verify(open_source(REPO), reopen, "all").differences == ()
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+    hub.log.clear()
+    assert _to_hub(plan).commit == repo.head.sha
+    assert hub.asked(SENT) == hub.asked("POST .*/commit/") == hub.asked("GET /cdn/") == 0
+
+
+def test_disk_for_the_shards_in_hand(
+    hub: HubServer, plan: Plan, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large the model: one shard a worker, of inputs nothing."""
+    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
+    monkeypatch.setattr(model, "_workers", lambda _: 2)
+    held: list[int] = []
+    aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
+    find_published(REPO, plan.recipe.fingerprint)
+
+    def look(_: int) -> None:
+        held.append(sum(_size(path) for path in cache.rglob("*.safetensors*.part")))
+
+    extrapolate_and_publish(plan, aligned, sft, REPO, inputs="stream", advance=look)
+    largest = max(one.bytes for one in plan.shards)
+    assert len(held) > SHARDS
+    assert largest <= max(held) <= 2 * largest < plan.output_bytes / 2
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # sent, and gone
+        return 0
+
+
+def test_killed_between_two_shards(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
+    """Ended with -9 while the last shard is sent: main has nothing, and only that shard is made again."""
+    expected = _by_folder(plan, tmp_path / "folder")
+    last = plan.shards[-1]
+    hub.fail("stall", on=f"{SENT}{expected.sha256(last.file)}", times=100)
+    process = _expo(hub, tmp_path / "home")
+    # A shard that was sent has its receipt here.
+    end = time.monotonic() + 120
+    while len(list(cache.glob("hub/*/*.receipt.json"))) < SHARDS - 1:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    _killed(process)
+    assert _titles(hub) == ["initial co"]
+    hub.faults.clear()
+    hub.log.clear()
+
+    _to_hub(plan)
+    assert (hub.asked(SENT), hub.asked(ON_BRANCH), hub.asked(ON_MAIN)) == (1, 2, 1)
+    read = {line.split()[1] for line in hub.log if line.startswith("GET /cdn/")}
+    assert len(read) == len({*last.aligned_files}) + len({*last.sft_files}) == 2
+    _require_equal(hub, expected)
+
+
+def test_killed_while_it_is_committed(hub: HubServer, plan: Plan, tmp_path: Path) -> None:
+    """All shards are there, main has none of them: nothing is made or sent again."""
+    expected = _by_folder(plan, tmp_path / "folder")
+    hub.fail("stall", on=ON_MAIN)
+    process = _expo(hub, tmp_path / "home")
+    assert hub.wait_until_asked(ON_MAIN, times=1, timeout=120)
+    _killed(process)
+    assert _titles(hub) == ["initial co"]
+    hub.log.clear()
+    _to_hub(plan)
+    assert hub.asked(SENT) == hub.asked(ON_BRANCH) == hub.asked("GET /cdn/") == 0
+    _require_equal(hub, expected)
+
+
+def _require_equal(hub: HubServer, expected: Artefact) -> None:
+    held = hub.repos[REPO].head.files
+    assert {*held} == {*expected.names(), ".gitattributes", "README.md"}
+    assert {name: held[name].sha256 for name in expected.names()} == {
+        name: expected.sha256(name) for name in expected.names()
+    }
+    assert [*hub.repos[REPO].refs] == ["main"]
+    assert len(_titles(hub)) == 2
+
+
+def test_a_branch_that_somebody_removed(
+    hub: HubServer, plan: Plan, tmp_path: Path, waits: list[float]
+) -> None:
+    """What was on it is made again; this machine's receipts are no proof."""
+    hub.fail("status", on=ON_MAIN, status=503, times=4)
+    with pytest.raises(RetryableError, match="503"):
+        _to_hub(plan)
+    refs = hub.repos[REPO].refs
+    assert len(refs) == 2
+    refs.pop(next(name for name in refs if name != "main"))
+    hub.uploads.clear()
+    _to_hub(plan)
+    _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+
+
+def test_lost_answers_and_a_busy_hub(hub: HubServer, plan: Plan, tmp_path: Path, waits: list[float]) -> None:
+    hub.fail("lost", on=ON_BRANCH, status=502, times=2)
+    hub.fail("status", on=SENT, status=500, times=2)
+    hub.fail("lost", on=ON_MAIN, status=502)
+    hub.fail("status", on="DELETE .*/branch/", status=503)
+    _to_hub(plan)
+    _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+
+
+def test_a_branch_left_behind_goes(hub: HubServer, plan: Plan, waits: list[float]) -> None:
+    """A run that ended between its commit and the end of its branch."""
+    hub.fail("status", on="DELETE .*/branch/", status=503, times=4)
+    with pytest.raises(RetryableError):
+        _to_hub(plan)
+    assert len(hub.repos[REPO].refs) == 2
+    assert _to_hub(plan).commit == hub.repos[REPO].head.sha
+    assert [*hub.repos[REPO].refs] == ["main"]
+    assert len(_titles(hub)) == 2
+
+
+def test_the_model_of_another_alpha_is_kept(hub: HubServer, plan: Plan) -> None:
+    kept = _to_hub(plan)
+    other = _plan(alpha=0.5)
+    hub.log.clear()
+    with pytest.raises(InputError, match="another model"):
+        _to_hub(other)
+    assert hub.repos[REPO].head.sha == kept.commit
+    assert hub.asked("GET /cdn/") == hub.asked(SENT) == 0
+
+
+def test_a_repository_that_holds_something_else(hub: HubServer, plan: Plan) -> None:
+    """Refused by the command before any weights are read."""
+    hub.add(REPO, {"notes.txt": b"mine"}, private=True)
+    hub.repos[REPO].granted.add(WRITE_TOKEN)
+    hub.log.clear()
+    with pytest.raises(InputError, match=r"holds notes\.txt; choose an empty one"):
+        command(sft="org/sft", aligned="org/aligned", alpha=[0.3], out=f"hf://{REPO}", stream=True)
+    assert hub.asked("GET /cdn/") == hub.asked("POST .*/(branch|commit)/") == 0
+
+
+def test_wrong_token(hub: HubServer, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
+    hub.log.clear()
+    with pytest.raises(PermanentError, match="HF_TOKEN") as raised:
+        _to_hub(plan)
+    assert "hf_of_somebody_else" not in str(raised.value)
+    assert hub.asked("GET /cdn/") == 0
+    assert REPO not in hub.repos
+
+
+def test_several_alphas_have_no_place_in_one_repository(hub: HubServer, plan: Plan) -> None:
+    with pytest.raises(InputError, match="a repository holds one model"):
+        command(sft="org/sft", aligned="org/aligned", alpha=[0.3, 0.5], out=f"hf://{REPO}")
+    assert REPO not in hub.repos
+
+
+def test_a_repository_is_no_store(hub: HubServer) -> None:
+    with pytest.raises(InputError, match=r"hf://lab/x: .*give a folder or s3://"):
+        Artefact("hf://lab/x")
