@@ -59,7 +59,7 @@ def compare(
 ) -> None:
     """Decides whether B's model is better than A's, paired by instruction, or by MT-Bench's question."""
     from tasks.benchmarks.compare import compare as decide
-    from tasks.reports.wording import change, interval, p_value, signed
+    from tasks.reports.wording import change, interval, magnitude, p_value, signed
 
     (before, after), scores, verdict = decide(first, second, _difficulty(difficulty))
     if as_json:
@@ -78,7 +78,7 @@ def compare(
         "B − A": f"{signed(found.mean)} {verdict.unit}",
         "95% interval": f"{interval(found.lower, found.upper)} ({found.n} units, paired)",
         "sign-flip p": p_value(found.p_value),
-        "smallest effect found with 80% power": f"{found.detectable:.2f}",
+        "smallest effect found with 80% power": magnitude(found.detectable),
         "judged in both": f"{verdict.n_judged}, {verdict.n_failed} not",
     }
     _print_table(lines)

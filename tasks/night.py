@@ -11,6 +11,7 @@ from tasks.report import REPORT
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import HistoryPoint, Series, history
 from tasks.reports.run_report import RunReport
+from tasks.reports.wording import apart
 from tasks.stage import stage
 from tasks.stores.artefact import MANIFEST, Store
 from tasks.values import Value
@@ -59,11 +60,12 @@ def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Ch
     changes = changes_of(history(reports).series, tonight)
     for one in changes:
         if one.dropped:
+            lower, noise = apart(one.change, one.noise)
             tell(
                 DROP,
                 one.family,
-                f"{one.family} on {one.benchmark}: the gain is {-one.change:.2f} lower than in "
-                f"{one.earlier}; noise explains {one.noise:.2f}",
+                f"{one.family} on {one.benchmark}: the gain is {lower} lower than in {one.earlier}; "
+                f"noise explains {noise}",
             )
     run_logger().info(f"{len(changes)} verdicts compared with earlier runs")
     return changes

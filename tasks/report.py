@@ -14,7 +14,7 @@ from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
 from tasks.reports.verdict import Verdict
-from tasks.reports.wording import benchmark_title, interval, magnitude, signed
+from tasks.reports.wording import benchmark_title, change, interval, magnitude, signed
 from tasks.stage import stage
 from tasks.stores.artefact import Artefact, Store
 from tasks.verdict import FAMILY_REPORT
@@ -66,7 +66,7 @@ def _family_report(uri: str) -> FamilyReport:
 def _show(run: RunReport, artefact: Artefact) -> None:
     """The run in Prefect's UI: a link to the page, the verdicts in short, and as a table."""
     page = _url(artefact)
-    told = f"{run.name}: {len(run.verdicts)} verdicts, {len(run.failures)} families failed"
+    told = f"{run.name}: verdicts {len(run.verdicts)}, failed families {len(run.failures)}"
     create_link_artifact(page, key="expo-page", description=told)
     create_markdown_artifact(render_summary(run, page), key="expo-report", description=f"{told}; {page}")
     create_table_artifact([_row(one) for one in run.verdicts], key="expo-verdicts", description=page)
@@ -87,8 +87,7 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "benchmark": benchmark_title(verdict.benchmark),
         "α": f"{verdict.alpha:g}",
         "verdict": verdict.word,
-        "original": f"{verdict.original.score:.1f}",
-        "+ ExPO": f"{verdict.expo.score:.1f}",
+        "score": change(verdict.original.score, verdict.expo.score, 2),
         "gain": signed(difference.mean),
         "95% interval": interval(difference.lower, difference.upper),
         "smallest effect": magnitude(difference.detectable),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from tasks.reports.statistics import LEVEL
 
 __all__ = [
+    "apart",
     "benchmark_title",
     "change",
     "duration",
@@ -40,6 +41,15 @@ def magnitude(value: float, digits: int = 2) -> str:
     """Without a sign: "4.12", and as many digits as it takes not to be zero: "0.004", "3e-09"."""
     digits = _digits(value, digits)
     return f"{abs(value):.0e}" if digits > MOST_DIGITS else f"{abs(value):.{digits}f}"
+
+
+def apart(first: float, second: float) -> tuple[str, str]:
+    """Two numbers without signs, with as many digits as it takes to see which is the larger."""
+    first, second = abs(first), abs(second)
+    digits = 2
+    while digits < 17 and first != second and f"{first:.{digits}f}" == f"{second:.{digits}f}":
+        digits += 1
+    return f"{first:.{digits}f}", f"{second:.{digits}f}"
 
 
 def interval(lower: float, upper: float) -> str:

@@ -183,7 +183,7 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
     assert "| demo | 0.5 | better | 20.00 → 25.00 | +5.00 | +5.00 to +5.00 |" in shown["expo-report"]
     assert "**tulu-2-dpo-7b** failed in judge: the judge \\| refuses the key" in shown["expo-report"]
     (row,) = json.loads(shown["expo-verdicts"])
-    assert (row["verdict"], row["gain"], row["benchmark"]) == ("better", "+5.00", "AlpacaEval 2.0")
+    assert (row["verdict"], row["score"], row["gain"]) == ("better", "20.00 → 25.00", "+5.00")
 
 
 def test_slots_of_a_limit_are_held_and_given_back() -> None:

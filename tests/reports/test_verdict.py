@@ -12,7 +12,7 @@ from tasks.families import registry
 from tasks.reports.figures import ArmFigures
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.verdict import Verdict, across_families, decide
-from tasks.reports.wording import interval, p_value, signed
+from tasks.reports.wording import apart, interval, p_value, signed
 
 ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
 
@@ -171,3 +171,12 @@ def test_ends_of_an_interval_are_alike_in_digits() -> None:
     assert interval(-0.12, 2.02) == "−0.12 to +2.02"
     assert interval(0.0, 0.0) == "0.00 to 0.00"
     assert interval(3e-9, 2.0) == "+3e-09 to +2.00"
+
+
+@given(st.floats(0, 100), st.floats(0, 100))
+@example(0.501, 0.499)
+@example(0.5, 0.50000001)
+def test_numbers_that_are_compared_are_told_apart(first: float, second: float) -> None:
+    low, high = map(float, apart(first, second))
+    if abs(first - second) > 1e-12:
+        assert (low < high) == (first < second) and (low > high) == (first > second)
