@@ -8,7 +8,7 @@ there, in one commit of their own; then the branch goes.
 Why a branch: content that was only uploaded can be named in a commit by the process that
 uploaded it, but the client offers no other process a way to do so, and the Hub may collect it
 meanwhile. What a branch names stays, and `CommitOperationCopy` takes it from there, also after
-a restart, also with Xet.
+a restart. The branch of a run that is given up stays too, until somebody deletes it.
 """
 
 import shutil

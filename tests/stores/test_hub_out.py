@@ -1,6 +1,7 @@
 """A model made straight into a repository of the Hub: whole or invisible, with a few shards of disk."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from flows.cli_weights import extrapolate as command
-from tasks.errors import InputError, PermanentError, RetryableError
+from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
 from tasks.reports.publishing import extrapolate_and_publish, publish_with_card
 from tasks.stores.artefact import Artefact
 from tasks.stores.publish import Published, find_published
@@ -161,14 +162,17 @@ def test_killed_between_two_shards(hub: HubServer, plan: Plan, cache: Path, tmp_
     _require_equal(hub, expected)
 
 
-def test_killed_while_it_is_committed(hub: HubServer, plan: Plan, tmp_path: Path) -> None:
-    """All shards are there, main has none of them: nothing is made or sent again."""
+def test_killed_while_it_is_committed(
+    hub: HubServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All shards are there, main has none of them: nothing is made or sent again, by any machine."""
     expected = _by_folder(plan, tmp_path / "folder")
     hub.fail("stall", on=ON_MAIN)
     process = _expo(hub, tmp_path / "home")
     assert hub.wait_until_asked(ON_MAIN, times=1, timeout=120)
     _killed(process)
     assert _titles(hub) == ["initial co"]
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "of-another-machine"))
     hub.log.clear()
     _to_hub(plan)
     assert hub.asked(SENT) == hub.asked(ON_BRANCH) == hub.asked("GET /cdn/") == 0
@@ -198,6 +202,22 @@ def test_a_branch_that_somebody_removed(
     hub.uploads.clear()
     _to_hub(plan)
     _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+
+
+def test_lost_receipts(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path, waits: list[float]) -> None:
+    """The shards are made again, by this machine with an empty cache or by another; not sent again."""
+    expected = _by_folder(plan, tmp_path / "folder")
+    hub.fail("status", on=f"{SENT}{expected.sha256(plan.shards[-1].file)}", status=400, times=4)
+    with pytest.raises(ExpoError, match="400"):
+        _to_hub(plan)
+    assert list(cache.glob("hub/*/*.receipt.json"))
+    shutil.rmtree(cache)
+    hub.faults.clear()
+    sent = len(hub.uploads)
+    hub.log.clear()
+    _to_hub(plan)
+    assert hub.asked(SENT) == SHARDS - sent
+    _require_equal(hub, expected)
 
 
 def test_lost_answers_and_a_busy_hub(hub: HubServer, plan: Plan, tmp_path: Path, waits: list[float]) -> None:
