@@ -90,6 +90,6 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "score": change(verdict.original.score, verdict.expo.score, 2),
         "gain": signed(difference.mean),
         "95% interval": interval(difference.lower, difference.upper),
-        "smallest effect": magnitude(difference.detectable),
+        "smallest effect": magnitude(verdict.detectable),
         "judge": verdict.judge,
     }

@@ -22,11 +22,11 @@ def sentence(verdict: Verdict) -> str:
 
 def reason(verdict: Verdict) -> str:
     """What made the word, and what this run could have missed."""
-    least = magnitude(verdict.difference.detectable)
     rule = verdict.rule[:1].upper() + verdict.rule[1:]
+    among = "" if verdict.compared == 1 else f", among {verdict.compared} families"
     return (
-        f"{rule}. The smallest effect that this run could have found (with 80% power): "
-        f"{least} {verdict.unit}."
+        f"{rule}. The smallest effect that this run could have found (with 80% power{among}): "
+        f"{magnitude(verdict.detectable)} {verdict.unit}."
     )
 
 

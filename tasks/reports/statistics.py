@@ -19,7 +19,15 @@ from pydantic import ConfigDict
 from tasks.errors import InputError
 from tasks.values import Value
 
-__all__ = ["LEVEL", "RESAMPLES", "Figures", "PairedDifference", "holm", "paired_difference"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Figures",
+    "PairedDifference",
+    "detectable",
+    "holm",
+    "paired_difference",
+]
 
 RESAMPLES = 10_000
 LEVEL = 0.05
@@ -43,7 +51,7 @@ class PairedDifference(Figures):
     standard_error  of the mean; clustered where clusters were given
     p_value         two-sided sign-flip test of "no difference"
     n               what was resampled: instructions, or questions
-    detectable      the smallest true difference that such a run finds with 80% power
+    detectable      the smallest true difference that such a run finds with 80% power, by itself
     """
 
     mean: float
@@ -70,7 +78,6 @@ def paired_difference(
     rng = np.random.default_rng(seed)
     lower, upper = np.quantile(_bootstrap(sums, counts, rng), [LEVEL / 2, 1 - LEVEL / 2])
     error = _standard_error(sums, counts)
-    normal = NormalDist()
     return PairedDifference(
         mean=float(sums.sum() / counts.sum()),
         lower=float(lower),
@@ -78,8 +85,17 @@ def paired_difference(
         standard_error=error,
         p_value=_sign_flip(sums, rng),
         n=len(sums),
-        detectable=(normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)) * error,
+        detectable=detectable(error),
     )
+
+
+def detectable(standard_error: float, families: int = 1) -> float:
+    """The smallest true difference that is found with 80% power among `families` compared at once.
+
+    (z_{1−α/2m} + z_0.8)·SE: Holm's first step, which no other family makes easier.
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - LEVEL / 2 / families) + normal.inv_cdf(POWER)) * standard_error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -9,7 +9,14 @@ from numpy.typing import ArrayLike
 
 from tasks.families import Published
 from tasks.reports.figures import ArmFigures, PublishedFigures, published_figures
-from tasks.reports.statistics import LEVEL, Figures, PairedDifference, holm, paired_difference
+from tasks.reports.statistics import (
+    LEVEL,
+    Figures,
+    PairedDifference,
+    detectable,
+    holm,
+    paired_difference,
+)
 from tasks.reports.wording import interval, p_value
 
 __all__ = [
@@ -58,6 +65,11 @@ class Verdict(Figures):
     n_judged: int
     n_failed: int = 0
     published: PublishedFigures | None = None
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that this run finds with 80% power, with Holm's correction."""
+        return detectable(self.difference.standard_error, self.compared)
 
     @property
     def lc_gain(self) -> float | None:

@@ -99,6 +99,9 @@ def test_the_words_say_what_was_found_and_what_could_have_been_missed() -> None:
         f"The 95% interval {ends} includes zero. The smallest effect that this run could have found "
         f"(with 80% power): {found.difference.detectable:.2f} percentage points."
     )
+    among = across_families([found] * 12)[0]
+    assert f"(with 80% power, among 12 families): {among.detectable:.2f} percentage points" in reason(among)
+    assert among.detectable > found.detectable == found.difference.detectable
     assert sentence(judged(-5)).startswith("+ ExPO is worse: ")
     assert "rating 20.00 → 20.30" in sentence(judged(0.3, benchmark="mt_bench"))
 
