@@ -2,7 +2,7 @@
 
     expo families                                        what there is to run
     expo check zephyr-7b-beta                            would it work? reads headers only
-    expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR
+    expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR     or s3://…, or hf://org/name
     expo verify DIR                                      is it still what its manifest says?
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
     expo gc STORE                                        what no manifest claims

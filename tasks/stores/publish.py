@@ -20,8 +20,7 @@ from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, patiently
 from tasks.stores.hub_files import branch_in, close_branch
 from tasks.stores.local import cache_folder
-from tasks.stores.repository import CARD, holds, open_repository, prepare_repository
-from tasks.stores.source import sha256_of
+from tasks.stores.repository import CARD, differing, holds, open_repository, prepare_repository
 from tasks.values import Value
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
@@ -70,11 +69,14 @@ def publish(
         raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
     manifest = read_manifest(content)
     _check_card(repo_id, card)
+    branch = branch_in(repo_id, model.uri)
+    if branch:
+        _verify_branch(repo_id, branch, manifest)
     commit = patiently(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
     if renew_card:
         commit = patiently(repo_id, partial(_renew_card, repo_id, card))
     _verify(HubSource(repo_id, commit), manifest)
-    if branch_in(repo_id, model.uri):
+    if branch:
         close_branch(repo_id, manifest.fingerprint)
     if model.local is not None:
         _compare(model.local, repo_id, commit)
@@ -183,14 +185,19 @@ def _compare(folder: Path, repo_id: str, commit: str) -> None:
 
 
 def _verify(published: HubSource, manifest: Manifest) -> None:
-    """Compares what the Hub holds now with the manifest, file by file, without fetching large ones."""
-    listed = published.files()
-    for file in manifest.files:
-        held = listed[file.name].sha256 if file.name in listed else ""
-        if held is None:  # in git, which knows another digest
-            held = sha256_of(published.fetch(file.name))
-        if held != file.sha256:
-            raise CorruptError(
-                f"{published.checkpoint.uri}@{published.checkpoint.commit[:12]}: {file.name} is not what was "
-                "published; delete the repository and publish again"
-            )
+    """Compares what the Hub holds now with the manifest."""
+    if name := differing(published, manifest):
+        raise CorruptError(
+            f"{published.checkpoint.uri}@{published.checkpoint.commit[:12]}: {name} is not what was "
+            "published; delete the repository and publish again"
+        )
+
+
+def _verify_branch(repo_id: str, branch: str, manifest: Manifest) -> None:
+    """The same before the model comes into sight; a shard may have been damaged on its way."""
+    if name := differing(HubSource(repo_id, branch), manifest):
+        close_branch(repo_id, manifest.fingerprint)
+        raise CorruptError(
+            f"{repo_id}@{branch}: {name} is not what the manifest says; nothing was published and the "
+            "branch is gone: run the same command again"
+        )

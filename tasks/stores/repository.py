@@ -1,4 +1,4 @@
-"""A repository of the Hub before a model goes there: made if need be, and looked at."""
+"""A repository of the Hub, looked at: what it holds before a model goes there, and afterwards."""
 
 from functools import partial
 
@@ -8,9 +8,10 @@ from tasks.errors import CorruptError, InputError
 from tasks.stores.artefact import MANIFEST
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import patiently
-from tasks.weights.manifest import read_manifest
+from tasks.stores.source import sha256_of
+from tasks.weights.manifest import Manifest, read_manifest
 
-__all__ = ["CARD", "NEW_REPOSITORY", "holds", "open_repository", "prepare_repository"]
+__all__ = ["CARD", "NEW_REPOSITORY", "differing", "holds", "open_repository", "prepare_repository"]
 
 CARD = "README.md"
 # What a repository may hold before: what the Hub itself puts into a new one, and a card.
@@ -65,3 +66,15 @@ def holds(head: HubSource, fingerprint: str) -> bool:
     if held != fingerprint:
         raise InputError(f"{head.checkpoint.uri}: the repository holds another model; choose an empty one")
     return True
+
+
+def differing(held: HubSource, manifest: Manifest) -> str | None:
+    """The first of the model's files that differs on the Hub, without fetching large ones."""
+    listed = held.files()
+    for file in manifest.files:
+        found = listed[file.name].sha256 if file.name in listed else ""
+        if found is None:  # in git, which knows another digest
+            found = sha256_of(held.fetch(file.name))
+        if found != file.sha256:
+            return file.name
+    return None

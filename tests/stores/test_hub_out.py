@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from flows.cli_weights import extrapolate as command
-from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
 from tasks.reports.publishing import extrapolate_and_publish, publish_with_card
 from tasks.stores.artefact import Artefact
+from tasks.stores.hub_files import HubFiles
 from tasks.stores.publish import Published, find_published
 from tasks.stores.source import open_source, reopen
 from tasks.weights import model, shard
@@ -202,6 +203,28 @@ def test_a_branch_that_somebody_removed(
     hub.uploads.clear()
     _to_hub(plan)
     _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+
+
+def test_a_shard_that_is_damaged_on_its_way_is_never_shown(
+    hub: HubServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gives back another byte than was hashed: an error, and the next run makes it again."""
+    expected = _by_folder(plan, tmp_path / "folder")
+    send = HubFiles.put
+
+    def damage(files: HubFiles, file: Path, name: str) -> None:
+        if name == plan.shards[2].file:
+            content = file.read_bytes()
+            file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        send(files, file, name)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(HubFiles, "put", damage)
+        with pytest.raises(CorruptError, match=f"{plan.shards[2].file} .* nothing was published"):
+            _to_hub(plan)
+    assert _titles(hub) == ["initial co"]
+    _to_hub(plan)
+    _require_equal(hub, expected)
 
 
 def test_lost_receipts(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path, waits: list[float]) -> None:
