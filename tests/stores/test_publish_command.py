@@ -11,12 +11,14 @@ from huggingface_hub import ModelCard
 
 from tasks.errors import InputError
 from tasks.families import registry
+from tasks.publish import publish as publish_stage
 from tasks.reports.figures import ArmFigures
 from tasks.reports.publishing import publish_with_card
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.verdict import decide
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.source import open_source, reopen
+from tasks.verdict import FAMILY_REPORT
 from tasks.weights.manifest import read_manifest
 from tasks.weights.model import extrapolate
 from tasks.weights.plan import make_plan
@@ -120,17 +122,21 @@ def test_a_verdict_after_the_publication(
     hub: HubServer, model: Artefact, store: Store, tmp_path: Path
 ) -> None:
     """The card is the one file that changes, once; and a verdict on it is never taken away again."""
-    publish_with_card(model, REPO)
-    reports = store.artefact("reports", "run")
-    reports.write("report.json", _report(model).model_dump_json().encode())
-    reports.write(MANIFEST, b"{}")
+    recipe, report = read_manifest(model.manifest() or b"").recipe, _report(model)
+    publish_stage.fn(recipe, REPO, None, store.uri)
+    of_run, of_family = store.artefact("reports", "run"), store.artefact("verdicts", "demo")
+    of_run.write("report.json", report.model_dump_json().encode())
+    of_run.write(MANIFEST, b"{}")
+    of_family.write(FAMILY_REPORT, report.families[0].model_dump_json().encode())
     repo = hub.repos[REPO]
     hub.log.clear()
     for _ in range(2):
-        done = _expo(hub.environment(tmp_path / "home", WRITE_TOKEN), "publish", model.uri, REPO)
-        assert done.returncode == 0, done.stderr
-        assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, with 1 verdicts" in done.stdout
-    publish_with_card(model, REPO)  # by somebody who does not know of the verdict
+        publish_stage.fn(recipe, REPO, of_family.uri, store.uri)
+        assert len(repo.commits) == 3
+    done = _expo(hub.environment(tmp_path / "home", WRITE_TOKEN), "publish", model.uri, REPO)
+    assert done.returncode == 0, done.stderr
+    assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, with 1 verdicts" in done.stdout
+    publish_stage.fn(recipe, REPO, None, store.uri)  # by a run that judges nothing
     assert len(repo.commits) == 3
     assert hub.asked("POST .*/lfs/objects/batch") == hub.asked("PUT ") == 0
 
