@@ -82,7 +82,7 @@ class S3Server:
         ports = [f"-{name}.port={port}" for name, port in self._ports.items()]
         safe = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-webdav=false"]
         quiet = ["-admin.ui=false", "-s3.autoCreateBucket=false", f"-s3.config={config}"]
-        alone = ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else two servers that start at once want the same
+        alone = ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else two servers want the same
         return [weed_program(), "mini", f"-dir={self._folder}", *safe, *quiet, *alone, *ports]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
