@@ -11,7 +11,7 @@ from tasks.weights.receipts import ShardReceipt
 __all__ = ["seal"]
 
 
-@stage("seal {plan.recipe.aligned.uri}")
+@stage("seal {plan.recipe.aligned.uri} α={plan.recipe.alpha:g}")
 def seal(plan: Plan, receipts: tuple[ShardReceipt, ...], store: str) -> str:
     """Completes the model; gives its uri in the store."""
     model = model_artefact(Store(store), plan.recipe)
