@@ -35,7 +35,7 @@ __all__ = ["family_run", "tells_parent"]
 
 OUTCOME = "expo-family"
 WORDS = "Flow run encountered an exception: "
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0  # 256 waiting families are 50 requests a second
 RETRIES = 6  # about four minutes: a server that is being restarted is no failed family
 
 P = ParamSpec("P")
