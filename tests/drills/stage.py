@@ -27,7 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import Artifact, FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -137,15 +137,15 @@ class Stage:
             return None
         return content
 
-    def artifact(self, run: UUID, key: str) -> Any:  # noqa: ANN401 - whatever it holds
-        """A table artifact of a run."""
+    def artifact(self, run: UUID, key: str) -> Artifact:
+        """The latest artifact of a run under a key."""
         with self._client() as client:
             found = client.read_artifacts(
                 artifact_filter=ArtifactFilter(
                     key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run])
                 )
             )
-        return json.loads(str(max(found, key=lambda one: str(one.created)).data))
+        return max(found, key=lambda one: str(one.created))
 
     def log(self, name: str) -> str:
         """The end of a worker's log."""

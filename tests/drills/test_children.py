@@ -1,6 +1,8 @@
 """Families as runs of a deployment: a failed one stops no other, a retried parent finds what is done,
 and who cancels the parent ends the families and their engines."""
 
+import json
+
 import psutil  # type: ignore[import-untyped]
 import pytest
 
@@ -26,7 +28,7 @@ def test_a_failed_family_and_the_retry_of_its_parent(stage: Stage) -> None:
         ended = stage.ended(run)
         assert ended.state and ended.state.is_failed(), stage.log("children")
         assert "1 of 3 families failed: broken" in str(ended.state.message)
-        rows = {row["family"]: row for row in stage.artifact(run, "expo-families")}
+        rows = {row["family"]: row for row in json.loads(str(stage.artifact(run, "expo-families").data))}
         assert [rows[name]["outcome"] for name in (*GOOD, "broken")] == ["done", "done", "failed"]
         assert rows["broken"]["stage"] == "resolve" and "nobody/nothing" in rows["broken"]["why"]
         (failure,) = report_of(stage, ended, "children").failures

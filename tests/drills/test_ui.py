@@ -11,8 +11,10 @@ import pytest
 from tests.drills.stage import Stage, wait_for
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 from tests.servers.prefect import end
+from tests.servers.s3 import BUCKET
 
 PATIENCE = 90.0
+FAMILY, STORE = "internlm2-chat-20b", f"s3://{BUCKET}/ui"
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,7 +26,8 @@ pytestmark = [
 def test_form_graph_and_artifacts(stage: Stage, tmp_path: Path) -> None:
     worker = stage.worker("ui")
     try:
-        run = stage.ended(stage.begin("expo/all-models", families=["internlm2-chat-20b"], benchmarks=[]))
+        begun = stage.begin("expo/all-models", families=[FAMILY], judge=stage.judge, store=STORE)
+        run = stage.ended(begun)
     finally:
         end(worker)
     assert run.state and run.state.is_completed(), stage.log("ui")
@@ -37,10 +40,10 @@ def test_form_graph_and_artifacts(stage: Stage, tmp_path: Path) -> None:
         _shows(browser, words, pictures / "form.png")
         browser.open(f"{site}/runs/flow-run/{run.id}")
         _shows(browser, (str(run.name), "Completed", "Subflow Runs"), pictures / "run.png")
-        browser.open(f"{site}/artifacts/key/expo-report")
-        _shows(browser, ("expo-report", "report.html"), pictures / "report.png")
+        browser.open(f"{site}/artifacts/artifact/{stage.artifact(run.id, 'expo-report').id}")
+        _shows(browser, (FAMILY, "report.html"), pictures / "report.png")
         browser.open(f"{site}/artifacts")
-        _shows(browser, ("expo-families", "expo-report"), pictures / "artifacts.png")
+        _shows(browser, ("expo-families", "expo-page", "expo-report"), pictures / "artifacts.png")
 
 
 def _shows(browser: Browser, words: tuple[str, ...], picture: Path) -> None:
