@@ -5,8 +5,8 @@
 Prints, as medians over rotated rounds: answer tokens a second beyond start-up (from the first
 prompt handed to the model until the call returns, so with the journal, the counting and the end of
 the process) and their ratio; how long importing vLLM and loading the model take; what is left of
-the engine after the stage; and how much of an extrapolation is hidden behind the generation of the
-original arm. The model is a random Llama of about four million parameters.
+the engine after the stage; and what an extrapolation beside the generation of the original arm takes
+in all, against the longer of the two. The model is a random Llama of about four million parameters.
 """
 
 import argparse
@@ -215,9 +215,9 @@ def _show_overlap(job: GenerationJob, folder: Path, gigabytes: float) -> None:
         for future in (pool.submit(_stage, job), pool.submit(write, "beside")):
             future.result()
     together = time.monotonic() - start
-    hidden = (alone + writing - together) / writing
+    longer = max(alone, writing)
     print(f"generation, extrapolation     {alone:8.1f} s, {writing:.1f} s one after the other")
-    print(f"both at once                  {together:8.1f} s: {hidden:.0%} of the extrapolation is hidden")
+    print(f"both at once                  {together:8.1f} s: {together / longer:.2f} × the longer of the two")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.servers.slow_link import SlowLink
@@ -75,27 +75,27 @@ def _write_pair(folder: Path, megabytes: float) -> None:
 
 def _measure(folder: Path, to_hub: "SlowLink", to_s3: "SlowLink") -> None:
     from prefect import flow
-    from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
     from prefect.testing.utilities import prefect_test_harness
 
-    from flows.family import RUNNER, extrapolate_models
+    from flows import shards
+    from flows.family import extrapolate_models
     from tasks.stores.source import open_source
     from tasks.weights.inputs import InputMode
     from tasks.weights.recipe import Recipe
     from tests.servers.s3 import BUCKET
 
     aligned, sft = open_source("org/aligned").checkpoint, open_source("org/sft").checkpoint
-    ways: list[tuple[str, TaskRunner[Any], InputMode]] = [
-        ("one after the other", ThreadPoolTaskRunner(max_workers=1), "download"),
-        ("overlapped", RUNNER, "download"),
-        ("overlapped, streamed", RUNNER, "stream"),
+    ways: list[tuple[str, int, InputMode]] = [
+        ("one after the other", 1, "download"),
+        ("overlapped", shards.THREADS, "download"),
+        ("overlapped, streamed", shards.THREADS, "stream"),
     ]
     with prefect_test_harness(server_startup_timeout=300):
-        for number, (way, runner, inputs) in enumerate(ways):
+        for number, (way, shards.THREADS, inputs) in enumerate(ways):
             shutil.rmtree(folder / "hf", ignore_errors=True)
             recipe = Recipe(aligned=aligned, sft=sft, alpha=0.3 + number)
             down, up, begun = to_hub.carried[0], to_s3.carried[1], time.monotonic()
-            flow(task_runner=runner)(extrapolate_models)([recipe], f"s3://{BUCKET}/{number}", inputs)
+            flow(extrapolate_models)([recipe], f"s3://{BUCKET}/{number}", inputs)
             seconds = time.monotonic() - begun
             legs = (to_hub.carried[0] - down) / DOWN, (to_s3.carried[1] - up) / UP
             print(

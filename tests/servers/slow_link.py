@@ -79,7 +79,8 @@ class SlowLink:
         self._thread.join(timeout=10)
 
     async def _connect(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        # cancelled when the link ends: asyncio would write a traceback of each connection
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             server, request = await asyncio.open_connection("127.0.0.1", self._target)
             try:
                 await asyncio.gather(
