@@ -30,7 +30,7 @@ def plot_programs(rows: Sequence[dict[str, Any]], path: Path) -> None:
         )
         axes.bar_label(bars, [f"{row['wall']:.1f} s, {row['rss'] / 1e9:.1f} GB" for row in shown], padding=4)
         axes.set(title=f"{state} page cache", xlabel="wall seconds")
-        axes.margins(x=0.6)
+        axes.margins(x=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
