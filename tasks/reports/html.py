@@ -9,10 +9,10 @@ import hashlib
 from collections import Counter
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
-from tasks.reports import plots, wording
+from tasks.reports import plots, templates, wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History
 from tasks.reports.norms import norm_table
@@ -64,13 +64,7 @@ def render_history(history: History, store: str) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks.reports", "page"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(html=True)
     environment.globals |= {"plot": _plot, "symbols": SYMBOLS, "wording": wording}
     return environment
 

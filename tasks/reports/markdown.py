@@ -2,9 +2,9 @@
 
 import html
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from tasks.reports import wording
+from tasks.reports import templates, wording
 from tasks.reports.agreement import agreement_sentence
 from tasks.reports.run_report import RunReport
 from tasks.reports.seeds import noise_sentence
@@ -30,13 +30,7 @@ def render_summary(report: RunReport, page: str) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks.reports", "page"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates.environment(html=False)
     environment.filters["cell"] = _cell
     environment.globals |= {
         "agreement_sentence": agreement_sentence,

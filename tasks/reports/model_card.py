@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.errors import ExpoError
-from tasks.reports import wording
+from tasks.reports import templates, wording
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.verdict import Verdict
 from tasks.stores.source import Source
@@ -65,13 +64,7 @@ def model_card(
     Raises:
         ExpoError: the Hub's library does not accept the metadata.
     """
-    environment = Environment(
-        loader=PackageLoader("tasks.reports", "page"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates.environment(html=False)
     environment.filters |= {"code": _code, "parent": _parent}
     environment.globals |= {
         "length_controlled": length_controlled,
