@@ -1,20 +1,21 @@
 """The formula, in one place: θ_expo = θ_aligned + α · (θ_aligned − θ_sft).
 
-arXiv 2404.16792, equation 1, with β = 1 + α. Everything that computes a weight calls `extrapolate_block`.
+arXiv 2404.16792, equation 1, with β = 1 + α. Here it is said in torch's operations, for GPUs
+and for `expo verify`; the CPU's loops (`tasks.weights.compiled`) give the same bits.
 """
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from tasks.weights.recipe import Arithmetic
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["DTYPES", "extrapolate_block"]
 
-__all__ = ["extrapolate_block"]
+DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
 def extrapolate_block(
-    aligned: "Tensor", sft: "Tensor", alpha: float, arithmetic: Arithmetic, out: "Tensor"
+    aligned: Tensor, sft: Tensor, alpha: float, arithmetic: Arithmetic, out: Tensor
 ) -> None:
     """Writes the extrapolation of two blocks of equal shape (bf16, fp16 or fp32 each) into `out`.
 
@@ -24,8 +25,6 @@ def extrapolate_block(
     "parity": the authors' program. Both sides are cast to bf16, and the difference, its
     product with α and the sum are each rounded to bf16; `out` should be bf16.
     """
-    import torch
-
     if arithmetic == "parity":
         aligned, sft = aligned.to(torch.bfloat16), sft.to(torch.bfloat16)
         out.copy_(aligned + alpha * (aligned - sft))

@@ -9,11 +9,11 @@ from threading import Lock
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
+from tasks.weights.in_order import StoppedError
 from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
 from tasks.weights.part import check_room
-from tasks.weights.pipeline import StoppedError
 from tasks.weights.plan import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.receiving import are_local, fetch_inputs

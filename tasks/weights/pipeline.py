@@ -1,65 +1,30 @@
 """The threads of one pass: read, compute, write and hash, each slot on its own, all overlapping.
 
 Several threads take slots of the output one after another. Each reads what its slot needs,
-computes, writes the slot at its place, and then waits for its turn to hash it: memory is a
+computes and writes the slot at its place; made slots are hashed in their order. Memory is a
 few buffers for each thread, whatever the size of the model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from threading import Condition
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from tasks.weights.in_order import InOrder, StoppedError
 from tasks.weights.part import PartFile
 from tasks.weights.plan import ShardJob, shard_header
 from tasks.weights.receipts import TensorStatistics
-from tasks.weights.slots import Piece, cut_shard
+from tasks.weights.slots import cut_shard
 
 if TYPE_CHECKING:
     from tasks.weights.kernel import Sums
-    from tasks.weights.worker import Worker
+    from tasks.weights.worker import Outputs, Worker
 
-__all__ = ["Pipeline", "StoppedError"]
+    MadeSums: TypeAlias = list[Sums | None]
 
+__all__ = ["OUTPUTS", "Pipeline"]
 
-class StoppedError(Exception):
-    """Another thread failed; its error is the one to look at."""
-
-
-class _Turns:
-    """Lets threads through one at a time, by number from 0 on."""
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._stopped = False
-        self._changed = Condition()
-
-    @contextmanager
-    def turn(self, number: int) -> Iterator[None]:
-        """Waits until every lower number had its turn.
-
-        Raises:
-            StoppedError: a thread failed, so the turn may never come.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._next == number)
-            if self._stopped:
-                raise StoppedError
-            yield
-            self._next += 1
-            self._changed.notify_all()
-
-    @contextmanager
-    def stop_on_error(self) -> Iterator[None]:
-        """Stops all threads when the work inside fails."""
-        try:
-            yield
-        except BaseException:
-            with self._changed:
-                self._stopped = True
-                self._changed.notify_all()
-            raise
+# Sets of output buffers for each thread: one is filled while another waits to be hashed.
+OUTPUTS = 2
 
 
 class Pipeline:
@@ -82,7 +47,6 @@ class Pipeline:
         self._pieces = cut_shard(jobs[0], slot_bytes)
         self._files = files
         self._advance = advance
-        self._turns = _Turns()
         self._statistics: list[dict[int, RunningStatistics]] = [
             {
                 number: RunningStatistics(tensor, job.recipe.nonfinite)
@@ -94,9 +58,11 @@ class Pipeline:
 
     def run(self, worker: Callable[[], "Worker"], threads: int) -> None:
         """Makes every slot, with a worker for each thread; raises what the first failure raised."""
-        slots = iter(range(-(-self._size // self._slot_bytes)))
-        with ThreadPoolExecutor(threads) as pool, self._turns.stop_on_error():
-            futures = [pool.submit(self._work, worker, slots) for _ in range(threads)]
+        workers = [worker() for _ in range(threads)]
+        buffers = [one.outputs() for one in workers for _ in range(OUTPUTS)]
+        slots = InOrder(-(-self._size // self._slot_bytes), buffers, self._take)
+        with ThreadPoolExecutor(threads) as pool, slots.stop_on_error():
+            futures = [pool.submit(self._work, one, slots) for one in workers]
             wait(futures)
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
@@ -106,33 +72,30 @@ class Pipeline:
         """For each job those of its extrapolated tensors, in their order."""
         return [tuple(one.result() for one in of_job.values()) for of_job in self._statistics]
 
-    def _work(self, worker: Callable[[], "Worker"], slots: Iterator[int]) -> None:
-        import torch
+    def _work(self, worker: "Worker", slots: "InOrder[Outputs, MadeSums]") -> None:
+        with slots.stop_on_error():
+            for slot, outs in slots.slots():
+                slots.put(slot, outs, self._make(slot, worker, outs))
 
-        with self._turns.stop_on_error(), torch.inference_mode():
-            own = worker()
-            for slot in slots:
-                self._make(slot, own)
-
-    def _make(self, slot: int, worker: "Worker") -> None:
+    def _make(self, slot: int, worker: "Worker", outs: "Outputs") -> "MadeSums":
         start = slot * self._slot_bytes
-        length = min(self._slot_bytes, self._size - start)
-        contents = [out[:length].numpy().data for out in worker.outs]
         head = self._header[start : start + self._slot_bytes]
-        for content in contents:
-            content[: len(head)] = head
-        pieces = self._pieces.get(slot, [])
-        sums = [worker.make(piece) for piece in pieces]
-        for file, content in zip(self._files, contents, strict=True):
+        for out in outs:
+            out.data[: len(head)] = head
+        sums = [worker.make(piece, outs) for piece in self._pieces.get(slot, [])]
+        for file, content in zip(self._files, self._contents(slot, outs), strict=True):
             file.write(content, start)
-        with self._turns.turn(slot):
-            for file, content in zip(self._files, contents, strict=True):
-                file.hash(content)
-                self._advance(length)
-            self._add(pieces, sums)
+        return sums
 
-    def _add(self, pieces: Sequence[Piece], sums: Sequence["Sums | None"]) -> None:
-        for piece, one in zip(pieces, sums, strict=True):
+    def _take(self, slot: int, outs: "Outputs", sums: "MadeSums") -> None:
+        for file, content in zip(self._files, self._contents(slot, outs), strict=True):
+            file.hash(content)
+            self._advance(len(content))
+        for piece, one in zip(self._pieces.get(slot, []), sums, strict=True):
             if one is not None:
                 for of_job, nonfinite in zip(self._statistics, one.nonfinite, strict=True):
                     of_job[piece.tensor].add(one, nonfinite)
+
+    def _contents(self, slot: int, outs: "Outputs") -> list[memoryview]:
+        length = min(self._slot_bytes, self._size - slot * self._slot_bytes)
+        return [out[:length].data for out in outs]

@@ -1,8 +1,8 @@
 """Is a model what its manifest says, and are its tensors what its parents give?
 
 Two questions, asked of the files and not of the program that wrote them: every file is
-hashed again, and tensors are computed again from the parents, without the buffers and
-threads of `tasks.weights.shard`. Everything is read by ranges, so a model in S3 or on the Hub
+hashed again, and tensors are computed again from the parents, without the buffers, threads
+and compiled loops of `tasks.weights.shard`. Everything is read by ranges, so a model in S3 or on the Hub
 needs no disk here.
 """
 
@@ -181,8 +181,7 @@ def _computed(
     """(first element, bytes) of the tensor, part by part, as it should be."""
     import torch
 
-    from tasks.weights.formula import extrapolate_block
-    from tasks.weights.worker import DTYPES
+    from tasks.weights.formula import DTYPES, extrapolate_block
 
     def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> torch.Tensor:
         content = source.read(file, offset, elements * ITEM_BYTES[dtype])

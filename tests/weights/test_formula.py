@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tasks.weights.formula import extrapolate_block
-from tasks.weights.kernel import CpuKernel
 
 N = 1 << 20
 SIXTEEN_BITS = [torch.bfloat16, torch.float16]
@@ -69,19 +68,6 @@ def test_result_does_not_depend_on_the_cuts(dtype: torch.dtype, alpha: float) ->
     cuts = [1, 2, 3, 7, 12, 1000, 1023, 4097, 70001]
     pieces = [result(new[a:b], old[a:b], alpha, dtype) for a, b in zip([0, *cuts], [*cuts, N], strict=True)]
     assert torch.equal(torch.cat(pieces), whole)
-
-
-def test_figures_of_a_piece() -> None:
-    """A piece shorter than the kernel's buffers is computed whole, at each α, and measured alone."""
-    new, old = two_sides(torch.bfloat16)
-    outs = [torch.full_like(new, torch.nan) for _ in range(2)]
-    sums = CpuKernel("fp32", len(new) + 5).run(new, old, (0.3, 2.0), outs)
-    assert torch.equal(outs[0], result(new, old, 0.3, torch.bfloat16))
-    assert torch.equal(outs[1], result(new, old, 2.0, torch.bfloat16))
-    assert sums.squares == pytest.approx(float(new.double().square().sum()), rel=1e-5)
-    assert sums.update_squares == pytest.approx(float((new - old).double().square().sum()), rel=1e-2)
-    assert sums.largest == float((new.float() - old.float()).abs().max())
-    assert sums.nonfinite == (0, 0)
 
 
 AUTHORS = """

@@ -1,0 +1,99 @@
+"""When a GPU pays: the same shards on CPU and GPU from disk to disk, and α after α on models that stay there.
+
+    python -m tests.performance.gpu                     8 GB a checkpoint, three rounds
+    python -m tests.performance.gpu --gigabytes 2
+
+Everything in one process that lives, the page cache warm. "resident" is θ(α) of two models in
+the GPU's memory, written into a third's: what a sweep costs an engine that holds all three.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tasks.stores.artefact import Artefact
+from tasks.stores.source import FolderSource
+from tasks.weights.formula import extrapolate_block
+from tasks.weights.model import extrapolate
+from tasks.weights.plan import Plan, make_plan
+from tasks.weights.recipe import Recipe
+from tasks.weights.shard import Device
+from tests.performance.programs import floor
+from tests.performance.synthetic import make_pair
+
+__all__ = ["main", "measure_gpu"]
+
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def main() -> None:
+    """Prints the median of each way."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gigabytes", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("out/work"))
+    options = parser.parse_args()
+    print(torch.cuda.get_device_name())
+    for name, seconds in measure_gpu(options.work, options.gigabytes, options.rounds).items():
+        print(f"{name:32}{seconds:10.4f} s")
+
+
+def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
+    """Median seconds of each way, run in turn."""
+    aligned, sft = make_pair(work, gigabytes)
+    ours, theirs = FolderSource(aligned), FolderSource(sft)
+    plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=0.3), ours, theirs)
+    ways: dict[str, Callable[[Path], object]] = {
+        "floor": lambda out: floor(aligned, sft, 0.3, out),
+        "disk to disk, cpu": lambda out: _extrapolate(plan, ours, theirs, out, "cpu"),
+        "disk to disk, cuda": lambda out: _extrapolate(plan, ours, theirs, out, "cuda"),
+    }
+    seconds: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        for name, run in ways.items():
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                start = time.perf_counter()
+                run(Path(folder))
+                if number:  # the first touch of files and buffers is no part of it
+                    seconds.setdefault(name, []).append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in seconds.items()} | _resident(aligned, sft)
+
+
+def _extrapolate(plan: Plan, aligned: FolderSource, sft: FolderSource, out: Path, device: Device) -> None:
+    extrapolate(plan, aligned, sft, Artefact(str(out / "model")), device=device)
+
+
+def _resident(aligned: Path, sft: Path) -> dict[str, float]:
+    start = time.perf_counter()
+    new, old = _loaded(aligned), _loaded(sft)
+    torch.cuda.synchronize()
+    loaded = time.perf_counter() - start
+    out = {name: torch.empty_like(one) for name, one in new.items()}
+    seconds = []
+    for alpha in (*ALPHAS, *ALPHAS):
+        start = time.perf_counter()
+        for name, one in new.items():
+            extrapolate_block(one, old[name], alpha, "fp32", out[name])
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return {"loading both to the GPU": loaded, "resident, each α": statistics.median(seconds)}
+
+
+def _loaded(folder: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file, "cuda")
+    return tensors
+
+
+if __name__ == "__main__":
+    main()

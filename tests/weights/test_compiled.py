@@ -1,0 +1,118 @@
+"""The CPU's compiled loops: the formula's bits, whatever the values, dtypes and α."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba.core.caching import CacheImpl
+from torch import Tensor
+
+from tasks.weights.compiled import Array, _kept, extrapolate, figures
+from tasks.weights.formula import DTYPES, extrapolate_block
+from tasks.weights.kernel import STORED, CpuKernel
+from tasks.weights.recipe import Arithmetic
+
+ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "parity")
+ALPHAS = (0.0, 0.1, 0.3, 0.5, 2.5, 25.0, -0.3, -0.7, -1.0)
+
+
+def stored(tensor: Tensor) -> Array:
+    """The tensor's own memory as kernels are handed it."""
+    name = next(name for name, dtype in DTYPES.items() if dtype == tensor.dtype)
+    array: Array = tensor.view(torch.uint8).numpy().view(STORED[name])
+    return array
+
+
+def all_values(dtype: torch.dtype, count: int = 1 << 16) -> Tensor:
+    """Every pattern of 16 bits; of 32 bits so many, evenly spread: NaN, Inf and subnormal ones too."""
+    if dtype.itemsize == 2:
+        return torch.arange(count, dtype=torch.int32).to(torch.int16).view(dtype)
+    return torch.from_numpy(np.arange(count, dtype=np.uint32) * np.uint32(65537)).view(dtype)
+
+
+def check(new: Tensor, old: Tensor, alpha: float, arithmetic: Arithmetic, dtype: torch.dtype) -> None:
+    wanted, out = torch.empty(len(new), dtype=dtype), torch.empty(len(new), dtype=dtype)
+    extrapolate_block(new, old, alpha, arithmetic, wanted)
+    nonfinite = extrapolate(stored(new), stored(old), alpha, arithmetic, stored(out))
+    bits = torch.int16 if dtype.itemsize == 2 else torch.int32
+    same = (out.view(bits) == wanted.view(bits)) | (out.isnan() & wanted.isnan())
+    assert same.all(), [one[~same][:3] for one in (new, old, wanted, out)]
+    assert nonfinite == int((~wanted.isfinite()).sum())
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids="-".join)
+def test_bits_are_the_formulas(dtypes: tuple[str, str, str], arithmetic: Arithmetic) -> None:
+    """Every value of a dtype, against near ones and against any."""
+    aligned, sft, out = (DTYPES[name] for name in dtypes)
+    new = all_values(aligned)
+    any_order = all_values(sft)[torch.randperm(1 << 16, generator=torch.Generator().manual_seed(1))]
+    for old, alpha in itertools.product(((new.float() * 1.01).to(sft), any_order), ALPHAS):
+        check(new, old, alpha, arithmetic, out)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), min_size=1, max_size=70),
+    alpha=st.floats(-1e6, 1e6),
+    dtypes=st.tuples(*[st.sampled_from(list(DTYPES.values()))] * 3),
+    arithmetic=st.sampled_from(ARITHMETICS),
+)
+def test_any_values(
+    values: list[tuple[float, float]],
+    alpha: float,
+    dtypes: tuple[torch.dtype, torch.dtype, torch.dtype],
+    arithmetic: Arithmetic,
+) -> None:
+    new, old = (torch.tensor(side, dtype=torch.float32) for side in zip(*values, strict=True))
+    check(new.to(dtypes[0]), old.to(dtypes[1]), alpha, arithmetic, dtypes[2])
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("count", [1, 7, 8191, 8192, 8193, 100_000])
+def test_figures(name: str, count: int) -> None:
+    torch.manual_seed(count)
+    new = (0.02 * torch.randn(count)).to(DTYPES[name])
+    old = (new.float() + 1e-3 * torch.randn(count)).to(DTYPES[name])
+    squares, update_squares, largest = figures(stored(new), stored(old))
+    update = new.float() - old.float()
+    assert squares == pytest.approx(float(new.double().square().sum()), rel=1e-5)
+    assert update_squares == pytest.approx(float(update.double().square().sum()), rel=1e-5)
+    assert largest == float(update.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("bad", "largest"), [(math.nan, math.nan), (math.inf, math.inf), (-math.inf, math.inf)]
+)
+def test_figures_of_bad_values(bad: float, largest: float) -> None:
+    new, old = torch.full((9000,), 0.5), torch.zeros(9000)
+    new[8500] = bad
+    assert figures(stored(new), stored(old))[2] == pytest.approx(largest, nan_ok=True)
+
+
+def test_kernel_computes_every_alpha() -> None:
+    new, old = torch.tensor([1.0, 60000.0]).half(), torch.tensor([0.5, 0.0]).half()
+    outs = [torch.empty(2).half() for _ in range(2)]
+    sums = CpuKernel("fp32").run(stored(new), stored(old), (0.0, 2.0), [stored(out) for out in outs])
+    assert [out.tolist() for out in outs] == [[1.0, 60000.0], [2.0, math.inf]]
+    assert sums.nonfinite == (0, 1)
+    assert sums.largest == 60000.0
+
+
+def test_without_a_folder_to_keep_the_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only installation compiles in each process."""
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    assert _kept(lambda value: value + 1)(1) == 2
+
+
+def test_the_cpu_needs_no_torch() -> None:
+    """Its import takes longer than a gigabyte of extrapolation."""
+    code = "import sys, tasks.weights.model, tasks.weights.worker; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "False\n"
