@@ -131,7 +131,7 @@ def extrapolate(
     shard_size: Annotated[
         str | None, typer.Option(help="As 5GB; default: the aligned checkpoint's layout.", callback=_bytes)
     ] = None,
-    device: Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")] = "auto",
+    device: Annotated[Device, typer.Option(help="cuda, or auto: a GPU where there is one.")] = "cpu",
     stream: STREAM = False,
 ) -> None:
     """Writes the ExPO model of two checkpoints, at one α or several. Killed and run again, it goes on.

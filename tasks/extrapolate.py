@@ -42,7 +42,6 @@ def extrapolate(
         reopen(recipe.sft),
         parts,
         inputs=inputs,
-        device="auto",
         advance=progress.advance,
     )
     return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))

@@ -54,7 +54,7 @@ def extrapolate_and_publish(
     repo_id: str,
     *,
     inputs: InputMode = "download",
-    device: Device = "auto",
+    device: Device = "cpu",
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
     """Makes a model and publishes it, privately, with no more of it on this disk than the shards in hand.

@@ -66,7 +66,7 @@ class InOrder(Generic[Buffers, Made]):
                     self._changed.acquire()
                 self._next += 1
                 self._free.append(slot[0])
-                self._changed.notify()
+                self._changed.notify_all()
             self._taking = False
 
     @contextmanager

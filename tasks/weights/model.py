@@ -34,7 +34,7 @@ def extrapolate(
     *,
     inputs: InputMode = "download",
     workers: int | None = None,
-    device: Device = "auto",
+    device: Device = "cpu",
     advance: Callable[[int], None] = lambda _: None,
 ) -> Manifest:
     """One model: see `extrapolate_all`."""
@@ -52,7 +52,7 @@ def extrapolate_all(
     *,
     inputs: InputMode = "download",
     workers: int | None = None,
-    device: Device = "auto",
+    device: Device = "cpu",
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Manifest, ...]:
     """A model for each plan, the inputs read once: every shard that is not finished yet, then the seals.

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
     MadeSums: TypeAlias = list[Sums | None]
 
-__all__ = ["OUTPUTS", "Pipeline"]
-
-# Sets of output buffers for each thread: one is filled while another waits to be hashed.
-OUTPUTS = 2
+__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -59,7 +56,7 @@ class Pipeline:
     def run(self, worker: Callable[[], "Worker"], threads: int) -> None:
         """Makes every slot, with a worker for each thread; raises what the first failure raised."""
         workers = [worker() for _ in range(threads)]
-        buffers = [one.outputs() for one in workers for _ in range(OUTPUTS)]
+        buffers = [one.outputs() for one in workers]
         slots = InOrder(-(-self._size // self._slot_bytes), buffers, self._take)
         with ThreadPoolExecutor(threads) as pool, slots.stop_on_error():
             futures = [pool.submit(self._work, one, slots) for one in workers]

@@ -12,7 +12,7 @@ from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.memory import memory_budget
 from tasks.weights.part import PartFile, check_room
-from tasks.weights.pipeline import OUTPUTS, Pipeline
+from tasks.weights.pipeline import Pipeline
 from tasks.weights.plan import ShardJob
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.receiving import receiving
@@ -28,9 +28,9 @@ Device = Literal["cpu", "cuda", "auto"]
 Side = Literal["aligned", "sft"]
 Advance = Callable[[int], None]
 
-SLOT_BYTES = 2 << 20
-THREADS = 2
-# What a thread holds for its inputs: two buffers of two slots each.
+SLOT_BYTES = 4 << 20
+THREADS = 4
+# What a thread holds for its inputs: two buffers of two slots each; an output is one.
 INPUT_SLOTS = 4
 
 
@@ -118,7 +118,7 @@ def shard_memory(jobs: int, inputs: InputMode = "download", threads: int = THREA
     """What a pass of so many jobs holds in bytes, whatever the model's size."""
     # Of each checkpoint one range more than those ahead is being read.
     ranges = 2 * (AHEAD + 1) * RANGE_BYTES if inputs == "stream" else 0
-    return threads * (INPUT_SLOTS + OUTPUTS * jobs) * SLOT_BYTES + ranges
+    return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
 
 
 def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Worker":

@@ -10,7 +10,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -44,45 +44,45 @@ def main() -> None:
 
 
 def measure_parts(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
-    """Median seconds of each variant, run in turn."""
+    """Median seconds of each variant, run in turn, each into a new folder."""
     aligned, sft = make_pair(work, gigabytes)
     ours, theirs = FolderSource(aligned), FolderSource(sft)
     plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=ALPHA), ours, theirs)
-    seconds: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        variants: dict[str, Callable[[], None]] = {
-            "floor": lambda: floor(aligned, sft, ALPHA, Path(folder)),
-            "whole": lambda: _extrapolate(plan, ours, theirs, Path(folder)),
-            "without sha256": lambda: _without(plan, ours, theirs, Path(folder), _no_hash),
-            "without statistics": lambda: _without(plan, ours, theirs, Path(folder), _no_figures),
-            "without either": lambda: _without(plan, ours, theirs, Path(folder), _no_hash, _no_figures),
-        }
-        for run in variants.values():  # the first touch of files and buffers is no part of it
-            run()
-        for _ in range(rounds):
-            for name, run in variants.items():
+
+    def without(*left_out: Callable[[], AbstractContextManager[None]]) -> Callable[[Path], None]:
+        return lambda folder: _extrapolate(plan, ours, theirs, folder, left_out)
+
+    variants: dict[str, Callable[[Path], None]] = {
+        "floor": lambda folder: floor(aligned, sft, ALPHA, folder),
+        "whole": without(),
+        "without arithmetic": without(_no_arithmetic, _no_figures),
+        "without sha256": without(_no_hash),
+        "without statistics": without(_no_figures),
+        "without either": without(_no_hash, _no_figures),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, run in variants.items():
+            with tempfile.TemporaryDirectory(dir=work) as folder:
                 start = time.perf_counter()
-                run()
-                seconds.setdefault(name, []).append(time.perf_counter() - start)
+                run(Path(folder))
+                if number:  # the first touch of files and buffers is no part of it
+                    seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def _extrapolate(plan: Plan, aligned: FolderSource, sft: FolderSource, folder: Path) -> None:
-    for job in plan.shards:
-        write_shard(job, aligned, sft, folder / job.file)
-
-
-def _without(
+def _extrapolate(
     plan: Plan,
     aligned: FolderSource,
     sft: FolderSource,
     folder: Path,
-    *left_out: Callable[[], AbstractContextManager[None]],
+    left_out: Iterable[Callable[[], AbstractContextManager[None]]],
 ) -> None:
     with ExitStack() as stack:
         for one in left_out:
             stack.enter_context(one())
-        _extrapolate(plan, aligned, sft, folder)
+        for job in plan.shards:
+            write_shard(job, aligned, sft, folder / job.file)
 
 
 @contextmanager
@@ -93,8 +93,13 @@ def _no_hash() -> Iterator[None]:
 
 @contextmanager
 def _no_figures() -> Iterator[None]:
-    nothing = (0.0, 0.0, 0.0)
-    with patch.object(kernel, "figures", lambda *_: nothing):
+    with patch.object(kernel, "figures", lambda *_: (0.0, 0.0, 0.0)):
+        yield
+
+
+@contextmanager
+def _no_arithmetic() -> Iterator[None]:
+    with patch.object(kernel, "extrapolate", lambda *_: 0):
         yield
 
 

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["authors", "floor", "safe_open_loop"]
 
-SLOT_BYTES = 1 << 20
-THREADS = 3
-
 
 def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
     """Reads both checkpoints and writes the aligned one: what disk and page cache take by themselves."""
@@ -47,6 +44,7 @@ def _copy_shard(job: "ShardJob", new: "Inputs", old: "Inputs", target: Path) -> 
     from tasks.weights.headers import ITEM_BYTES
     from tasks.weights.part import PartFile
     from tasks.weights.plan import shard_header
+    from tasks.weights.shard import SLOT_BYTES, THREADS
     from tasks.weights.slots import cut_shard
 
     slots, pieces = iter(range(-(-job.bytes // SLOT_BYTES))), cut_shard(job, SLOT_BYTES)

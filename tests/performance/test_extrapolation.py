@@ -38,7 +38,7 @@ def test_every_program_writes_the_model(tmp_path: Path, small: None) -> None:
 def test_parts_leave_something_out(tmp_path: Path, small: None) -> None:
     """Every variant runs, on the same files."""
     found = measure_parts(tmp_path, 0.0003, rounds=1)
-    assert set(found) == {"floor", "whole", "without sha256", "without statistics", "without either"}
+    assert {"floor", "whole", "without arithmetic", "without either"} < set(found)
 
 
 def test_accuracy_sees_a_wrong_bit(tmp_path: Path, small: None) -> None:
