@@ -1,7 +1,7 @@
 """The CPU's loops, compiled by numba: each reads its inputs once and needs no buffer of its own.
 
-What they compute is `formula.extrapolate_block`'s, bit for bit. As operations on whole tensors
-it takes several passes over the memory and three times the time.
+What they compute is `formula.extrapolate_block`'s, bit for bit; as operations on whole tensors
+it takes many passes over the memory, and the import of torch.
 
 Arrays are flat and hold what the file holds: float32 values, the bits of bf16 as uint16, the
 bits of fp16 as int16. The loops run without the interpreter's lock. They are compiled once for
@@ -74,7 +74,7 @@ def _magnitude(value):
 
 @njit
 def _from_bf16(bits):
-    return _float(u32(u32(u16(bits)) << u32(16)))
+    return _float(u32(u32(bits) << u32(16)))
 
 
 @njit
