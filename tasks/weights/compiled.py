@@ -152,15 +152,16 @@ def _row(aligned, sft, base, factor, in_bf16, out):
 
 @njit
 def _figures_row(aligned, sft):
-    squares, update_squares, largest = f32(0), f32(0), u32(0)
+    squares, update_squares, product, largest = f32(0), f32(0), f32(0), u32(0)
     for i in range(len(aligned)):
         value = _load(aligned[i])
         update = value - _load(sft[i])
         squares = _plus(squares, value * value)
         update_squares = _plus(update_squares, update * update)
+        product = _plus(product, value * update)
         size = _magnitude(update)
         largest = size if size > largest else largest
-    return squares, update_squares, largest
+    return squares, update_squares, product, largest
 
 
 @_kept
@@ -175,13 +176,14 @@ def _rows(aligned, sft, base, factor, in_bf16, out):
 
 @_kept
 def _figures(aligned, sft):
-    squares, update_squares, largest = 0.0, 0.0, u32(0)
+    squares, update_squares, product, largest = 0.0, 0.0, 0.0, u32(0)
     for row in range(0, len(aligned), ROW):
         of_row = _figures_row(aligned[row : row + ROW], sft[row : row + ROW])
         squares += of_row[0]
         update_squares += of_row[1]
-        largest = max(largest, of_row[2])
-    return squares, update_squares, largest
+        product += of_row[2]
+        largest = max(largest, of_row[3])
+    return squares, update_squares, product, largest
 
 
 def extrapolate(aligned: Array, sft: Array, alpha: float, arithmetic: Arithmetic, out: Array) -> int:
@@ -195,10 +197,10 @@ def extrapolate(aligned: Array, sft: Array, alpha: float, arithmetic: Arithmetic
     return int(_rows(aligned, sft, sft, weight - np.float32(1), False, out))
 
 
-def figures(aligned: Array, sft: Array) -> tuple[float, float, float]:
-    """‖θ‖₂², ‖Δ‖₂² and max |Δ| of θ = θ_aligned and Δ = θ_aligned − θ_sft, in fp32.
+def figures(aligned: Array, sft: Array) -> tuple[float, float, float, float]:
+    """‖θ‖₂², ‖Δ‖₂², θ·Δ and max |Δ| of θ = θ_aligned and Δ = θ_aligned − θ_sft, in fp32.
 
     The sums are of rows in fp32, added up in fp64. The last is NaN where Δ has one.
     """
-    squares, update_squares, largest = _figures(aligned, sft)
-    return squares, update_squares, float(np.uint32(largest).view(np.float32))
+    squares, update_squares, product, largest = _figures(aligned, sft)
+    return squares, update_squares, product, float(np.uint32(largest).view(np.float32))

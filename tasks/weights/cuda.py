@@ -38,10 +38,10 @@ class CudaKernel:
                 _tensor(out).copy_(result, non_blocking=True)
                 results.append(result)
             # The figures are waited for, and with them all that the stream was given before.
-            squares, update_squares, largest, *nonfinite = _figures(
+            squares, update_squares, product, largest, *nonfinite = _figures(
                 new.float(), old.float(), results
             ).tolist()
-        return Sums(squares, update_squares, largest, tuple(int(count) for count in nonfinite))
+        return Sums(squares, update_squares, product, largest, tuple(int(count) for count in nonfinite))
 
 
 def pinned(size: int) -> NDArray[np.uint8]:
@@ -51,9 +51,10 @@ def pinned(size: int) -> NDArray[np.uint8]:
 
 
 def _figures(new: Tensor, old: Tensor, results: Sequence[Tensor]) -> Tensor:
-    """‖θ‖₂², ‖Δ‖₂², max |Δ|, and of each result the number of NaN and Inf: fp64, one copy to the host."""
+    """‖θ‖₂², ‖Δ‖₂², θ·Δ, max |Δ|, and of each result the number of NaN and Inf: fp64, one copy."""
     update = new - old
-    sums = [(side * side).sum(dtype=torch.float64) for side in (new, update)]
+    pairs = ((new, new), (update, update), (new, update))
+    sums = [(one * other).sum(dtype=torch.float64) for one, other in pairs]
     bad = [(~result.isfinite()).sum().double() for result in results]
     return torch.stack([*sums, update.abs().max().double(), *bad])
 

@@ -22,12 +22,14 @@ class Sums(NamedTuple):
     """Figures of a piece, of θ = θ_aligned and Δ = θ_aligned − θ_sft, each in fp32.
 
     squares, update_squares  ‖θ‖₂² and ‖Δ‖₂²
+    product                  θ·Δ
     largest                  max |Δ|, NaN where Δ has one
     nonfinite                number of NaN and Inf in the output, for each α
     """
 
     squares: float
     update_squares: float
+    product: float
     largest: float
     nonfinite: tuple[int, ...]
 

@@ -39,6 +39,8 @@ class TensorStatistics(Value):
     alpha           its α
     norm            ‖θ_aligned‖₂
     update_norm     ‖Δ‖₂
+    cosine          of the angle between θ_aligned and Δ, 0 where one of them is 0: an update that scales
+                    the tensor up has 1; None in manifests from before it was measured
     largest_update  max |Δ|
     nonfinite       number of NaN and Inf in the output; the figures above may be NaN then
     """
@@ -50,6 +52,7 @@ class TensorStatistics(Value):
     alpha: float
     norm: float
     update_norm: float
+    cosine: float | None = None
     largest_update: float
     nonfinite: int
 

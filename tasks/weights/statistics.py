@@ -17,7 +17,7 @@ class RunningStatistics:
     def __init__(self, tensor: TensorJob, nonfinite: Nonfinite) -> None:
         self._tensor = tensor
         self._policy = nonfinite
-        self._squares = self._update_squares = self._largest = 0.0
+        self._squares = self._update_squares = self._product = self._largest = 0.0
         self._nonfinite = 0
 
     def add(self, sums: Sums, nonfinite: int) -> None:
@@ -30,17 +30,20 @@ class RunningStatistics:
             raise CorruptError(self._complaint(sums, nonfinite))
         self._squares += sums.squares
         self._update_squares += sums.update_squares
+        self._product += sums.product
         self._largest = sums.largest if math.isnan(sums.largest) else max(self._largest, sums.largest)
         self._nonfinite += nonfinite
 
     def result(self) -> TensorStatistics:
         """The statistics of all pieces so far."""
+        norm, update_norm = math.sqrt(self._squares), math.sqrt(self._update_squares)
         return TensorStatistics(
             name=self._tensor.name,
             elements=self._tensor.elements,
             alpha=self._tensor.alpha,
-            norm=math.sqrt(self._squares),
-            update_norm=math.sqrt(self._update_squares),
+            norm=norm,
+            update_norm=update_norm,
+            cosine=self._product / (norm * update_norm) if norm * update_norm else 0.0,
             largest_update=self._largest,
             nonfinite=self._nonfinite,
         )

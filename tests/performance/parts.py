@@ -93,7 +93,7 @@ def _no_hash() -> Iterator[None]:
 
 @contextmanager
 def _no_figures() -> Iterator[None]:
-    with patch.object(kernel, "figures", lambda *_: (0.0, 0.0, 0.0)):
+    with patch.object(kernel, "figures", lambda *_: (0.0, 0.0, 0.0, 0.0)):
         yield
 
 

@@ -127,6 +127,7 @@ def test_statistics(tmp_path: Path) -> None:
     update = new - read_tensors(sft.folder())[one.name].double().flatten()
     assert one.norm == pytest.approx(float(new.norm()), rel=1e-5)
     assert one.update_norm == pytest.approx(float(update.norm()), rel=1e-5)
+    assert one.cosine == pytest.approx(float(new @ update / new.norm() / update.norm()), abs=1e-5)
     assert one.largest_update == pytest.approx(float(update.abs().max()))
     assert one.elements == new.numel()
 

@@ -208,6 +208,7 @@ def test_cuda_gives_the_same_bytes(
         assert cpu.sha256 == cuda.sha256
         for one, other in zip(cpu.statistics, cuda.statistics, strict=True):
             assert one.update_norm == pytest.approx(other.update_norm, rel=1e-5)
+            assert one.cosine == pytest.approx(other.cosine, abs=1e-5)
             assert one.largest_update == other.largest_update
 
 
