@@ -9,7 +9,6 @@ the GPU's memory, written into a third's: what a sweep costs an engine that hold
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from tasks.weights.model import extrapolate
 from tasks.weights.plan import Plan, make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard import Device
+from tests.performance.measure import in_turn
 from tests.performance.programs import floor
 from tests.performance.synthetic import make_pair
 
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
-    """Median seconds of each way, run in turn."""
+    """Median seconds of each way."""
     aligned, sft = make_pair(work, gigabytes)
     ours, theirs = FolderSource(aligned), FolderSource(sft)
     plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=0.3), ours, theirs)
@@ -57,15 +57,7 @@ def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
         "disk to disk, cpu": lambda out: _extrapolate(plan, ours, theirs, out, "cpu"),
         "disk to disk, cuda": lambda out: _extrapolate(plan, ours, theirs, out, "cuda"),
     }
-    seconds: dict[str, list[float]] = {}
-    for number in range(rounds + 1):
-        for name, run in ways.items():
-            with tempfile.TemporaryDirectory(dir=work) as folder:
-                start = time.perf_counter()
-                run(Path(folder))
-                if number:  # the first touch of files and buffers is no part of it
-                    seconds.setdefault(name, []).append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()} | _resident(aligned, sft)
+    return in_turn(ways, rounds, work) | _resident(aligned, sft)
 
 
 def _extrapolate(plan: Plan, aligned: FolderSource, sft: FolderSource, out: Path, device: Device) -> None:

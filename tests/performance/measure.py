@@ -5,11 +5,13 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Figures", "Program", "Run", "drop_caches", "median", "run_process"]
+__all__ = ["Figures", "Program", "Run", "drop_caches", "in_turn", "median", "run_process"]
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 # A process of its own: a program's peak is never below that of the process that started it.
@@ -76,6 +78,19 @@ def run_process(program: Program, out: Path) -> Run:
         printed = launched.stdout[-2000:].decode(errors="replace")
         raise RuntimeError(f"{program.name}: exit status {launched.returncode}\n{printed}")
     return Run(*json.loads(launched.stderr.splitlines()[-1]))
+
+
+def in_turn(ways: Mapping[str, Callable[[Path], object]], rounds: int, work: Path) -> dict[str, float]:
+    """Median seconds of each way in a process that lives, run in turn, each into a new folder."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, run in ways.items():
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                start = time.perf_counter()
+                run(Path(folder))
+                if number:  # the first touch of files and buffers is no part of it
+                    seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 def drop_caches(folders: Iterable[Path]) -> None:

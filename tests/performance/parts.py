@@ -7,9 +7,6 @@ The parts are left out by replacing them with nothing: figures without them are 
 """
 
 import argparse
-import statistics
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +18,7 @@ from tasks.weights.part import PartFile
 from tasks.weights.plan import Plan, make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard import write_shard
+from tests.performance.measure import in_turn
 from tests.performance.programs import floor
 from tests.performance.synthetic import make_pair
 
@@ -44,7 +42,7 @@ def main() -> None:
 
 
 def measure_parts(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
-    """Median seconds of each variant, run in turn, each into a new folder."""
+    """Median seconds of each variant."""
     aligned, sft = make_pair(work, gigabytes)
     ours, theirs = FolderSource(aligned), FolderSource(sft)
     plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=ALPHA), ours, theirs)
@@ -60,15 +58,7 @@ def measure_parts(work: Path, gigabytes: float, rounds: int) -> dict[str, float]
         "without statistics": without(_no_figures),
         "without either": without(_no_hash, _no_figures),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 1):
-        for name, run in variants.items():
-            with tempfile.TemporaryDirectory(dir=work) as folder:
-                start = time.perf_counter()
-                run(Path(folder))
-                if number:  # the first touch of files and buffers is no part of it
-                    seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    return in_turn(variants, rounds, work)
 
 
 def _extrapolate(
