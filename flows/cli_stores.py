@@ -50,15 +50,15 @@ def publish(
 def extrapolate_to_hub(
     recipe: "Recipe", aligned: "Source", sft: "Source", repo_id: str, inputs: "InputMode", device: "Device"
 ) -> None:
-    """Makes a model straight into a repository, which is looked at before any weights are."""
+    """Makes a model straight into a repository; headers, then the repository, are looked at first."""
     from flows.tables import progress_bar
     from tasks.reports.publishing import extrapolate_and_publish
     from tasks.stores.publish import find_published
     from tasks.weights.plan import make_plan
 
+    plan = make_plan(recipe, aligned, sft)
     published = find_published(repo_id, recipe.fingerprint)
     if published is None:
-        plan = make_plan(recipe, aligned, sft)
         with progress_bar("extrapolating", plan.output_bytes) as advance:
             published = extrapolate_and_publish(
                 plan, aligned, sft, repo_id, inputs=inputs, device=device, advance=advance
