@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -113,10 +111,3 @@ def test_without_a_folder_to_keep_the_compiled(monkeypatch: pytest.MonkeyPatch) 
     """A read-only installation compiles in each process."""
     monkeypatch.setattr(CacheImpl, "_locator_classes", [])
     assert _kept(lambda value: value + 1)(1) == 2
-
-
-def test_the_cpu_needs_no_torch() -> None:
-    """Its import takes longer than a gigabyte of extrapolation."""
-    code = "import sys, tasks.weights.model, tasks.weights.worker; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout == "False\n"
