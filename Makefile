@@ -2,7 +2,7 @@
 #
 #   make demo     the main job on the embedded default: train, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
-#   make drills   a cluster on this machine, and kill -9 to all of its parts: twenty minutes
+#   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
 

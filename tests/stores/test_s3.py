@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -184,4 +185,8 @@ def _uploads(files: S3Files) -> list[object]:
 
 def _wait_for_upload(files: S3Files) -> bool:
     """The server tells nobody that an upload began, so it is asked."""
-    return any(_uploads(files) for _ in range(2000))
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if _uploads(files):
+            return True
+    return False
