@@ -48,6 +48,7 @@ class CpuKernel:
         self._arithmetic: Arithmetic = arithmetic
 
     def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> Sums:
+        """See `Kernel`."""
         nonfinite = tuple(
             extrapolate(aligned, sft, alpha, self._arithmetic, out)
             for alpha, out in zip(alphas, outs, strict=True)

@@ -14,6 +14,7 @@ from tasks.weights.part import PartFile
 from tasks.weights.plan import ShardJob, shard_header
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.slots import cut_shard
+from tasks.weights.statistics import RunningStatistics
 
 if TYPE_CHECKING:
     from tasks.weights.kernel import Sums
@@ -37,8 +38,6 @@ class Pipeline:
         slot_bytes: int,
         advance: Callable[[int], None],
     ) -> None:
-        from tasks.weights.statistics import RunningStatistics
-
         self._header = shard_header(jobs[0].tensors)
         self._size, self._slot_bytes = jobs[0].bytes, slot_bytes
         self._pieces = cut_shard(jobs[0], slot_bytes)

@@ -49,6 +49,8 @@ def write_shard(
 
     `inputs` "stream" reads ranges of the Hub or S3 as they are needed, in place of fetching whole
     files first: no disk for inputs, and no sha256 of a file that is not read whole and in order.
+    The device is the CPU unless asked otherwise: from disk to disk a GPU gains nothing, and what a
+    worker holds of it would be missing to an engine beside it.
     `advance` is called with the number of bytes of output that were made since its last
     call, by one thread at a time.
 

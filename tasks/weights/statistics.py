@@ -1,18 +1,21 @@
 """Sums of pieces, put together to one tensor's statistics."""
 
 import math
+from typing import TYPE_CHECKING
 
 from tasks.errors import CorruptError
-from tasks.weights.kernel import Sums
 from tasks.weights.plan import TensorJob
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.recipe import Nonfinite
+
+if TYPE_CHECKING:
+    from tasks.weights.kernel import Sums
 
 __all__ = ["RunningStatistics"]
 
 
 class RunningStatistics:
-    """The statistics of one tensor at one α; pieces are added in order, so that it is always the same."""
+    """The statistics of one tensor at one α; pieces are added in order: a machine always gets the same."""
 
     def __init__(self, tensor: TensorJob, nonfinite: Nonfinite) -> None:
         self._tensor = tensor
@@ -20,7 +23,7 @@ class RunningStatistics:
         self._squares = self._update_squares = self._product = self._largest = 0.0
         self._nonfinite = 0
 
-    def add(self, sums: Sums, nonfinite: int) -> None:
+    def add(self, sums: "Sums", nonfinite: int) -> None:
         """Adds a piece, with the count of NaN and Inf at this α.
 
         Raises:
@@ -48,7 +51,7 @@ class RunningStatistics:
             nonfinite=self._nonfinite,
         )
 
-    def _complaint(self, sums: Sums, count: int) -> str:
+    def _complaint(self, sums: "Sums", count: int) -> str:
         tensor = self._tensor
         if math.isfinite(sums.squares) and math.isfinite(sums.update_squares):
             return (

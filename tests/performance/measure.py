@@ -1,4 +1,4 @@
-"""Whole processes measured from outside, as the system counts them: time, CPU and peak memory."""
+"""Whole processes measured from outside, as the system counts them; and ways within one process, in turn."""
 
 import json
 import os

@@ -11,21 +11,15 @@ from hypothesis import strategies as st
 from numba.core.caching import CacheImpl
 from torch import Tensor
 
-from tasks.weights.compiled import Array, _kept, extrapolate, figures
+from tasks.weights.compiled import _kept, extrapolate, figures
 from tasks.weights.cuda import _figures as cuda_figures
 from tasks.weights.formula import DTYPES, extrapolate_block
-from tasks.weights.kernel import STORED, CpuKernel
+from tasks.weights.kernel import CpuKernel
 from tasks.weights.recipe import Arithmetic
+from tests.weights.stored import stored
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "parity")
 ALPHAS = (0.0, 0.1, 0.3, 0.5, 2.5, 25.0, -0.3, -0.7, -1.0)
-
-
-def stored(tensor: Tensor) -> Array:
-    """The tensor's own memory as kernels are handed it."""
-    name = next(name for name, dtype in DTYPES.items() if dtype == tensor.dtype)
-    array: Array = tensor.view(torch.uint8).numpy().view(STORED[name])
-    return array
 
 
 def all_values(dtype: torch.dtype, count: int = 1 << 16) -> Tensor:

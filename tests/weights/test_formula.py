@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tasks.weights.compiled import extrapolate
 from tasks.weights.formula import extrapolate_block
+from tests.weights.stored import stored
 
 N = 1 << 20
 SIXTEEN_BITS = [torch.bfloat16, torch.float16]
@@ -22,8 +24,11 @@ def two_sides(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def result(new: Tensor, old: Tensor, alpha: float, dtype: torch.dtype) -> Tensor:
-    out = torch.empty(len(new), dtype=dtype)
+    """By torch's operations and by the CPU's compiled loops, which have to agree."""
+    out, compiled = torch.empty(len(new), dtype=dtype), torch.empty(len(new), dtype=dtype)
     extrapolate_block(new, old, alpha, "fp32", out)
+    extrapolate(stored(new), stored(old), alpha, "fp32", stored(compiled))
+    assert torch.equal(out, compiled)
     return out
 
 
@@ -87,7 +92,7 @@ def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     """Bit for bit, on a real Llama of fp16 and fp32, tied embeddings included."""
     from tasks.stores.artefact import Artefact
     from tasks.stores.source import FolderSource
-    from tasks.weights.model import extrapolate
+    from tasks.weights import model
     from tasks.weights.plan import make_plan
     from tests.weights.checkpoints import read_tensors, recipe
     from tests.weights.models import save_llama
@@ -101,7 +106,7 @@ def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     subprocess.run(authors, check=True, capture_output=True)
     for alpha in alphas:
         plan = make_plan(recipe(aligned, sft, alpha=alpha, arithmetic="parity"), aligned, sft)
-        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"ours-{alpha}")))
+        model.extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"ours-{alpha}")))
         ours, theirs = (read_tensors(tmp_path / f"{whose}-{alpha}") for whose in ("ours", "theirs"))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
