@@ -124,6 +124,7 @@ class _Keeper:
             self.keep()
 
     def keep(self) -> None:
+        """Puts the journal into the store, where another machine finds it."""
         self._kept = time.monotonic()
         if self._artefact.local is not None or not self._journal.exists():
             return

@@ -108,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # header and body in one packet
 
     def do_POST(self) -> None:
+        """Answers a chat completion with the rule's preference."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != "/v1/chat/completions":
             self._answer(404, _error(f"no {self.path} here: POST /v1/chat/completions"))

@@ -119,19 +119,6 @@ def test_model_folder_is_whole(tmp_path: Path) -> None:
     assert sum(advanced) == plan.output_bytes
 
 
-def test_statistics(tmp_path: Path) -> None:
-    wanted, aligned, sft = pair(tmp_path)
-    manifest = extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
-    one = manifest.statistics[0]
-    new = read_tensors(aligned.folder())[one.name].double().flatten()
-    update = new - read_tensors(sft.folder())[one.name].double().flatten()
-    assert one.norm == pytest.approx(float(new.norm()), rel=1e-5)
-    assert one.update_norm == pytest.approx(float(update.norm()), rel=1e-5)
-    assert one.cosine == pytest.approx(float(new @ update / new.norm() / update.norm()), abs=1e-5)
-    assert one.largest_update == pytest.approx(float(update.abs().max()))
-    assert one.elements == new.numel()
-
-
 def test_several_alphas_in_one_pass(tmp_path: Path) -> None:
     """One pass over the inputs writes what one pass for each α writes."""
     alphas = (0.1, 0.5, 8.0)
