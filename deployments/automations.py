@@ -8,8 +8,8 @@ from prefect.events.actions import ActionTypes, CallWebhook, ChangeFlowRunState,
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
-from tasks.errors import InputError
-from tasks.notices import DRIFT, DROP, MISSING, OVERSPENT
+from tasks.core.errors import InputError
+from tasks.runtime.events import DRIFT, DROP, MISSING, OVERSPENT
 
 __all__ = ["automations", "notification"]
 

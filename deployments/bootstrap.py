@@ -26,8 +26,8 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.automations import automations, notification
 from deployments.job_templates import PoolKind, base_job_template
-from tasks.errors import ExpoError, InputError
-from tasks.limits import GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS
+from tasks.core.errors import ExpoError, InputError
+from tasks.runtime.limits import GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS
 
 __all__ = ["bootstrap"]
 

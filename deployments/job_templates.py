@@ -17,7 +17,7 @@ import yaml
 from prefect.plugins import load_prefect_collections
 from prefect.workers.base import BaseWorker
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 __all__ = ["PoolKind", "base_job_template"]
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import simpy
 
-from tasks.families import Family, family, names
+from tasks.core.families import Family, family, names
 
 __all__ = ["SCENARIOS", "Cluster", "Rates", "Result", "simulate", "table"]
 

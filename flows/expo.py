@@ -23,16 +23,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from tasks.anchors import anchors as measure
-from tasks.answering import Answering
-from tasks.arms import ArmName
 from tasks.benchmarks.budget import among
-from tasks.benchmarks.judge import Judge
-from tasks.errors import ExpoError, InputError
-from tasks.families import family, names
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.arm import ArmName
+from tasks.comparison.decoding import Answering
+from tasks.core.errors import ExpoError, InputError
+from tasks.core.families import family, names
 from tasks.family_run import family_run
 from tasks.report import report
 from tasks.reports.run_report import Failure
-from tasks.stage import failed_stage
+from tasks.runtime.stage import failed_stage
 from tasks.stores.artefact import Store
 from tasks.summary import summary
 from tasks.weights.inputs import InputMode

@@ -9,27 +9,27 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from flows.shards import run_shards
-from tasks.answering import Answering, reseeded, settings_of
-from tasks.arms import Arm, ArmName, model_artefact
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.serving import demo_judge
-from tasks.errors import InputError
-from tasks.families import Family
-from tasks.families import family as find
+from tasks.comparison.arm import Arm, ArmName, model_artefact
+from tasks.comparison.decoding import Answering, reseeded, settings_of
+from tasks.comparison.judge_session import within_budget
+from tasks.core.errors import InputError
+from tasks.core.families import Family
+from tasks.core.families import family as find
 from tasks.family_run import tells_parent
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
 from tasks.judge import Judgments
 from tasks.judge import judge as judge_arm
-from tasks.judging import within_budget
 from tasks.plan import plan
 from tasks.publish import publish
-from tasks.reports.publishing import repository_of
+from tasks.publishing.publication import repository_of
+from tasks.publishing.repository import prepare_repository
 from tasks.resolve import resolve
 from tasks.seal import seal
 from tasks.stores.artefact import Store
-from tasks.stores.repository import prepare_repository
 from tasks.verdict import verdict
 from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe

@@ -14,10 +14,10 @@ from pydantic import Field
 from flows.expo import expo
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure
-from tasks.answering import Answering
-from tasks.benchmarks.judge import Judge
-from tasks.families import names
-from tasks.night import NIGHT, compare_nights, judge_drift, keep_reports
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.decoding import Answering
+from tasks.core.families import names
+from tasks.nightly import NIGHT, compare_nights, judge_drift, keep_reports
 from tasks.stores.artefact import Store
 from tasks.weights.inputs import InputMode
 

@@ -4,7 +4,7 @@ import os
 from enum import StrEnum
 from typing import Literal
 
-from tasks.families import names
+from tasks.core.families import names
 from tasks.generation.settings import Benchmark
 
 __all__ = ["BenchmarkName", "FamilyName", "Rejudge", "default_store"]

@@ -15,11 +15,11 @@ from typing import Any
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.errors import InputError, PermanentError
+from tasks.core.errors import InputError, PermanentError
+from tasks.runtime.stage import IN_STAGE
 from tasks.shard import shard
-from tasks.stage import IN_STAGE
 from tasks.weights.inputs import InputMode
-from tasks.weights.plan import Plan, ShardJob
+from tasks.weights.planner import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["SCHEDULER", "run_shards"]

@@ -4,18 +4,18 @@ import time
 from pathlib import Path
 
 from tasks.benchmarks.alpaca import ANNOTATIONS
-from tasks.benchmarks.anchors import SAMPLE, measure
+from tasks.benchmarks.anchor_sample import SAMPLE, measure
 from tasks.benchmarks.budget import Usage, dollars
-from tasks.benchmarks.judge import Judge
-from tasks.errors import InputError
-from tasks.judging import judging
-from tasks.progress import run_logger
-from tasks.reports.agreement import Agreement, agreement_sentence
-from tasks.stage import stage
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.judge_session import judging
+from tasks.core.errors import InputError
+from tasks.core.values import Value, fingerprint
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
+from tasks.stats.agreement import Agreement, agreement_sentence
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import sha256_of
-from tasks.values import Value, fingerprint
-from tasks.workplace import workplace
+from tasks.stores.work_dir import workplace
 
 __all__ = ["Anchors", "anchors"]
 

@@ -1,10 +1,10 @@
 """Stage download: the input files of one output shard, verified, on this machine's disk."""
 
-from tasks.limits import HUB_DOWNLOADS, slots
-from tasks.stage import stage
+from tasks.runtime.limits import HUB_DOWNLOADS, slots
+from tasks.runtime.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.plan import ShardJob
-from tasks.weights.receiving import fetch_inputs
+from tasks.weights.planner import ShardJob
+from tasks.weights.prefetch import fetch_inputs
 
 __all__ = ["download"]
 

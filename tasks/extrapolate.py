@@ -2,16 +2,16 @@
 
 import os
 
-from tasks.arms import model_artefact
-from tasks.progress import Progress
-from tasks.stage import stage
+from tasks.comparison.arm import model_artefact
+from tasks.core.values import Value
+from tasks.runtime.progress import Progress
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
-from tasks.values import Value
 from tasks.weights.inputs import InputMode
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard import write_shards
+from tasks.weights.shard_writer import write_shards
 
 __all__ = ["ShardPart", "extrapolate"]
 

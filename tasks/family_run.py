@@ -26,10 +26,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
-from tasks.errors import InputError, PermanentError
-from tasks.families import family as find
-from tasks.stage import IN_STAGE, failed_stage, stage
-from tasks.values import Value
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.families import family as find
+from tasks.core.values import Value
+from tasks.runtime.stage import IN_STAGE, failed_stage, stage
 
 __all__ = ["family_run", "tells_parent"]
 

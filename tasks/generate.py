@@ -5,8 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import BoundedSemaphore
 
-from tasks.answering import ArmEndpoints
-from tasks.arms import Arm
+from tasks.comparison.arm import Arm
+from tasks.comparison.decoding import ArmEndpoints
+from tasks.core.values import Value, fingerprint
 from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import (
@@ -17,12 +18,11 @@ from tasks.generation.settings import (
     GenerationSummary,
 )
 from tasks.instructions import Instructions
-from tasks.limits import GPUS, slots
-from tasks.progress import Progress, run_logger
-from tasks.stage import stage
+from tasks.runtime.limits import GPUS, slots
+from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import Artefact, Store
-from tasks.values import Value, fingerprint
-from tasks.workplace import workplace
+from tasks.stores.work_dir import workplace
 
 __all__ = ["Generation", "generate"]
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from tasks.errors import ExpoError, InputError
+from tasks.core.errors import ExpoError, InputError
+from tasks.core.values import Value
 from tasks.generation.questions import read_questions
 from tasks.generation.settings import Benchmark
-from tasks.progress import run_logger
-from tasks.stage import stage
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
 from tasks.stores.source import sha256_of
-from tasks.values import Value
 
 __all__ = ["ALPACA_EVAL", "MT_BENCH", "Instructions", "instructions"]
 
@@ -62,7 +62,7 @@ def _local(uri: str) -> Path:
 
         return mt_bench_files().questions
     if uri.startswith("demo:"):
-        from tasks.demo.family import benchmark_file
+        from tasks.demo.checkpoints import benchmark_file
 
         return benchmark_file(uri)
     path = Path(uri).expanduser().resolve()

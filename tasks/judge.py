@@ -7,17 +7,17 @@ from pathlib import Path
 from tasks.benchmarks.alpaca import ANNOTATIONS, judge_answers
 from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.data import mt_bench_files
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.mt_bench import JUDGMENTS, judge_turns, read_lines
+from tasks.comparison.judge_session import Desk, judging
+from tasks.core.values import Value, fingerprint
 from tasks.generate import Generation
 from tasks.generation.settings import Benchmark
 from tasks.instructions import Instructions
-from tasks.judging import Desk, judging
-from tasks.progress import run_logger
-from tasks.stage import stage
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.values import Value, fingerprint
-from tasks.workplace import workplace
+from tasks.stores.work_dir import workplace
 
 __all__ = ["Judgments", "judge"]
 

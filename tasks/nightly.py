@@ -3,18 +3,18 @@
 import math
 
 from tasks.anchors import Anchors
-from tasks.benchmarks.anchors import compared
-from tasks.errors import RetryableError
-from tasks.notices import DRIFT, DROP, MISSING, tell
-from tasks.progress import run_logger
+from tasks.benchmarks.anchor_sample import compared
+from tasks.core.errors import RetryableError
+from tasks.core.values import Value
 from tasks.report import REPORT
-from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import HistoryPoint, Series, history
 from tasks.reports.run_report import RunReport
-from tasks.reports.wording import apart
-from tasks.stage import stage
+from tasks.runtime.events import DRIFT, DROP, MISSING, tell
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
+from tasks.stats.agreement import agreement_sentence
+from tasks.stats.formatting import apart
 from tasks.stores.artefact import MANIFEST, Store
-from tasks.values import Value
 
 __all__ = ["NIGHT", "Change", "changes_of", "compare_nights", "judge_drift", "keep_reports"]
 

@@ -1,8 +1,8 @@
 """Stage plan: from headers alone, one shard job for each output shard. Every refusal happens here."""
 
-from tasks.stage import stage
+from tasks.runtime.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.plan import Plan, make_plans
+from tasks.weights.planner import Plan, make_plans
 from tasks.weights.recipe import Recipe
 
 __all__ = ["plan"]

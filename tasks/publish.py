@@ -1,14 +1,14 @@
 """Stage publish: a whole model goes to the Hub, with its card. Only where a run was told to."""
 
-from tasks.arms import model_artefact
-from tasks.errors import CorruptError
-from tasks.progress import run_logger
-from tasks.reports.publishing import publish_with_card
+from tasks.comparison.arm import model_artefact
+from tasks.core.errors import CorruptError
+from tasks.publishing.commit import Published
+from tasks.publishing.publication import publish_with_card
 from tasks.reports.run_report import FamilyReport
-from tasks.reports.verdict import Verdict
-from tasks.stage import stage
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
+from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.publish import Published
 from tasks.verdict import FAMILY_REPORT
 from tasks.weights.recipe import Recipe
 

@@ -7,15 +7,15 @@ from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from tasks.errors import CorruptError
-from tasks.progress import run_logger
-from tasks.reports.agreement import Agreement
+from tasks.core.errors import CorruptError
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
-from tasks.reports.verdict import Verdict
-from tasks.reports.wording import benchmark_title, change, interval, magnitude, signed
-from tasks.stage import stage
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
+from tasks.stats.agreement import Agreement
+from tasks.stats.decision import Verdict
+from tasks.stats.formatting import benchmark_title, change, interval, magnitude, signed
 from tasks.stores.artefact import Artefact, Store
 from tasks.verdict import FAMILY_REPORT
 

@@ -1,7 +1,7 @@
 """Stage resolve: a family becomes recipes, every revision a commit."""
 
-from tasks.families import Family
-from tasks.stage import stage
+from tasks.core.families import Family
+from tasks.runtime.stage import stage
 from tasks.stores.source import open_source
 from tasks.weights.recipe import Recipe
 

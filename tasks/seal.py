@@ -1,11 +1,11 @@
 """Stage seal: side files, the index, and last the manifest. From then on the model is whole."""
 
-from tasks.arms import model_artefact
-from tasks.stage import stage
+from tasks.comparison.arm import model_artefact
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
 from tasks.weights.folder import seal as write_manifest
-from tasks.weights.plan import Plan
+from tasks.weights.planner import Plan
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["seal"]

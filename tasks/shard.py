@@ -4,16 +4,16 @@ The three are tasks of their own, each retried by itself; this one keeps them on
 machine, whose disk they share.
 """
 
-from tasks.arms import model_artefact
+from tasks.comparison.arm import model_artefact
 from tasks.download import download
 from tasks.extrapolate import extrapolate
-from tasks.progress import run_logger
-from tasks.stage import stage
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.upload import upload
 from tasks.weights.folder import finished_shard
 from tasks.weights.inputs import InputMode
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["shard"]

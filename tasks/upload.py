@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tasks.arms import model_artefact
+from tasks.comparison.arm import model_artefact
 from tasks.extrapolate import ShardPart
-from tasks.stage import stage
+from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.weights.folder import put_shard
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["upload"]

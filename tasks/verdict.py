@@ -4,21 +4,21 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 
-from tasks.arms import model_artefact
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.score import preferences
-from tasks.deciding import by_benchmark, noise_bands, verdicts
-from tasks.families import Family
+from tasks.comparison.arm import model_artefact
+from tasks.comparison.side_by_side import answers, dialogues
+from tasks.comparison.verdicts import by_benchmark, noise_bands, verdicts
+from tasks.core.families import Family
+from tasks.core.values import fingerprint
 from tasks.generation.settings import Benchmark
 from tasks.judge import Judgments
 from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import AlphaPoint, FamilyReport, StageCost
-from tasks.reports.statistics import paired_difference
-from tasks.reports.wording import benchmark_title
-from tasks.side_by_side import answers, dialogues
-from tasks.stage import stage
+from tasks.runtime.stage import stage
+from tasks.stats.formatting import benchmark_title
+from tasks.stats.paired import paired_difference
 from tasks.stores.artefact import Store
-from tasks.values import fingerprint
 from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 ACCOUNTS = (
     "AWS_",
     "HF_TOKEN",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows import cli_judge
-from tasks.errors import CorruptError, ExpoError, InputError
+from flows.cli import judge_options
+from tasks.core.errors import CorruptError, ExpoError, InputError
 
 if TYPE_CHECKING:
     from tasks.benchmarks.compare import Score
-    from tasks.reports.verdict import Verdict
+    from tasks.stats.decision import Verdict
 
 __all__ = ["anchors", "compare", "data", "score"]
 
@@ -59,7 +59,7 @@ def compare(
 ) -> None:
     """Decides whether B's model is better than A's, paired by instruction, or by MT-Bench's question."""
     from tasks.benchmarks.compare import compare as decide
-    from tasks.reports.wording import change, interval, magnitude, p_value, signed
+    from tasks.stats.formatting import change, interval, magnitude, p_value, signed
 
     (before, after), scores, verdict = decide(first, second, _difficulty(difficulty))
     if as_json:
@@ -127,9 +127,9 @@ def status() -> None:
 
 def anchors(
     annotations: Annotated[Path, typer.Argument(help="Stored annotations of AlpacaEval's form.")],
-    judge_model: cli_judge.MODEL = None,
-    judge_url: cli_judge.URL = None,
-    judge_serve: cli_judge.SERVE = None,
+    judge_model: judge_options.MODEL = None,
+    judge_url: judge_options.URL = None,
+    judge_serve: judge_options.SERVE = None,
     sample: Annotated[int, typer.Option(min=2, help="How many pairs are judged again.")] = 200,
     occasion: Annotated[str, typer.Option(help="A name, as a date, to measure the judge once more.")] = "",
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
@@ -137,9 +137,9 @@ def anchors(
 ) -> None:
     """Judges stored annotations again in part: how far is a judge from the one that made them?"""
     from tasks.anchors import anchors as measure
-    from tasks.reports.agreement import agreement_sentence
+    from tasks.stats.agreement import agreement_sentence
 
-    judge = cli_judge.make_judge(judge_model, judge_url, judge_serve)
+    judge = judge_options.make_judge(judge_model, judge_url, judge_serve)
     if judge is None:
         raise InputError("anchors: no judge; give --judge-model or --judge-serve")
     found = measure.fn(str(annotations), judge, store, sample, occasion)
@@ -169,7 +169,7 @@ def _lines(score: "Score") -> dict[str, str]:
 
 def _lengths(verdict: "Verdict") -> dict[str, str]:
     """What beside the score the files tell: MT-Bench's tell nothing of lengths."""
-    from tasks.reports.wording import change, interval, signed
+    from tasks.stats.formatting import change, interval, signed
 
     before, after = verdict.original, verdict.expo
     lines = {"mean length": change(before.mean_length, after.mean_length, 0)} if before.mean_length else {}

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
-    from tasks.answering import Answering
+    from tasks.comparison.decoding import Answering
 
 __all__ = ["KEY_ENV", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_answering"]
 
@@ -54,7 +54,7 @@ def make_answering(
     """
     from pydantic import ValidationError
 
-    from tasks.answering import Answering, ArmEndpoints
+    from tasks.comparison.decoding import Answering, ArmEndpoints
 
     if (url is None) != (models is None):
         raise InputError("give --endpoint-url and --endpoint-models together, or neither")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
-    from tasks.benchmarks.judge import Judge
+    from tasks.benchmarks.judge_config import Judge
 
 __all__ = [
     "BOTH_ORDERS",
@@ -80,7 +80,7 @@ def make_judge(
     """
     from pydantic import ValidationError
 
-    from tasks.benchmarks.judge import Judge, Served
+    from tasks.benchmarks.judge_config import Judge, Served
 
     if model is None and serve is None:
         if url is not None:

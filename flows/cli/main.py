@@ -26,15 +26,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows import cli_answers, cli_benchmarks, cli_judge
-from flows.cli_history import history
-from flows.cli_stores import gc, publish
-from flows.cli_weights import ALPHA, STREAM, check, extrapolate, verify
-from tasks.errors import ExpoError, InputError
+from flows.cli import benchmarks, generation_options, judge_options
+from flows.cli.history import history
+from flows.cli.stores import gc, publish
+from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
+from tasks.core.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
     from flows.parameters import BenchmarkName
-    from tasks.benchmarks.judge import Judge
+    from tasks.benchmarks.judge_config import Judge
 
 __all__ = ["app", "main"]
 
@@ -80,8 +80,8 @@ def families(
     name: Annotated[str | None, typer.Argument(help="One family, to see all that is known of it.")] = None,
 ) -> None:
     """Lists the families, α and the published figures; or all of one family."""
-    from flows.tables import families_table, family_table
-    from tasks.families import family
+    from flows.cli.tables import families_table, family_table
+    from tasks.core.families import family
 
     if name is None:
         families_table()
@@ -95,10 +95,10 @@ app.command()(verify)
 app.command()(publish)
 app.command()(gc)
 app.command()(history)
-app.command()(cli_benchmarks.score)
-app.command()(cli_benchmarks.compare)
-app.command()(cli_benchmarks.anchors)
-app.add_typer(cli_benchmarks.data, name="data")
+app.command()(benchmarks.score)
+app.command()(benchmarks.compare)
+app.command()(benchmarks.anchors)
+app.add_typer(benchmarks.data, name="data")
 
 
 @app.command()
@@ -107,7 +107,7 @@ def report(
     store: STORE = "expo-store",
 ) -> None:
     """Prints a run's verdicts again, and where its page lies."""
-    from flows.tables import show_report
+    from flows.cli.tables import show_report
 
     show_report(store, name)
 
@@ -125,24 +125,26 @@ def run(
     anchors: Annotated[
         Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
     ] = None,
-    seeds: cli_answers.SEEDS = 1,
-    noise_band: cli_answers.NOISE_BAND = False,
-    endpoint_url: cli_answers.URL = None,
-    endpoint_models: cli_answers.MODELS = None,
-    endpoint_key_env: cli_answers.KEY_ENV = None,
-    judge_model: cli_judge.MODEL = None,
-    judge_url: cli_judge.URL = None,
-    judge_serve: cli_judge.SERVE = None,
-    both_orders: cli_judge.BOTH_ORDERS = False,
-    judge_price: cli_judge.PRICE = None,
-    max_judge_requests: cli_judge.MAX_REQUESTS = None,
-    max_judge_cost: cli_judge.MAX_COST = None,
+    seeds: generation_options.SEEDS = 1,
+    noise_band: generation_options.NOISE_BAND = False,
+    endpoint_url: generation_options.URL = None,
+    endpoint_models: generation_options.MODELS = None,
+    endpoint_key_env: generation_options.KEY_ENV = None,
+    judge_model: judge_options.MODEL = None,
+    judge_url: judge_options.URL = None,
+    judge_serve: judge_options.SERVE = None,
+    both_orders: judge_options.BOTH_ORDERS = False,
+    judge_price: judge_options.PRICE = None,
+    max_judge_requests: judge_options.MAX_REQUESTS = None,
+    max_judge_cost: judge_options.MAX_COST = None,
     store: STORE = "expo-store",
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
-    answering = cli_answers.make_answering(seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env)
-    judge = cli_judge.make_judge(
+    answering = generation_options.make_answering(
+        seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env
+    )
+    judge = judge_options.make_judge(
         judge_model,
         judge_url,
         judge_serve,
@@ -179,8 +181,8 @@ def _run(
     benchmarks: "tuple[BenchmarkName, ...]" = ("alpaca_eval",),
     **parameters: Any,  # noqa: ANN401 - the flow's own, which checks them
 ) -> None:
-    from flows.tables import show_report
-    from tasks.families import family as find
+    from flows.cli.tables import show_report
+    from tasks.core.families import family as find
 
     families = [find(name) for name in names]
     _show_progress()
@@ -200,7 +202,3 @@ def _show_progress() -> None:
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("expo").setLevel(logging.INFO)
-
-
-if __name__ == "__main__":
-    main()

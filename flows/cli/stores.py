@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tasks.reports.verdict import Verdict
+    from tasks.stats.decision import Verdict
     from tasks.stores.artefact import Artefact
     from tasks.stores.source import Source
     from tasks.weights.inputs import InputMode
     from tasks.weights.recipe import Recipe
-    from tasks.weights.shard import Device
+    from tasks.weights.shard_writer import Device
 
 __all__ = ["extrapolate_to_hub", "gc", "publish"]
 
@@ -35,8 +35,8 @@ def publish(
 
     Of a model that is there already only the card is renewed, when there is a verdict for it.
     """
-    from flows.tables import progress_bar
-    from tasks.reports.publishing import publish_with_card
+    from flows.cli.tables import progress_bar
+    from tasks.publishing.publication import publish_with_card
     from tasks.stores.artefact import Artefact
 
     artefact = Artefact(_uri(model))
@@ -51,10 +51,10 @@ def extrapolate_to_hub(
     recipe: "Recipe", aligned: "Source", sft: "Source", repo_id: str, inputs: "InputMode", device: "Device"
 ) -> None:
     """Makes a model straight into a repository; headers, then the repository, are looked at first."""
-    from flows.tables import progress_bar
-    from tasks.reports.publishing import extrapolate_and_publish
-    from tasks.stores.publish import find_published
-    from tasks.weights.plan import make_plan
+    from flows.cli.tables import progress_bar
+    from tasks.publishing.commit import find_published
+    from tasks.publishing.publication import extrapolate_and_publish
+    from tasks.weights.planner import make_plan
 
     plan = make_plan(recipe, aligned, sft)
     published = find_published(repo_id, recipe.fingerprint)
@@ -75,7 +75,7 @@ def gc(
     ] = 7.0,
 ) -> None:
     """Lists what no manifest claims: unfinished artefacts, strays, transfers that were given up."""
-    from flows.tables import leftovers_table
+    from flows.cli.tables import leftovers_table
     from tasks.stores.gc import find_leftovers, remove
 
     found = find_leftovers(store if "://" in store else _uri(store), timedelta(days=older_than))
@@ -89,7 +89,7 @@ def gc(
 
 def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
     """What the store's reports say of this model; a model in no store has no reports."""
-    from flows.tables import verdicts_of
+    from flows.cli.tables import verdicts_of
     from tasks.stores.artefact import Store
     from tasks.weights.manifest import read_manifest
 

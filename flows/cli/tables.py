@@ -16,16 +16,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tasks.errors import InputError
-from tasks.families import Family, registry
+from tasks.core.errors import InputError
+from tasks.core.families import Family, registry
 from tasks.reports.history import History, history
 from tasks.reports.run_report import RunReport
 from tasks.reports.text import terminal_table
-from tasks.reports.verdict import Verdict
+from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.gc import Leftover
-from tasks.weights.model import memory_needed
-from tasks.weights.plan import Plan
+from tasks.weights.extrapolation import memory_needed
+from tasks.weights.planner import Plan
 
 __all__ = [
     "families_table",

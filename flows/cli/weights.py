@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_judge
-from flows.cli_stores import extrapolate_to_hub
-from tasks.errors import CorruptError, InputError
+from flows.cli import judge_options
+from flows.cli.stores import extrapolate_to_hub
+from tasks.core.errors import CorruptError, InputError
 from tasks.weights.inputs import InputMode
 from tasks.weights.memory import parse_bytes
 from tasks.weights.recipe import Arithmetic, ModuleAlpha, Nonfinite, OutputDtype, Recipe, Vocabulary
-from tasks.weights.shard import Device
+from tasks.weights.shard_writer import Device
 
 if TYPE_CHECKING:
     from tasks.stores.source import Source
@@ -64,18 +64,18 @@ def check(
     aligned: ALIGNED = None,
     alpha: ALPHA = None,
     vocabulary: VOCABULARY = "error",
-    judge_model: cli_judge.MODEL = None,
-    judge_serve: cli_judge.SERVE = None,
-    both_orders: cli_judge.BOTH_ORDERS = False,
-    judge_price: cli_judge.PRICE = None,
+    judge_model: judge_options.MODEL = None,
+    judge_serve: judge_options.SERVE = None,
+    both_orders: judge_options.BOTH_ORDERS = False,
+    judge_price: judge_options.PRICE = None,
 ) -> None:
     """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
 
     With a judge named, also what judging both arms takes.
     """
-    from flows.tables import plan_table
-    from tasks.families import family as find
-    from tasks.weights.plan import make_plan
+    from flows.cli.tables import plan_table
+    from tasks.core.families import family as find
+    from tasks.weights.planner import make_plan
 
     if family is not None and (sft or aligned):
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
@@ -92,9 +92,11 @@ def check(
         vocabulary=vocabulary,
     )
     plan_table(make_plan(recipe, ours, theirs))
-    judge = cli_judge.make_judge(judge_model, None, judge_serve, both_orders=both_orders, price=judge_price)
+    judge = judge_options.make_judge(
+        judge_model, None, judge_serve, both_orders=both_orders, price=judge_price
+    )
     if judge is not None:
-        cli_judge.print_estimate(judge)
+        judge_options.print_estimate(judge)
 
 
 def extrapolate(
@@ -139,10 +141,10 @@ def extrapolate(
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
     $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
     """
-    from flows.tables import progress_bar
+    from flows.cli.tables import progress_bar
     from tasks.stores.artefact import Artefact
-    from tasks.weights.model import extrapolate_all
-    from tasks.weights.plan import make_plans
+    from tasks.weights.extrapolation import extrapolate_all
+    from tasks.weights.planner import make_plans
 
     ours, theirs = _sources(aligned, sft)
     recipe = Recipe(

@@ -17,10 +17,10 @@ from typing import Any
 
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
-from tasks.benchmarks.journal import JOURNAL, Choice, Journal
-from tasks.benchmarks.judge import Judge, prompt_file
+from tasks.benchmarks.judge_config import Judge, prompt_file
+from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
-from tasks.values import canonical_json
+from tasks.core.values import canonical_json
 
 __all__ = ["ANNOTATIONS", "expected_usage", "judge_answers", "load_package"]
 

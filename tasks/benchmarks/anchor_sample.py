@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.benchmarks.alpaca import judge_answers
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.outputs import Row, read_annotations, write_rows
 from tasks.benchmarks.score import judge_of, preferences
-from tasks.errors import InputError
-from tasks.reports.agreement import Agreement, agree
+from tasks.core.errors import InputError
+from tasks.stats.agreement import Agreement, agree
 
 __all__ = ["SAMPLE", "compared", "measure"]
 

@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tasks.benchmarks.budget import Usage, check_budget, estimate
-from tasks.benchmarks.journal import Choice, Journal
-from tasks.benchmarks.judge import Judge, open_client, scrubbed
-from tasks.errors import ExpoError, PermanentError, RetryableError
-from tasks.values import fingerprint
+from tasks.benchmarks.judge_config import Judge, open_client, scrubbed
+from tasks.benchmarks.judge_journal import Choice, Journal
+from tasks.core.errors import ExpoError, PermanentError, RetryableError
+from tasks.core.values import fingerprint
 
 if TYPE_CHECKING:
     from openai import APIError, OpenAI

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.benchmarks.judge import Judge
-from tasks.errors import OverBudgetError
-from tasks.values import Value
+from tasks.benchmarks.judge_config import Judge
+from tasks.core.errors import OverBudgetError
+from tasks.core.values import Value
 
 __all__ = ["Usage", "among", "check_budget", "dollars", "estimate", "share", "told"]
 

@@ -11,9 +11,9 @@ from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.mt_bench_score import MTBenchScore, model_of, ratings, score_judgments
 from tasks.benchmarks.outputs import read_annotations
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
-from tasks.errors import InputError
-from tasks.reports.figures import ArmFigures
-from tasks.reports.verdict import Verdict, decide
+from tasks.core.errors import InputError
+from tasks.stats.decision import Verdict, decide
+from tasks.stats.figures import ArmFigures
 
 __all__ = ["Comparison", "Score", "compare"]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from tasks.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
 from tasks.stores.local import cache_folder
 from tasks.stores.source import sha256_of
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from tasks.benchmarks.data import PROMPTS, REFERENCES
-from tasks.errors import InputError
+from tasks.core.errors import InputError
+from tasks.core.values import Value, fingerprint
 from tasks.generation.settings import Benchmark
 from tasks.stores.source import sha256_of
-from tasks.values import Value, fingerprint
 
 if TYPE_CHECKING:
     from openai import OpenAI

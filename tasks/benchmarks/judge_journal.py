@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tasks.benchmarks.budget import Usage
-from tasks.errors import RetryableError
-from tasks.values import canonical_json
+from tasks.core.errors import RetryableError
+from tasks.core.values import canonical_json
 
 __all__ = ["JOURNAL", "Choice", "Journal"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.benchmarks.outputs import Row, preference_of
-from tasks.values import canonical_json
+from tasks.core.values import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd

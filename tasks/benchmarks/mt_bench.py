@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.data import MTBenchFiles
-from tasks.benchmarks.journal import JOURNAL, Choice, Journal
-from tasks.benchmarks.judge import Judge
-from tasks.errors import InputError
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
+from tasks.core.errors import InputError
 
 __all__ = [
     "JUDGMENTS",

@@ -11,8 +11,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from tasks.benchmarks.mt_bench import TEMPERATURES, UNPARSED, read_lines
-from tasks.errors import InputError, PermanentError
-from tasks.values import Value
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import Value
 
 __all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments"]
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 __all__ = ["Row", "in_order_of", "preference_of", "read_annotations", "read_answers", "write_rows"]
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from tasks.benchmarks.alpaca import load_package
 from tasks.benchmarks.length_control import RESAMPLES, length_control
 from tasks.benchmarks.outputs import Row, preference_of, read_annotations
-from tasks.errors import InputError, PermanentError
-from tasks.values import Value
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import Value
 
 __all__ = ["AlpacaEvalScore", "judge_of", "preferences", "score_annotations"]
 

@@ -21,8 +21,8 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import tasks
-from tasks.benchmarks.judge import Judge, Served
-from tasks.errors import InputError, RetryableError
+from tasks.benchmarks.judge_config import Judge, Served
+from tasks.core.errors import InputError, RetryableError
 from tasks.generation.launch import ENVIRONMENT, SECRET
 
 __all__ = ["DEMO_RULE", "LOG", "demo_judge", "reachable"]
@@ -38,7 +38,7 @@ DIRECT = build_opener(ProxyHandler({}))  # a proxy is no way to this machine
 
 def demo_judge() -> Judge:
     """The rule that judges the demo family; it has no address until it is served."""
-    from tasks.demo.judge import MODEL
+    from tasks.demo.rule_judge import MODEL
 
     return Judge(model=MODEL, base_url=DEMO_RULE)
 
@@ -55,7 +55,7 @@ def reachable(judge: Judge, log: Path, slot: AbstractContextManager[object] | No
         RetryableError: the server ended before it answered; the message has the log's last lines.
     """
     if judge.base_url == DEMO_RULE:
-        from tasks.demo.judge import serve_judge
+        from tasks.demo.rule_judge import serve_judge
 
         with serve_judge() as url:
             yield judge.model_copy(update={"base_url": url})

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value, fingerprint
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import reopen
-from tasks.values import Value, fingerprint
+from tasks.stores.work_dir import workplace
 from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
-from tasks.workplace import workplace
 
 __all__ = ["Arm", "ArmName", "model_artefact"]
 

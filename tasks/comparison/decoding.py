@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from tasks.arms import Arm, ArmName
 from tasks.benchmarks.mt_bench import TEMPERATURES
-from tasks.families import Family
+from tasks.comparison.arm import Arm, ArmName
+from tasks.core.families import Family
+from tasks.core.values import Value
 from tasks.generation.settings import ADDRESS, Benchmark, Endpoint, GenerationSettings, Sampling
-from tasks.values import Value
 
 __all__ = ["Answering", "ArmEndpoints", "reseeded", "settings_of"]
 

@@ -10,17 +10,17 @@ from typing import NamedTuple
 from tasks.benchmarks import alpaca, mt_bench
 from tasks.benchmarks.budget import Usage, check_budget, share, told
 from tasks.benchmarks.data import mt_bench_files
-from tasks.benchmarks.journal import JOURNAL, Journal
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_journal import JOURNAL, Journal
 from tasks.benchmarks.serving import LOG, reachable
-from tasks.errors import OverBudgetError
+from tasks.core.errors import OverBudgetError
 from tasks.generate import ENGINE_SLOTS, HAS_GPU
 from tasks.instructions import Instructions
-from tasks.limits import GPUS, JUDGE_REQUESTS, slots
-from tasks.notices import OVERSPENT, tell
-from tasks.progress import Progress, run_logger
+from tasks.runtime.events import OVERSPENT, tell
+from tasks.runtime.limits import GPUS, JUDGE_REQUESTS, slots
+from tasks.runtime.progress import Progress, run_logger
 from tasks.stores.artefact import MANIFEST, Artefact
-from tasks.workplace import workplace
+from tasks.stores.work_dir import workplace
 
 __all__ = ["Desk", "expected_usage", "judging", "within_budget"]
 

@@ -7,7 +7,7 @@ from tasks.benchmarks.data import mt_bench_files
 from tasks.benchmarks.dialogues import Rated
 from tasks.benchmarks.dialogues import dialogues as join
 from tasks.benchmarks.score import preferences
-from tasks.deciding import by_benchmark
+from tasks.comparison.verdicts import by_benchmark
 from tasks.judge import Judgments
 from tasks.reports.run_report import AnswerRow, Dialogue
 

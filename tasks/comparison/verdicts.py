@@ -8,15 +8,15 @@ from tasks.benchmarks.data import DIFFICULTY, cached
 from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
-from tasks.errors import CorruptError
-from tasks.families import Family
+from tasks.core.errors import CorruptError
+from tasks.core.families import Family
 from tasks.generation.settings import Benchmark
 from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
-from tasks.progress import run_logger
-from tasks.reports.figures import ArmFigures
-from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
-from tasks.reports.verdict import Verdict, decide
+from tasks.runtime.progress import run_logger
+from tasks.stats.decision import Verdict, decide
+from tasks.stats.figures import ArmFigures
+from tasks.stats.seeds import NoiseBand, mean_figures, mean_scores, noise_band
 from tasks.weights.recipe import Recipe
 
 __all__ = ["Asked", "by_benchmark", "noise_bands", "verdicts"]

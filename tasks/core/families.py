@@ -12,8 +12,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from tasks.errors import InputError
-from tasks.values import Value
+from tasks.core.errors import InputError
+from tasks.core.values import Value
 
 __all__ = ["REGISTRY", "Family", "Group", "Published", "family", "load_registry", "names", "registry"]
 

@@ -20,10 +20,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from tasks.core.errors import InputError
+from tasks.core.values import Value, fingerprint
 from tasks.demo.student import Pair
 from tasks.demo.training import Advance, Training, train
-from tasks.errors import InputError
-from tasks.values import Value, fingerprint
 
 __all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "prepare"]
 

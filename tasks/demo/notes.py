@@ -6,7 +6,7 @@ wordings, and the plain ones are more frequent. That leaves room for a preferenc
 
 import random
 
-from tasks.values import Value
+from tasks.core.values import Value
 
 __all__ = ["Splits", "note", "person_and_thing", "splits"]
 

@@ -1,7 +1,7 @@
 """A judge on loopback that applies the demo's rule, for machines that reach no real one.
 
     with serve_judge() as base_url: …              http://127.0.0.1:PORT/v1
-    python -m tasks.demo.judge --port 8123         the same by itself, until interrupted
+    python -m tasks.demo.rule_judge --port 8123         the same by itself, until interrupted
 
 It speaks the part of OpenAI's chat completions that alpaca_eval's `weighted_alpaca_eval`
 annotators use: one token, "m" or "M", with its log-probabilities.
@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tasks.core.errors import InputError
 from tasks.demo import rule
-from tasks.errors import InputError
 
 __all__ = ["MODEL", "judgment", "serve_judge"]
 

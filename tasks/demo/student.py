@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.core.values import Value
 from tasks.demo import notes
-from tasks.values import Value
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.core.values import Value
 from tasks.demo import notes, rule
 from tasks.demo.student import Pair, Shape, Student, new_student
-from tasks.values import Value
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,8 +18,8 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from tasks.errors import RetryableError
-from tasks.values import Value, canonical_json
+from tasks.core.errors import RetryableError
+from tasks.core.values import Value, canonical_json
 
 __all__ = ["Answer", "Batch", "Header", "Journal", "fullest", "journal_file", "read_batches"]
 

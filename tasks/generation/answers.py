@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tasks.generation.journal import Answer, Batch, Header, fullest
+from tasks.core.values import canonical_json
+from tasks.generation.answer_journal import Answer, Batch, Header, fullest
 from tasks.generation.questions import Question
 from tasks.generation.rounds import answers_in_order, is_complete
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
-from tasks.values import canonical_json
 
 __all__ = ["SUMMARY", "answers_content", "answers_file", "finish", "is_looping", "summarise", "write_whole"]
 

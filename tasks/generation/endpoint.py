@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import InputError, PermanentError, RetryableError
+from tasks.core.errors import InputError, PermanentError, RetryableError
+from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import is_looping
-from tasks.generation.journal import Answer, Header
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import Request, Share, answer_share
 from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings

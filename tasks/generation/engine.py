@@ -22,16 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import ExpoError, InputError
+from tasks.core.errors import ExpoError, InputError
+from tasks.core.values import Value, canonical_json
+from tasks.generation.answer_journal import Header
 from tasks.generation.answers import write_whole
-from tasks.generation.journal import Header
-from tasks.generation.model import VllmModel
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
 from tasks.generation.remote_code import require_own_code
 from tasks.generation.rounds import Share, answer_share
 from tasks.generation.settings import GenerationJob
-from tasks.values import Value, canonical_json
+from tasks.generation.vllm_model import VllmModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

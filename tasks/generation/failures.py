@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks import errors
-from tasks.errors import CorruptError, ExpoError, PermanentError, RetryableError
+from tasks.core import errors
+from tasks.core.errors import CorruptError, ExpoError, PermanentError, RetryableError
 from tasks.generation.engine import FAILURE, Failure
 from tasks.generation.settings import GenerationJob
 

@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import tasks
-from tasks.errors import InputError
+from tasks.core.errors import InputError
+from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineOrders, Order, log_file
 from tasks.generation.rounds import Share
-from tasks.values import canonical_json
 
 __all__ = ["ENVIRONMENT", "SECRET", "run_engines"]
 

@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
+from tasks.core.values import fingerprint
+from tasks.generation.answer_journal import fullest
 from tasks.generation.answers import SUMMARY, answers_file, finish
 from tasks.generation.devices import gpu_groups
 from tasks.generation.endpoint import answer_by_endpoint
 from tasks.generation.engine import FAILURE, Order
 from tasks.generation.failures import engine_error
-from tasks.generation.journal import fullest
 from tasks.generation.launch import run_engines
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import batches_of
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
 from tasks.stores.source import FolderSource, sha256_of
-from tasks.values import fingerprint
 
 __all__ = ["generate", "job_fingerprint"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.errors import InputError, PermanentError
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import Value
 from tasks.generation.settings import GenerationSettings
-from tasks.values import Value
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

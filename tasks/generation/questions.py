@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
+from tasks.core.values import Value
 from tasks.generation.settings import Benchmark
-from tasks.values import Value
 
 __all__ = ["Question", "read_questions"]
 

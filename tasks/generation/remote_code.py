@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 __all__ = ["require_own_code"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from tasks.generation.journal import Answer, Batch, Header, Journal, journal_file, read_batches
+from tasks.generation.answer_journal import Answer, Batch, Header, Journal, journal_file, read_batches
 from tasks.generation.questions import Question
 from tasks.generation.settings import GenerationSettings
 

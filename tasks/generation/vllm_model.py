@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tasks.generation.answer_journal import Answer
 from tasks.generation.answers import is_looping
-from tasks.generation.journal import Answer
 from tasks.generation.prompts import PromptSet, render, require_room
 from tasks.generation.rounds import Request
 from tasks.generation.settings import GenerationJob

@@ -14,14 +14,14 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, ModelCard, constants
 from yaml import YAMLError
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
+from tasks.core.values import Value
+from tasks.publishing.repository import CARD, differing, holds, open_repository, prepare_repository
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, patiently
 from tasks.stores.hub_files import branch_in, close_branch
 from tasks.stores.local import cache_folder
-from tasks.stores.repository import CARD, differing, holds, open_repository, prepare_repository
-from tasks.values import Value
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
 __all__ = ["Published", "find_published", "publish"]

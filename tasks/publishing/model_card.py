@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from tasks.errors import ExpoError
-from tasks.reports import templates, wording
+from tasks.core.errors import ExpoError
+from tasks.core.values import Value
+from tasks.reports import templates
 from tasks.reports.sentences import length_controlled, reason, sentence
-from tasks.reports.verdict import Verdict
+from tasks.stats import formatting
+from tasks.stats.decision import Verdict
 from tasks.stores.source import Source
-from tasks.values import Value
 from tasks.weights.manifest import Manifest
 from tasks.weights.recipe import Checkpoint, Recipe
 
@@ -70,7 +71,7 @@ def model_card(
         "length_controlled": length_controlled,
         "reason": reason,
         "sentence": sentence,
-        "wording": wording,
+        "formatting": formatting,
     }
     body = environment.get_template("model_card.md.jinja").render(
         manifest=manifest,
@@ -119,7 +120,7 @@ def _results(verdict: Verdict) -> Iterator[EvalResult]:
         yield EvalResult(
             task_type="text-generation",
             dataset_type=DATASETS.get(verdict.benchmark, verdict.benchmark),
-            dataset_name=wording.benchmark_title(verdict.benchmark),
+            dataset_name=formatting.benchmark_title(verdict.benchmark),
             metric_type=metric,
             metric_name=f"{metric.replace('_', ' ')}, judged by {verdict.judge}",
             metric_value=round(value, 4),

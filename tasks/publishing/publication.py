@@ -3,20 +3,20 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from tasks.errors import ExpoError, InputError
-from tasks.families import registry
-from tasks.reports.model_card import Licence, licence_of, model_card
-from tasks.reports.verdict import Verdict
+from tasks.core.errors import ExpoError, InputError
+from tasks.core.families import registry
+from tasks.publishing.commit import Published, publish
+from tasks.publishing.model_card import Licence, licence_of, model_card
+from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import open_branch
-from tasks.stores.publish import Published, publish
 from tasks.stores.source import Source, reopen
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import read_manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan
+from tasks.weights.planner import Plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import Device
+from tasks.weights.shard_writer import Device
 
 __all__ = ["extrapolate_and_publish", "publish_with_card", "repository_of"]
 
@@ -31,7 +31,7 @@ def publish_with_card(
     private: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
-    """`tasks.stores.publish.publish` with a card made of the manifest and the verdicts.
+    """`tasks.publishing.commit.publish` with a card made of the manifest and the verdicts.
 
     A model that is there already gets the new card if there are verdicts now; a card with
     verdicts is never replaced by one without.

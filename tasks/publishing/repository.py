@@ -4,7 +4,7 @@ from functools import partial
 
 from huggingface_hub import HfApi
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
 from tasks.stores.artefact import MANIFEST
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import patiently

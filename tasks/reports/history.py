@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from tasks.reports.figures import PublishedFigures
-from tasks.reports.statistics import Figures
-from tasks.reports.verdict import Word
-from tasks.reports.wording import benchmark_title
-from tasks.values import Value
+from tasks.core.values import Value
+from tasks.stats.decision import Word
+from tasks.stats.figures import PublishedFigures
+from tasks.stats.formatting import benchmark_title
+from tasks.stats.paired import Figures
 
 __all__ = ["History", "HistoryPoint", "Series", "history"]
 

@@ -12,15 +12,16 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from tasks.reports import plots, templates, wording
-from tasks.reports.agreement import agreement_sentence
+from tasks.reports import plots, templates
 from tasks.reports.history import History
 from tasks.reports.norms import norm_table
 from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport
-from tasks.reports.seeds import noise_sentence
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.reports.verdict import RULE
+from tasks.stats import formatting
+from tasks.stats.agreement import agreement_sentence
+from tasks.stats.decision import RULE
+from tasks.stats.seeds import noise_sentence
 
 __all__ = ["render_history", "render_html"]
 
@@ -65,7 +66,7 @@ def render_history(history: History, store: str) -> str:
 
 def _environment() -> Environment:
     environment = templates.environment(html=True)
-    environment.globals |= {"plot": _plot, "symbols": SYMBOLS, "wording": wording}
+    environment.globals |= {"plot": _plot, "symbols": SYMBOLS, "formatting": formatting}
     return environment
 
 
@@ -85,7 +86,7 @@ def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
             ("mt_bench", "rating", [_rated(row) for row in family.dialogues]),
         ):
             shown = [[items.setdefault(item, len(items)), turns] for item, turns in rows]
-            title = wording.benchmark_title(benchmark)
+            title = formatting.benchmark_title(benchmark)
             if shown:
                 sets.append({"family": family.family, "benchmark": title, "scale": scale, "rows": shown})
     return {"items": list(items), "sets": sets}

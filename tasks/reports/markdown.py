@@ -4,12 +4,13 @@ import html
 
 from jinja2 import Environment
 
-from tasks.reports import templates, wording
-from tasks.reports.agreement import agreement_sentence
+from tasks.reports import templates
 from tasks.reports.run_report import RunReport
-from tasks.reports.seeds import noise_sentence
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
+from tasks.stats import formatting
+from tasks.stats.agreement import agreement_sentence
+from tasks.stats.seeds import noise_sentence
 
 __all__ = ["render_markdown", "render_summary"]
 
@@ -39,7 +40,7 @@ def _environment() -> Environment:
         "other_judge_note": other_judge_note,
         "reason": reason,
         "sentence": sentence,
-        "wording": wording,
+        "formatting": formatting,
     }
     return environment
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tasks.reports.statistics import Figures
+from tasks.stats.paired import Figures
 
 __all__ = ["NormTable", "TensorNorm", "layer_and_module", "norm_table"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint
 from tasks.reports.svg import ACCENT, INK, LINE, MUTED, SURFACE, WORDS, one_panel, style, svg, three_panels
-from tasks.reports.verdict import Verdict
-from tasks.reports.wording import signed
+from tasks.stats.decision import Verdict
+from tasks.stats.formatting import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from tasks.reports.agreement import Agreement
+from tasks.core.values import Value
 from tasks.reports.norms import TensorNorm
-from tasks.reports.seeds import NoiseBand
-from tasks.reports.statistics import Figures
-from tasks.reports.verdict import Verdict, across_families
-from tasks.values import Value
+from tasks.stats.agreement import Agreement
+from tasks.stats.decision import Verdict, across_families
+from tasks.stats.paired import Figures
+from tasks.stats.seeds import NoiseBand
 
 __all__ = [
     "AlphaPoint",

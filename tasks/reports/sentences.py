@@ -1,7 +1,7 @@
 """A verdict in words, alike in the page, the Markdown, the terminal and the model card."""
 
-from tasks.reports.verdict import Verdict
-from tasks.reports.wording import change, interval, magnitude, signed
+from tasks.stats.decision import Verdict
+from tasks.stats.formatting import change, interval, magnitude, signed
 
 __all__ = ["length_controlled", "reason", "sentence"]
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.reports import wording
-from tasks.reports.agreement import agreement_sentence
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.seeds import noise_sentence
 from tasks.reports.sentences import length_controlled, reason
-from tasks.reports.verdict import RULE, Verdict
+from tasks.stats import formatting
+from tasks.stats.agreement import agreement_sentence
+from tasks.stats.decision import RULE, Verdict
+from tasks.stats.seeds import noise_sentence
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 
@@ -29,7 +29,7 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     file = StringIO()
     console = _console(file, colour)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
-        console.print(_table(f"{wording.benchmark_title(benchmark)}, judged by {judge}", verdicts))
+        console.print(_table(f"{formatting.benchmark_title(benchmark)}, judged by {judge}", verdicts))
         console.print(_reasons(verdicts))
         if len(verdicts) > 1:
             console.print(RULE, markup=False)
@@ -88,7 +88,7 @@ def _console(file: StringIO, colour: bool) -> Console:
 
 def _series_table(series: Series) -> Table:
     judge = f"{series.judge} {series.judge_fingerprint[:8]}".rstrip()
-    benchmark = wording.benchmark_title(series.benchmark)
+    benchmark = formatting.benchmark_title(series.benchmark)
     title = f"{series.family}, α = {series.alpha:g}, {benchmark}, judged by {judge}"
     digits = 2 if series.unit == "rating points" else 1
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -100,13 +100,13 @@ def _series_table(series: Series) -> Table:
     for point in series.points:
         table.add_row(
             Text(point.run),
-            wording.moment(point.created),
+            formatting.moment(point.created),
             Text(point.word, STYLES[point.word]),
-            wording.change(point.original, point.expo, digits),
-            wording.signed(point.gain),
-            wording.interval(point.lower, point.upper),
-            "–" if point.lc_gain is None else wording.signed(point.lc_gain, 1),
-            wording.interval(*point.noise) if point.noise else "–",
+            formatting.change(point.original, point.expo, digits),
+            formatting.signed(point.gain),
+            formatting.interval(point.lower, point.upper),
+            "–" if point.lc_gain is None else formatting.signed(point.lc_gain, 1),
+            formatting.interval(*point.noise) if point.noise else "–",
         )
     return table
 
@@ -150,7 +150,7 @@ def _curve(family: FamilyReport) -> Table:
             f"{point.lower:.1f} to {point.upper:.1f}",
             Text("█" * round(point.win_rate / 100 * BAR), "blue"),
             f"{point.mean_length:.0f}",
-            wording.share(point.truncated),
+            formatting.share(point.truncated),
             style="bold" if point.alpha == family.alpha else None,
         )
     return table
@@ -163,11 +163,11 @@ def _row(verdict: Verdict) -> list[str | Text]:
         Text(verdict.family),
         Text(verdict.word, STYLES[verdict.word]),
         f"{verdict.alpha:g}",
-        wording.change(before.score, after.score, digits),
-        wording.signed(found.mean),
-        wording.interval(found.lower, found.upper),
-        wording.p_value(verdict.p_adjusted),
-        "–" if verdict.lc_gain is None else wording.signed(verdict.lc_gain, 1),
-        wording.signed(100 * verdict.longer, 0) + "%",
-        wording.signed(verdict.published.gain, digits) if verdict.published else "–",
+        formatting.change(before.score, after.score, digits),
+        formatting.signed(found.mean),
+        formatting.interval(found.lower, found.upper),
+        formatting.p_value(verdict.p_adjusted),
+        "–" if verdict.lc_gain is None else formatting.signed(verdict.lc_gain, 1),
+        formatting.signed(100 * verdict.longer, 0) + "%",
+        formatting.signed(verdict.published.gain, digits) if verdict.published else "–",
     ]

@@ -9,7 +9,7 @@ expo.judge.overspent     a judge's budget is used up before a run is done
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from tasks.progress import run_logger
+from tasks.runtime.progress import run_logger
 
 __all__ = ["DRIFT", "DROP", "MISSING", "OVERSPENT", "tell"]
 

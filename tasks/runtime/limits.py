@@ -15,7 +15,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
-from tasks.errors import InputError, RetryableError
+from tasks.core.errors import InputError, RetryableError
 
 __all__ = ["GPUS", "HUB_DOWNLOADS", "JUDGE_REQUESTS", "slots"]
 

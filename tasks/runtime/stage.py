@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from tasks.errors import PermanentError
+from tasks.core.errors import PermanentError
 
 __all__ = ["IN_STAGE", "RETRIES", "failed_stage", "may_pass", "stage"]
 

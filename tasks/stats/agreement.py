@@ -1,7 +1,7 @@
 """Do two judges say the same? Agreement, Cohen's kappa and rank correlation over the same pairs.
 
 Sources: kappa, Cohen (1960); its interval is a percentile bootstrap over pairs. The shift of
-the win rate is a paired difference like any verdict's (`tasks.reports.statistics`).
+the win rate is a paired difference like any verdict's (`tasks.stats.paired`).
 """
 
 import math
@@ -9,9 +9,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tasks.errors import InputError
-from tasks.reports.statistics import LEVEL, RESAMPLES, Figures, PairedDifference, paired_difference
-from tasks.reports.wording import interval, p_value, signed
+from tasks.core.errors import InputError
+from tasks.stats.formatting import interval, p_value, signed
+from tasks.stats.paired import LEVEL, RESAMPLES, Figures, PairedDifference, paired_difference
 
 FloatArray = NDArray[np.float64]
 

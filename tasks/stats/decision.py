@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.families import Published
-from tasks.reports.figures import ArmFigures, PublishedFigures, published_figures
-from tasks.reports.statistics import (
+from tasks.core.families import Published
+from tasks.stats.figures import ArmFigures, PublishedFigures, published_figures
+from tasks.stats.formatting import interval, p_value
+from tasks.stats.paired import (
     LEVEL,
     Figures,
     PairedDifference,
@@ -17,7 +18,6 @@ from tasks.reports.statistics import (
     holm,
     paired_difference,
 )
-from tasks.reports.wording import interval, p_value
 
 __all__ = [
     "RULE",

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from tasks.families import Published
-from tasks.reports.statistics import Figures
+from tasks.core.families import Published
+from tasks.stats.paired import Figures
 
 __all__ = ["ArmFigures", "PublishedFigures", "published_figures"]
 

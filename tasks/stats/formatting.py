@@ -6,7 +6,7 @@ sign, and a p-value stays on its side of the level. More digits are written wher
 
 from datetime import UTC, datetime
 
-from tasks.reports.statistics import LEVEL
+from tasks.stats.paired import LEVEL
 
 __all__ = [
     "apart",

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict
 
-from tasks.errors import InputError
-from tasks.values import Value
+from tasks.core.errors import InputError
+from tasks.core.values import Value
 
 __all__ = [
     "LEVEL",

@@ -8,10 +8,10 @@ variance within an item, and the items stay the unit of the test).
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tasks.reports import wording
-from tasks.reports.figures import ArmFigures
-from tasks.reports.statistics import paired_difference
-from tasks.values import Value
+from tasks.core.values import Value
+from tasks.stats import formatting
+from tasks.stats.figures import ArmFigures
+from tasks.stats.paired import paired_difference
 
 __all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band", "noise_sentence"]
 
@@ -65,10 +65,13 @@ def noise_band(
 
 def noise_sentence(family: str, band: NoiseBand) -> str:
     """The band in words."""
-    benchmark, interval = wording.benchmark_title(band.benchmark), wording.interval(band.lower, band.upper)
+    benchmark, interval = (
+        formatting.benchmark_title(band.benchmark),
+        formatting.interval(band.lower, band.upper),
+    )
     return (
         f"{family}, the original against itself under another seed, {benchmark}: "
-        f"{wording.signed(band.difference)}, 95% {interval}, over {band.n} items. "
+        f"{formatting.signed(band.difference)}, 95% {interval}, over {band.n} items. "
         "A gain that this interval covers may be noise."
     )
 

@@ -17,10 +17,10 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from tasks.errors import InputError, PermanentError
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import fingerprint
 from tasks.stores.local import SCRATCH, LocalFiles, cache_folder, write_errors
 from tasks.stores.source import sha256_of
-from tasks.values import fingerprint
 
 __all__ = ["MANIFEST", "Artefact", "Store"]
 

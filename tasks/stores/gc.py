@@ -18,10 +18,10 @@ from typing import Literal
 
 from huggingface_hub import constants
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.local import cache_folder
-from tasks.values import Value
 from tasks.weights.manifest import read_manifest
 
 __all__ = ["Leftover", "find_leftovers", "remove"]
@@ -73,20 +73,20 @@ def remove(leftover: Leftover) -> None:
         else:
             path.unlink(missing_ok=True)
         return
-    from tasks.stores import s3_upkeep
+    from tasks.stores import s3_admin
 
     if leftover.upload is None:
-        s3_upkeep.remove_objects(leftover.place)
+        s3_admin.remove_objects(leftover.place)
         return
     bucket, _, key = leftover.place.removeprefix("s3://").partition("/")
-    s3_upkeep.abandon(s3_upkeep.Upload(bucket, key, leftover.upload, leftover.changed, leftover.bytes))
+    s3_admin.abandon(s3_admin.Upload(bucket, key, leftover.upload, leftover.changed, leftover.bytes))
 
 
 def _files(uri: str) -> Files:
     """Size in bytes and last change of every file under the store, by its path below it."""
     if not uri.startswith("s3://"):
         return _local_files(Path(uri))
-    from tasks.stores.s3_upkeep import all_objects
+    from tasks.stores.s3_admin import all_objects
 
     return all_objects(uri)
 
@@ -140,7 +140,7 @@ def _outside(store: Store, files: Files) -> Iterator[Leftover]:
 def _uploads(store: Store) -> Iterator[Leftover]:
     if not store.uri.startswith("s3://"):
         return
-    from tasks.stores.s3_upkeep import uploads
+    from tasks.stores.s3_admin import uploads
 
     for one in uploads(store.uri):
         yield Leftover(kind="upload", place=one.uri, bytes=one.bytes, changed=one.begun, upload=one.id)

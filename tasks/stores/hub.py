@@ -25,8 +25,7 @@ from huggingface_hub import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
 
-from tasks.errors import CorruptError, PermanentError, RetryableError
-from tasks.stores.download import download_verified, only_writer
+from tasks.core.errors import CorruptError, PermanentError, RetryableError
 from tasks.stores.hub_cache import (
     PARTIAL,
     HubFile,
@@ -36,6 +35,7 @@ from tasks.stores.hub_cache import (
     remember_intact,
     remove_orphans,
 )
+from tasks.stores.hub_download import download_verified, only_writer
 from tasks.stores.hub_errors import patiently
 from tasks.stores.hub_listing import TIMEOUT_S, list_repository
 from tasks.stores.source import FileInfo, engine_files

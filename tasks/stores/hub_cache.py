@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 from pydantic import Field
 
-from tasks.values import Value
+from tasks.core.values import Value
 
 __all__ = ["PARTIAL", "HubFile", "cached_path", "discard", "is_intact", "remember_intact", "remove_orphans"]
 

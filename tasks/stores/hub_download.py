@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.errors import PermanentError
+from tasks.core.errors import PermanentError
 
 __all__ = ["download", "download_verified", "in_order", "only_writer"]
 

@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
-from tasks.stores import patience
+from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.stores import retry
 
 __all__ = ["hub_errors", "patiently"]
 
@@ -55,7 +55,7 @@ def patiently(where: str, call: Callable[[], T]) -> T:
         with hub_errors(where):
             return call()
 
-    return patience.patiently(told, _retry_after)
+    return retry.patiently(told, _retry_after)
 
 
 def _translate(error: BaseException, where: str) -> ExpoError | None:

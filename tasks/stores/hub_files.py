@@ -2,7 +2,7 @@
 
 Weights go there one by one as they are made, so this disk never holds more than those in hand.
 What is small waits in the cache folder and follows in one commit with the manifest. The
-repository's main shows nothing of it until `tasks.stores.publish` has the Hub copy the files
+repository's main shows nothing of it until `tasks.publishing.commit` has the Hub copy the files
 there, in one commit of their own; then the branch goes.
 
 Why a branch: content that was only uploaded can be named in a commit by the process that
@@ -20,14 +20,14 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
+from tasks.core.values import fingerprint
+from tasks.publishing.repository import NEW_REPOSITORY
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import patiently
 from tasks.stores.local import LocalFiles, cache_folder
-from tasks.stores.repository import NEW_REPOSITORY
 from tasks.stores.source import sha256_of
-from tasks.values import fingerprint
 
 __all__ = ["HubFiles", "branch_in", "close_branch", "open_branch"]
 

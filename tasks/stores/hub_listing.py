@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from huggingface_hub import HfApi, get_cached_repo_tree, is_offline_mode, snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-from tasks.errors import PermanentError
+from tasks.core.errors import PermanentError
+from tasks.core.values import Value
 from tasks.stores.hub_cache import HubFile, cached_path
-from tasks.values import Value
 
 __all__ = ["TIMEOUT_S", "Listing", "list_repository"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.errors import CorruptError, InputError, PermanentError
+from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.source import sha256_of
 
 __all__ = ["SCRATCH", "LocalFiles", "cache_folder", "write_errors"]

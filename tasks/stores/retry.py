@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tasks.errors import RetryableError
+from tasks.core.errors import RetryableError
 
 __all__ = ["patiently"]
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import s3fs
 from fsspec.asyn import sync
 
-from tasks.errors import CorruptError, RetryableError
-from tasks.stores.download import download_verified, only_writer
-from tasks.stores.patience import patiently
+from tasks.core.errors import CorruptError, RetryableError
+from tasks.stores.hub_download import download_verified, only_writer
+from tasks.stores.retry import patiently
 from tasks.stores.s3_errors import code_of, s3_errors
 from tasks.stores.source import sha256_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import botocore.exceptions as boto  # type: ignore[import-untyped]
 
-from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
 
 __all__ = ["code_of", "s3_errors"]
 

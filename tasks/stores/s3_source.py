@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
+from tasks.core.values import fingerprint
 from tasks.stores.local import cache_folder
 from tasks.stores.s3 import S3Files
 from tasks.stores.source import FileInfo, engine_files
-from tasks.values import fingerprint
 from tasks.weights.recipe import Checkpoint
 
 __all__ = ["S3Source"]

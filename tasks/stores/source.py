@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from tasks.errors import CorruptError, InputError, PermanentError
-from tasks.values import Value, fingerprint
+from tasks.core.errors import CorruptError, InputError, PermanentError
+from tasks.core.values import Value, fingerprint
 from tasks.weights.recipe import Checkpoint
 
 __all__ = ["FileInfo", "FolderSource", "Source", "engine_files", "open_source", "reopen", "sha256_of"]
@@ -112,7 +112,7 @@ def open_source(uri: str, revision: str | None = None) -> Source:
         RetryableError: the Hub or the object store is busy or cannot be reached.
     """
     if uri.startswith("demo:"):
-        from tasks.demo.family import checkpoint_folder
+        from tasks.demo.checkpoints import checkpoint_folder
 
         return FolderSource(checkpoint_folder(uri), uri)
     if uri.startswith("s3://"):

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
 from tasks.stores.source import Source
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.pickles import StoredTensor, read_pickle

@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from tasks.errors import CorruptError
-from tasks.weights.plan import TensorJob
+from tasks.core.errors import CorruptError
+from tasks.weights.planner import TensorJob
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.recipe import Nonfinite
 

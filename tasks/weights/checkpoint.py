@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
+from tasks.core.values import Value
 from tasks.stores.artefact import MANIFEST
 from tasks.stores.source import Source
-from tasks.values import Value
 from tasks.weights.archive import read_archive
 from tasks.weights.headers import TensorRange, read_header
 

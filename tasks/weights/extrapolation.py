@@ -9,15 +9,15 @@ from threading import Lock
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
-from tasks.weights.in_order import StoppedError
 from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
-from tasks.weights.part import check_room
-from tasks.weights.plan import Plan, ShardJob
+from tasks.weights.part_file import check_room
+from tasks.weights.planner import Plan, ShardJob
+from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.receiving import are_local, fetch_inputs
-from tasks.weights.shard import Device, shard_memory, write_shards
+from tasks.weights.shard_writer import Device, shard_memory, write_shards
+from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from reprlib import repr as brief
 from typing import Any
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value
 from tasks.stores.source import Source
-from tasks.values import Value
 
 __all__ = ["ITEM_BYTES", "TensorRange", "build_header", "is_shape", "read_header"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
 from tasks.stores.source import Source
 from tasks.weights.receipts import Check
 

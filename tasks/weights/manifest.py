@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Literal
 
-from tasks.errors import CorruptError
-from tasks.values import Value
-from tasks.weights.plan import Plan
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value
+from tasks.weights.planner import Plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Recipe
 

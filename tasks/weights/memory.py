@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Condition
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 
 __all__ = ["MemoryBudget", "memory_budget", "parse_bytes"]
 

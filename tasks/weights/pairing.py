@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from tasks.core.values import Value
 from tasks.stores.source import Source
-from tasks.values import Value
 from tasks.weights.checkpoint import CheckpointLayout
 from tasks.weights.headers import TensorRange
 from tasks.weights.recipe import Recipe

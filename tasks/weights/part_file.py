@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
-from tasks.errors import PermanentError
+from tasks.core.errors import PermanentError
 from tasks.stores.local import write_errors
 
 __all__ = ["PartFile", "check_room"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from reprlib import repr as brief
 from typing import Any, NamedTuple
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
 from tasks.weights.headers import is_shape
 
 __all__ = ["Storage", "StoredTensor", "read_pickle"]

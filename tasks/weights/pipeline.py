@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeAlias
 
-from tasks.weights.in_order import InOrder, StoppedError
-from tasks.weights.part import PartFile
-from tasks.weights.plan import ShardJob, shard_header
+from tasks.weights.block_stats import RunningStatistics
+from tasks.weights.part_file import PartFile
+from tasks.weights.planner import ShardJob, shard_header
 from tasks.weights.receipts import TensorStatistics
+from tasks.weights.slot_queue import InOrder, StoppedError
 from tasks.weights.slots import cut_shard
-from tasks.weights.statistics import RunningStatistics
 
 if TYPE_CHECKING:
     from tasks.weights.kernel import Sums

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tasks.errors import MismatchError
+from tasks.core.errors import MismatchError
+from tasks.core.values import Value, fingerprint
 from tasks.stores.source import Source
-from tasks.values import Value, fingerprint
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
 from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
 from tasks.weights.modules import alpha_of, module_complaints

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-from tasks.values import Value
+from tasks.core.values import Value
 
 __all__ = ["Check", "InputCheck", "ShardReceipt", "TensorStatistics"]
 

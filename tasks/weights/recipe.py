@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.values import Value, fingerprint
+from tasks.core.values import Value, fingerprint
 
 __all__ = ["Arithmetic", "Checkpoint", "ModuleAlpha", "Nonfinite", "OutputDtype", "Recipe", "Vocabulary"]
 

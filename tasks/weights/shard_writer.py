@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tasks.errors import InputError, MismatchError
+from tasks.core.errors import InputError, MismatchError
 from tasks.stores.source import FolderSource, Source
 from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.memory import memory_budget
-from tasks.weights.part import PartFile, check_room
+from tasks.weights.part_file import PartFile, check_room
 from tasks.weights.pipeline import Pipeline
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
+from tasks.weights.prefetch import receiving
 from tasks.weights.receipts import InputCheck, ShardReceipt
-from tasks.weights.receiving import receiving
 from tasks.weights.recipe import Recipe
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 

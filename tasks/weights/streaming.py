@@ -20,13 +20,13 @@ from threading import Lock
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
 from tasks.stores.source import Source
 from tasks.weights.headers import ITEM_BYTES
-from tasks.weights.ordered_digest import OrderedDigest
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import Check
 from tasks.weights.slots import spans
+from tasks.weights.streaming_digest import OrderedDigest
 
 __all__ = ["AHEAD", "RANGE_BYTES", "Read", "StreamedInputs", "reads_of"]
 

@@ -3,7 +3,7 @@
 import hashlib
 from threading import Lock
 
-from tasks.errors import RetryableError
+from tasks.core.errors import RetryableError
 
 __all__ = ["OrderedDigest"]
 

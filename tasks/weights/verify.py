@@ -2,8 +2,8 @@
 
 Two questions, asked of the files and not of the program that wrote them: every file is
 hashed again, and tensors are computed again from the parents, without the buffers, threads
-and compiled loops of `tasks.weights.shard`. Everything is read by ranges, so a model in S3 or on the Hub
-needs no disk here.
+and compiled loops of `tasks.weights.shard_writer`. Everything is read by ranges, so a model in
+S3 or on the Hub needs no disk here.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from tasks.errors import CorruptError, InputError, PermanentError
+from tasks.core.errors import CorruptError, InputError, PermanentError
+from tasks.core.values import Value
 from tasks.stores.artefact import MANIFEST
-from tasks.stores.download import in_order
+from tasks.stores.hub_download import in_order
 from tasks.stores.source import Source
-from tasks.values import Value
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
-from tasks.weights.plan import ShardJob, TensorJob, make_plan, shard_header
+from tasks.weights.planner import ShardJob, TensorJob, make_plan, shard_header
 from tasks.weights.recipe import Arithmetic, Checkpoint
 from tasks.weights.slots import spans
 

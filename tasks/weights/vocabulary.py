@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 
+from tasks.core.values import Value
 from tasks.stores.source import Source
-from tasks.values import Value
 
 __all__ = ["HEAD", "INPUT_EMBEDDING", "RowRun", "common_rows", "is_vocabulary"]
 

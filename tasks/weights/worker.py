@@ -10,7 +10,7 @@ from tasks.weights.compiled import Array
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.inputs import Reader
 from tasks.weights.kernel import STORED, CpuKernel, Kernel, Sums
-from tasks.weights.plan import ShardJob
+from tasks.weights.planner import ShardJob
 from tasks.weights.slots import Piece
 
 __all__ = ["Outputs", "Worker"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.benchmarks.alpaca import judge_answers
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tests.servers.judge import JudgeServer
 
 Judging = Callable[..., Path]

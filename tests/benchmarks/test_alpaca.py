@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tasks.benchmarks.alpaca import expected_usage, judge_answers, load_package
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.score import preferences, score_annotations
-from tasks.errors import InputError, PermanentError
-from tasks.values import canonical_json
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import canonical_json
 from tests.benchmarks.answers import LONG, SHORT, rows_of
 from tests.servers.judge import JudgeServer
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tasks.anchors import anchors
-from tasks.benchmarks.anchors import compared, measure
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.anchor_sample import compared, measure
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.outputs import read_annotations
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 from tests.benchmarks.conftest import Judging
 from tests.servers.judge import JudgeServer
 

@@ -23,7 +23,7 @@ from tasks.benchmarks.data import (
     fetch,
     mt_bench_files,
 )
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 
 CONTENT = b"a data file"
 FILE = DataFile("file.csv", hashlib.sha256(CONTENT).hexdigest())

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 
 from tasks.benchmarks.budget import Usage, dollars, estimate
-from tasks.benchmarks.judge import COMPARING, RATING, Judge, Served, api_key, prompt_file
-from tasks.errors import InputError
+from tasks.benchmarks.judge_config import COMPARING, RATING, Judge, Served, api_key, prompt_file
+from tasks.core.errors import InputError
 from tasks.generation.settings import Benchmark
 
 REMOTE = Judge(model="m", base_url="https://judge.example/v1")

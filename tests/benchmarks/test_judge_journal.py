@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.benchmarks.budget import Usage
-from tasks.benchmarks.journal import Journal
-from tasks.errors import RetryableError
+from tasks.benchmarks.judge_journal import Journal
+from tasks.core.errors import RetryableError
 
 ONE = Usage(requests=1, prompt_tokens=10)
 ENTRIES = st.lists(st.tuples(st.sampled_from("abcde"), st.text(max_size=8)), max_size=6)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.benchmarks.data import MTBenchFiles
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.mt_bench import expected_usage, judge_turns, rating_of
 from tasks.benchmarks.mt_bench_score import ratings, score_judgments
-from tasks.errors import InputError, PermanentError
+from tasks.core.errors import InputError, PermanentError
 from tests.servers.judge import Body, JudgeServer
 
 Rows = list[dict[str, Any]]

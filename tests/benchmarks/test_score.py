@@ -13,11 +13,11 @@ import pytest
 
 from tasks.benchmarks import length_control
 from tasks.benchmarks.alpaca import judge_answers, load_package
-from tasks.benchmarks.judge import Judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.length_control import gain_error
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
-from tasks.errors import InputError, PermanentError
-from tasks.values import canonical_json
+from tasks.core.errors import InputError, PermanentError
+from tasks.core.values import canonical_json
 from tests.servers.judge import JudgeServer
 
 Rows = list[dict[str, Any]]

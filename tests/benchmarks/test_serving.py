@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from tasks.benchmarks import serving
 from tasks.benchmarks.alpaca import judge_answers
-from tasks.benchmarks.judge import Judge, Served
+from tasks.benchmarks.judge_config import Judge, Served
 from tasks.benchmarks.score import preferences
 from tasks.benchmarks.serving import reachable
-from tasks.errors import RetryableError
+from tasks.core.errors import RetryableError
 from tests.benchmarks.conftest import write_outputs
 from tests.generation.conftest import make_tiny_llama
 
@@ -52,7 +52,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHILD = """
 import sys, time
 from pathlib import Path
-from tasks.benchmarks.judge import Judge, Served
+from tasks.benchmarks.judge_config import Judge, Served
 from tasks.benchmarks.serving import reachable
 judge = Judge(model="tiny", serve=Served(checkpoint=sys.argv[1]))
 with reachable(judge, Path(sys.argv[2])) as endpoint:

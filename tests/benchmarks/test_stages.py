@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from flows.family import find_judge
-from tasks.arms import Arm, ArmName
 from tasks.benchmarks.budget import Usage, among, share, told
 from tasks.benchmarks.data import adopt
-from tasks.benchmarks.judge import Judge
-from tasks.errors import InputError, PermanentError, RetryableError
-from tasks.families import Family, Published, family
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.arm import Arm, ArmName
+from tasks.comparison.judge_session import within_budget
+from tasks.core.errors import InputError, PermanentError, RetryableError
+from tasks.core.families import Family, Published, family
 from tasks.generate import Generation
 from tasks.generation.answers import answers_file
 from tasks.generation.settings import Benchmark, GenerationSettings, GenerationSummary
@@ -20,7 +21,6 @@ from tasks.instructions import Instructions
 from tasks.instructions import instructions as find
 from tasks.judge import Judgments
 from tasks.judge import judge as stage
-from tasks.judging import within_budget
 from tasks.reports.run_report import FamilyReport
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.s3 import forget_clients
@@ -226,7 +226,7 @@ def test_what_was_paid_for_on_a_lost_machine_is_found_on_another(
         weed_program()
     except FileNotFoundError as missing:
         pytest.skip(str(missing))
-    monkeypatch.setattr("tasks.judging.KEEP_SECONDS", 0)
+    monkeypatch.setattr("tasks.comparison.judge_session.KEEP_SECONDS", 0)
     with S3Server(tmp_path / "seaweed") as s3:
         for name, value in s3.environment().items():
             monkeypatch.setenv(name, value)

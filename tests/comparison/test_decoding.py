@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from flows.cli_answers import make_answering
-from tasks.answering import Answering, ArmEndpoints, reseeded, settings_of
-from tasks.arms import Arm
-from tasks.errors import InputError
-from tasks.families import family, names
+from flows.cli.generation_options import make_answering
+from tasks.comparison.arm import Arm
+from tasks.comparison.decoding import Answering, ArmEndpoints, reseeded, settings_of
+from tasks.core.errors import InputError
+from tasks.core.families import family, names
 from tasks.generation.settings import GenerationSettings, Sampling
 from tasks.weights.recipe import Checkpoint, Recipe
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tasks.errors import InputError
-from tasks.families import family, load_registry, names, registry
+from tasks.core.errors import InputError
+from tasks.core.families import family, load_registry, names, registry
 
 GOOD = "one:\n  aligned: a/b\n  sft: a/c\n  alpha: 0.3\n  alpha_source: paper\n  architecture: Llama\n"
 

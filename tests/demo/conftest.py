@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo.family import DemoFamily, prepare
+from tasks.demo.checkpoints import DemoFamily, prepare
 from tasks.demo.student import Shape
 from tasks.demo.training import Training
 

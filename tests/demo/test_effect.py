@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.demo import rule
-from tasks.demo.family import benchmark_file, checkpoint_folder
+from tasks.demo.checkpoints import benchmark_file, checkpoint_folder
 from tasks.demo.student import Student
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tasks.demo.family import DemoFamily
+from tasks.demo.checkpoints import DemoFamily
 from tasks.demo.training import Training, train
 from tasks.stores.source import sha256_of
 

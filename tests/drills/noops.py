@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from tasks.stage import stage
+from tasks.runtime.stage import stage
 
 FAMILIES, SHARDS = 14, 30
 

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from tasks.stage import stage
+from tasks.runtime.stage import stage
 
 __all__ = ["deadly", "easy"]
 

@@ -35,8 +35,8 @@ from tasks.reports.run_report import RunReport
 from tests.servers.judge import JudgeServer
 from tests.servers.prefect import PrefectServer, bootstrap, start_worker
 from tests.servers.s3 import BUCKET, S3Server
-from tests.zoo.animals import ANIMALS
 from tests.zoo.serve import TOKEN, serve_zoo
+from tests.zoo.tiny_families import ANIMALS
 
 __all__ = ["FOURTEEN", "Stage", "report_of", "set_up", "wait_for"]
 

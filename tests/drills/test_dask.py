@@ -13,8 +13,8 @@ from prefect import flow
 from prefect.client.schemas.objects import TaskRun
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.errors import InputError, PermanentError
-from tasks.stage import failed_stage
+from tasks.core.errors import InputError, PermanentError
+from tasks.runtime.stage import failed_stage
 from tests.drills import poison
 from tests.drills.conftest import Record
 from tests.drills.stage import Stage, wait_for

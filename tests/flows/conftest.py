@@ -6,6 +6,6 @@ import pytest
 @pytest.fixture(scope="session")
 def demo_pair(own_environment: object) -> None:
     """Trains the demo's pair into the session's cache: about half a minute."""
-    from tasks.demo.family import prepare
+    from tasks.demo.checkpoints import prepare
 
     prepare()

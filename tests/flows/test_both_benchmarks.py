@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.answering import Answering, ArmEndpoints
 from tasks.benchmarks.data import adopt
-from tasks.benchmarks.judge import Judge
-from tasks.errors import ExpoError
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.decoding import Answering, ArmEndpoints
+from tasks.core.errors import ExpoError
 from tasks.reports.run_report import RunReport
 from tests.servers.hub import use_in_this_process
 from tests.servers.judge import Body, JudgeServer

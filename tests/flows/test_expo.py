@@ -20,21 +20,21 @@ from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.arms import model_artefact
-from tasks.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
-from tasks.limits import slots
-from tasks.progress import Progress
+from tasks.comparison.arm import model_artefact
+from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
 from tasks.report import report
-from tasks.reports.figures import ArmFigures
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
-from tasks.reports.verdict import decide
-from tasks.stage import failed_stage, stage
+from tasks.runtime.limits import slots
+from tasks.runtime.progress import Progress
+from tasks.runtime.stage import failed_stage, stage
+from tasks.stats.decision import decide
+from tasks.stats.figures import ArmFigures
 from tasks.stores.artefact import Store
 from tasks.stores.source import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
 from tasks.weights.folder import put_shard
-from tasks.weights.plan import make_plan
-from tasks.weights.shard import write_shard
+from tasks.weights.planner import make_plan
+from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify
 from tests.weights.checkpoints import pair
 
@@ -49,7 +49,7 @@ def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch
     """Two families whose checkpoints do not exist: two failures in one report, no server asked."""
     from flows.expo import expo
     from flows.parameters import FamilyName
-    from tasks.benchmarks.judge import Judge
+    from tasks.benchmarks.judge_config import Judge
 
     def missing(uri: str, revision: str | None = None) -> None:
         raise InputError(f"{uri}: no such repository")
@@ -119,7 +119,7 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
 
 def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made in the task's context though another thread counts, then updated, with the time left."""
-    monkeypatch.setattr("tasks.progress.SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr("tasks.runtime.progress.SECONDS_BETWEEN_UPDATES", 0.0)
     seen: list[Artifact] = []
 
     def read(task_run: UUID) -> Artifact:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.night import NIGHT, Change, changes_of, keep_reports
+from tasks.nightly import NIGHT, Change, changes_of, keep_reports
 from tasks.reports.history import HistoryPoint, Series
 from tasks.stores.artefact import Store
 

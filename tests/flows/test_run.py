@@ -52,7 +52,7 @@ def test_deployment_ends_with_a_verdict(undisturbed: Path) -> None:
 
 
 def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
-    from tasks.demo.family import checkpoint_folder
+    from tasks.demo.checkpoints import checkpoint_folder
 
     (model,) = (undisturbed / "models").iterdir()
     aligned = checkpoint_folder("demo:aligned")

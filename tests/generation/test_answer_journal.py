@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import RetryableError
-from tasks.generation.journal import Answer, Batch, Header, Journal, fullest, journal_file, read_batches
+from tasks.core.errors import RetryableError
+from tasks.generation.answer_journal import (
+    Answer,
+    Batch,
+    Header,
+    Journal,
+    fullest,
+    journal_file,
+    read_batches,
+)
 
 HEADER = Header(job="4f" * 32, engine="vllm 0.32.0")
 TEXTS = ["", "two\nlines\r\n", "\u2028 ünï \x00", '"}', "plain"]

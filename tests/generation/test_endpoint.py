@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
 from tasks.generation import endpoint as module
+from tasks.generation.answer_journal import journal_file
 from tasks.generation.answers import answers_file
-from tasks.generation.journal import journal_file
 from tasks.generation.process import generate
 from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings, Sampling
 from tests.servers.judge import JudgeServer

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.generation.answer_journal import journal_file
 from tasks.generation.answers import SUMMARY, answers_file
-from tasks.generation.journal import journal_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.generation.process import generate, job_fingerprint
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import InputError, PermanentError
+from tasks.core.errors import InputError, PermanentError
 from tasks.generation.prompts import render, render_prompts, require_room
 from tasks.generation.settings import GenerationSettings
 

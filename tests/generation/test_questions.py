@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 from tasks.generation.questions import read_questions
 from tasks.generation.settings import Benchmark
 

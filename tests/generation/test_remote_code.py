@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 from tasks.generation.remote_code import require_own_code
 
 OWN = {"auto_map": {"AutoConfig": "configuration_internlm2.InternLM2Config", "AutoTokenizer": [None, "t.T"]}}

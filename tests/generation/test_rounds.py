@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import answers_file, finish
-from tasks.generation.journal import Answer, Header
 from tasks.generation.questions import Question
 from tasks.generation.rounds import Request, Share, answer_share
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling

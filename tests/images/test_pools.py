@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import Flow, FlowRun
 
 import deployments.job_templates
 from deployments.job_templates import base_job_template
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 from tests.images.files import ROOT, manifests
 
 NOBODY = "http://127.0.0.1:9/api"  # templates name no block, so nobody is asked

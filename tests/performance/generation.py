@@ -21,13 +21,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from tasks.generation.journal import journal_file
+from tasks.generation.answer_journal import journal_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.performance.synthetic import make_pair
 

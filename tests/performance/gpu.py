@@ -19,11 +19,11 @@ from torch import Tensor
 
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.formula import extrapolate_block
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import Device
+from tasks.weights.shard_writer import Device
 from tests.performance.measure import in_turn
 from tests.performance.programs import floor
 from tests.performance.synthetic import make_pair

@@ -14,10 +14,10 @@ from unittest.mock import patch
 
 from tasks.stores.source import FolderSource
 from tasks.weights import kernel
-from tasks.weights.part import PartFile
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights.part_file import PartFile
+from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import write_shard
+from tasks.weights.shard_writer import write_shard
 from tests.performance.measure import in_turn
 from tests.performance.programs import floor
 from tests.performance.synthetic import make_pair

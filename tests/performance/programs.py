@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.weights.inputs import Inputs
-    from tasks.weights.plan import ShardJob
+    from tasks.weights.planner import ShardJob
 
 __all__ = ["authors", "floor", "safe_open_loop"]
 
@@ -28,7 +28,7 @@ def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
     """Reads both checkpoints and writes the aligned one: what disk and page cache take by themselves."""
     from tasks.stores.source import FolderSource
     from tasks.weights.inputs import Inputs
-    from tasks.weights.plan import make_plan
+    from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe
 
     ours, theirs = FolderSource(aligned), FolderSource(sft)
@@ -42,9 +42,9 @@ def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
 
 def _copy_shard(job: "ShardJob", new: "Inputs", old: "Inputs", target: Path) -> None:
     from tasks.weights.headers import ITEM_BYTES
-    from tasks.weights.part import PartFile
-    from tasks.weights.plan import shard_header
-    from tasks.weights.shard import SLOT_BYTES, THREADS
+    from tasks.weights.part_file import PartFile
+    from tasks.weights.planner import shard_header
+    from tasks.weights.shard_writer import SLOT_BYTES, THREADS
     from tasks.weights.slots import cut_shard
 
     slots, pieces = iter(range(-(-job.bytes // SLOT_BYTES))), cut_shard(job, SLOT_BYTES)

@@ -7,10 +7,10 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 
-from tasks.errors import InputError
-from tasks.families import family
-from tasks.reports.model_card import Licence, licence_of, model_card
-from tasks.reports.publishing import repository_of
+from tasks.core.errors import InputError
+from tasks.core.families import family
+from tasks.publishing.model_card import Licence, licence_of, model_card
+from tasks.publishing.publication import repository_of
 from tasks.reports.run_report import FamilyReport
 from tasks.stores.source import FolderSource
 from tasks.weights.manifest import Manifest, ModelFile

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.publishing.commit import publish
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.publish import publish
 from tasks.stores.source import open_source
 from tasks.weights.manifest import Manifest, ModelFile
 from tasks.weights.recipe import Checkpoint, Recipe
@@ -160,7 +160,7 @@ def test_busy_storage_is_tried_again(hub: HubServer, local_model: Artefact, wait
 PUBLISH = """
 import sys
 from tasks.stores.artefact import Artefact
-from tasks.stores.publish import publish
+from tasks.publishing.commit import publish
 publish(Artefact(sys.argv[1]), sys.argv[2], card=sys.argv[3])
 """
 

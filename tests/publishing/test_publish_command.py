@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from tasks.errors import InputError
-from tasks.families import registry
+from tasks.core.errors import InputError
+from tasks.core.families import registry
 from tasks.publish import publish as publish_stage
-from tasks.reports.figures import ArmFigures
-from tasks.reports.publishing import publish_with_card
+from tasks.publishing.publication import publish_with_card
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.verdict import decide
+from tasks.stats.decision import decide
+from tasks.stats.figures import ArmFigures
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.source import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer

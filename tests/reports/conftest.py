@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.families import registry
-from tasks.reports.figures import ArmFigures
+from tasks.core.families import registry
 from tasks.reports.html import render_html
 from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import (
@@ -18,7 +17,8 @@ from tasks.reports.run_report import (
     StageCost,
     corrected,
 )
-from tasks.reports.verdict import decide
+from tasks.stats.decision import decide
+from tasks.stats.figures import ArmFigures
 
 FamilyMaker = Callable[..., FamilyReport]
 

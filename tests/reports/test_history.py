@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from tasks.errors import InputError
+from flows.cli.main import app
+from tasks.core.errors import InputError
 from tasks.reports.history import history
 from tasks.reports.html import render_history
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.seeds import NoiseBand
 from tasks.reports.text import history_table
+from tasks.stats.seeds import NoiseBand
 from tasks.stores.artefact import Store
 
 FamilyMaker = Callable[..., FamilyReport]

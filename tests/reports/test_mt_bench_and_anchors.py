@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tasks.families import family
-from tasks.reports.agreement import agree
-from tasks.reports.figures import ArmFigures
+from tasks.core.families import family
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.text import terminal_table
-from tasks.reports.verdict import decide
+from tasks.stats.agreement import agree
+from tasks.stats.decision import decide
+from tasks.stats.figures import ArmFigures
 
 
 @pytest.fixture

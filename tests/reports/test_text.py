@@ -1,12 +1,15 @@
 """The terminal's table and the Markdown: complete, aligned, and safe with foreign text."""
 
+import html
 import re
 from collections.abc import Callable
 
+from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
 from tasks.reports.sentences import reason
 from tasks.reports.text import terminal_table
+from tasks.stats.seeds import NoiseBand
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -94,3 +97,12 @@ def test_the_summary_is_short_and_links_to_the_page(many: RunReport) -> None:
     ]
     assert "the engine ran out of memory: &lt;80 GB&gt;" in text
     assert len(text) < len(render_markdown(many)) / 2
+
+
+def test_the_band_is_in_every_form_of_the_report(one: RunReport) -> None:
+    family = one.families[0]
+    band = NoiseBand(benchmark="alpaca_eval", judge="j", difference=0.4, lower=-0.8, upper=1.6, n=805)
+    told = one.model_copy(update={"families": (family.model_copy(update={"noise": (band,)}),)})
+    sentence = f"{family.family}, the original against itself under another seed, AlpacaEval 2.0: +0.40, 95% "
+    for text in (render_markdown(told), terminal_table(told), html.unescape(render_html(told))):
+        assert sentence in " ".join(text.split())

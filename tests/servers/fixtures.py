@@ -33,7 +33,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that we and the client would have waited between tries; nobody waits."""
     waited: list[float] = []
     clock = SimpleNamespace(sleep=waited.append)
-    for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download", "tasks.stores.patience"):
+    for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download", "tasks.stores.retry"):
         monkeypatch.setattr(f"{module}.time", clock)
     return waited
 

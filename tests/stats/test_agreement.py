@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from tasks.errors import InputError
-from tasks.reports.agreement import Agreement, agree, agreement_sentence
+from tasks.core.errors import InputError
+from tasks.stats.agreement import Agreement, agree, agreement_sentence
 
 
 def test_cohens_own_example() -> None:

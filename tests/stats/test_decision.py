@@ -8,11 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.families import registry
-from tasks.reports.figures import ArmFigures
+from tasks.core.families import registry
 from tasks.reports.sentences import length_controlled, reason, sentence
-from tasks.reports.verdict import Verdict, across_families, decide
-from tasks.reports.wording import apart, interval, p_value, signed
+from tasks.stats.decision import Verdict, across_families, decide
+from tasks.stats.figures import ArmFigures
+from tasks.stats.formatting import apart, interval, p_value, signed
 
 ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
 

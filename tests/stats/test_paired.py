@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import InputError
-from tasks.families import family, names
-from tasks.reports import statistics
-from tasks.reports.statistics import PairedDifference, detectable, holm, paired_difference
+from tasks.core.errors import InputError
+from tasks.core.families import family, names
+from tasks.stats import paired
+from tasks.stats.paired import PairedDifference, detectable, holm, paired_difference
 
 SIMULATIONS = 300
 
@@ -70,7 +70,7 @@ def test_the_published_gains_are_read_as_they_are_reported() -> None:
 @pytest.mark.parametrize("effect", [0.0, 1.0], ids=["no effect", "the detectable effect"])
 def test_coverage_level_and_power_are_as_promised(effect: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge-like differences: mostly near zero, some large. The true mean is known, so count."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    monkeypatch.setattr(paired, "RESAMPLES", 1000)
     rng = np.random.default_rng(7)
     size, spread = 120, np.sqrt(0.3) * 40
     true = effect * 2.8016 * spread / np.sqrt(size)
@@ -89,7 +89,7 @@ def test_coverage_level_and_power_are_as_promised(effect: float, monkeypatch: py
 
 def test_items_that_depend_on_each_other_need_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two equal turns a question: counted as separate items they reject far too often."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    monkeypatch.setattr(paired, "RESAMPLES", 1000)
     rng = np.random.default_rng(3)
     questions = np.repeat(np.arange(40), 2)
     rejected, covered = {"clusters": 0, "items": 0}, {"clusters": 0, "items": 0}

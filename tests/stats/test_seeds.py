@@ -1,16 +1,10 @@
 """The mean over seeds, and the band of a model against itself."""
 
-import html
-
 import pytest
 
-from tasks.errors import InputError
-from tasks.reports.figures import ArmFigures
-from tasks.reports.html import render_html
-from tasks.reports.markdown import render_markdown
-from tasks.reports.run_report import RunReport
-from tasks.reports.seeds import NoiseBand, mean_figures, mean_scores, noise_band
-from tasks.reports.text import terminal_table
+from tasks.core.errors import InputError
+from tasks.stats.figures import ArmFigures
+from tasks.stats.seeds import mean_figures, mean_scores, noise_band
 
 
 def test_scores_of_items_that_all_have() -> None:
@@ -34,15 +28,6 @@ def test_a_model_against_itself() -> None:
     again = {number: score + (number % 3 - 1) for number, score in first.items() if number < 90}
     band = noise_band("alpaca_eval", "j", first, again)
     assert band.n == 90 and band.lower < band.difference == 0 < band.upper
-
-
-def test_the_band_is_in_every_form_of_the_report(one: RunReport) -> None:
-    family = one.families[0]
-    band = NoiseBand(benchmark="alpaca_eval", judge="j", difference=0.4, lower=-0.8, upper=1.6, n=805)
-    told = one.model_copy(update={"families": (family.model_copy(update={"noise": (band,)}),)})
-    sentence = f"{family.family}, the original against itself under another seed, AlpacaEval 2.0: +0.40, 95% "
-    for text in (render_markdown(told), terminal_table(told), html.unescape(render_html(told))):
-        assert sentence in " ".join(text.split())
 
 
 def test_turns_of_a_question_go_together() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError
+from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 
 CONTENT = bytes(range(251)) * 4096

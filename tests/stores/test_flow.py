@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.errors import PermanentError
-from tasks.families import Family
+from tasks.core.errors import PermanentError
+from tasks.core.families import Family
 from tasks.stores.artefact import Store
 from tasks.stores.source import open_source, reopen
 from tasks.weights.inputs import InputMode

@@ -8,8 +8,8 @@ import pytest
 
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.gc import find_leftovers, remove
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair
 
 NOW = timedelta(0)

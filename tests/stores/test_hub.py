@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores.hub import HubSource
 from tasks.stores.source import engine_files, open_source, reopen
 from tests.servers.hub import HubServer

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.cli_weights import extrapolate as command
-from tasks.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
-from tasks.reports.publishing import extrapolate_and_publish, publish_with_card
+from flows.cli.weights import extrapolate as command
+from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
+from tasks.publishing.commit import Published, find_published
+from tasks.publishing.publication import extrapolate_and_publish, publish_with_card
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import HubFiles
-from tasks.stores.publish import Published, find_published
 from tasks.stores.source import open_source, reopen
-from tasks.weights import model, shard
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights import extrapolation, shard_writer
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer
@@ -118,8 +118,8 @@ def test_disk_for_the_shards_in_hand(
     hub: HubServer, plan: Plan, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However large the model: one shard a worker, of inputs nothing."""
-    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
-    monkeypatch.setattr(model, "_workers", lambda _: 2)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 4096)
+    monkeypatch.setattr(extrapolation, "_workers", lambda _: 2)
     held: list[int] = []
     aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
     find_published(REPO, plan.recipe.fingerprint)

@@ -12,15 +12,15 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.errors import InputError, PermanentError, RetryableError
-from tasks.reports.publishing import publish_with_card
+from tasks.core.errors import InputError, PermanentError, RetryableError
+from tasks.publishing.publication import publish_with_card
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.gc import find_leftovers, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tasks.stores.source import open_source
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
-from tasks.weights.receiving import SHARDS_AT_ONCE, receiving
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
+from tasks.weights.prefetch import SHARDS_AT_ONCE, receiving
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.servers.s3 import BUCKET, S3Server

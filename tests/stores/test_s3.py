@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores import s3 as s3_module
 from tasks.stores.gc import find_leftovers, remove
 from tasks.stores.s3 import S3Files, forget_clients

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import CorruptError, InputError, PermanentError
+from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import open_source, reopen
 

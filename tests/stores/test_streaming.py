@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import PermanentError, RetryableError
+from tasks.core.errors import PermanentError, RetryableError
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import FolderSource, Source, open_source
 from tasks.weights import streaming
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import write_shard
+from tasks.weights.shard_writer import write_shard
 from tasks.weights.streaming import Read, StreamedInputs, reads_of
 from tests.servers.hub import HubServer
 from tests.weights.checkpoints import Tensors, write_checkpoint, write_pickles
@@ -238,8 +238,8 @@ import sys
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import open_source
 from tasks.weights import streaming
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 streaming.RANGE_BYTES, streaming.AHEAD = 1000, 1
 aligned, sft = open_source("org/aligned"), open_source("org/sft")

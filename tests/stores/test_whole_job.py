@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.source import FolderSource, Source, open_source
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import HubServer
 from tests.weights.checkpoints import pair

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
 from tasks.stores.source import FolderSource
 from tasks.weights import archive
 from tasks.weights.checkpoint import read_checkpoint

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tasks.stores.artefact import Artefact
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair, read_tensors, recipe, write_checkpoint
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tasks.weights.headers import build_header
-from tasks.weights.shard import shard_memory
+from tasks.weights.shard_writer import shard_memory
 
 ROOT = Path(__file__).parents[2]
 TENSOR_BYTES = 250_000_000
@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate_all
-from tasks.weights.plan import make_plans
+from tasks.weights.extrapolation import extrapolate_all
+from tasks.weights.planner import make_plans
 from tasks.weights.recipe import Recipe
 
 aligned, sft, out = map(Path, sys.argv[1:])

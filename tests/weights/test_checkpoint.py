@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
 from tasks.stores.source import FolderSource
 from tasks.weights.checkpoint import read_checkpoint
 from tests.weights.checkpoints import write_checkpoint

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.errors import InputError, MismatchError, PermanentError
+from tasks.core.errors import InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource, open_source, reopen, sha256_of
+from tasks.weights.extrapolation import extrapolate, extrapolate_all
 from tasks.weights.folder import finished_shard, put_shard
 from tasks.weights.inputs import Inputs
 from tasks.weights.manifest import Manifest
-from tasks.weights.model import extrapolate, extrapolate_all
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard import write_shard, write_shards
+from tasks.weights.shard_writer import write_shard, write_shards
 from tasks.weights.verify import verify
 from tests.weights.checkpoints import Tensors, pair, read_tensors, recipe, write_checkpoint
 

@@ -92,8 +92,8 @@ def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     """Bit for bit, on a real Llama of fp16 and fp32, tied embeddings included."""
     from tasks.stores.artefact import Artefact
     from tasks.stores.source import FolderSource
-    from tasks.weights import model
-    from tasks.weights.plan import make_plan
+    from tasks.weights import extrapolation
+    from tasks.weights.planner import make_plan
     from tests.weights.checkpoints import read_tensors, recipe
     from tests.weights.models import save_llama
 
@@ -106,7 +106,7 @@ def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     subprocess.run(authors, check=True, capture_output=True)
     for alpha in alphas:
         plan = make_plan(recipe(aligned, sft, alpha=alpha, arithmetic="parity"), aligned, sft)
-        model.extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"ours-{alpha}")))
+        extrapolation.extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"ours-{alpha}")))
         ours, theirs = (read_tensors(tmp_path / f"{whose}-{alpha}") for whose in ("ours", "theirs"))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

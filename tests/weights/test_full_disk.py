@@ -22,11 +22,11 @@ OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 CHILD = """
 import json, shutil, subprocess, sys
 from pathlib import Path
-from tasks.errors import ExpoError
+from tasks.core.errors import ExpoError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import Plan
 
 plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes())
 disk, options = Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -61,7 +61,7 @@ def own_mounts() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., list[object]]:
     """Extrapolates 3 shards of 80 kB onto a small disk; then again, when the other file there is gone."""
-    from tasks.weights.plan import make_plan
+    from tasks.weights.planner import make_plan
 
     tensors = {f"t{n}": torch.randn(40_000).bfloat16() for n in range(3)}
     aligned = write_checkpoint(tmp_path / "aligned", tensors, [1, 2])

@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.errors import CorruptError
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource, sha256_of
-from tasks.values import Value
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
 from tests.weights.checkpoints import recipe, write_checkpoint

@@ -7,12 +7,12 @@ from threading import Event, Lock
 
 import pytest
 
-from tasks.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError
 from tasks.stores.artefact import Artefact
-from tasks.weights import shard
+from tasks.weights import shard_writer
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.memory import MemoryBudget, memory_budget, parse_bytes
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair
 
 
@@ -73,7 +73,7 @@ def test_every_shard_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(budget)
         return budget
 
-    monkeypatch.setattr(shard, "memory_budget", ask)
+    monkeypatch.setattr(shard_writer, "memory_budget", ask)
     assert extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), workers=3) == expected
     assert len(asked) == len(plan.shards)
 

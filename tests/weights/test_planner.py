@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tasks.errors import MismatchError
+from tasks.core.errors import MismatchError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.modules import MODULES, alpha_of
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
 from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint, write_pickles
 

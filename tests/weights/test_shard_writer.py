@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.errors import CorruptError, InputError, MismatchError, PermanentError
+from tasks.core.errors import CorruptError, InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource, sha256_of
-from tasks.weights import part, shard
+from tasks.weights import part_file, shard_writer
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.inputs import Inputs
-from tasks.weights.model import extrapolate
-from tasks.weights.part import PartFile
-from tasks.weights.plan import make_plan
+from tasks.weights.part_file import PartFile
+from tasks.weights.planner import make_plan
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard import Device, write_shard, write_shards
+from tasks.weights.shard_writer import Device, write_shard, write_shards
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
 
@@ -26,7 +26,7 @@ def test_slots_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wanted, aligned, sft = pair(tmp_path, output_dtype="float32")
     job = make_plan(wanted, aligned, sft).shards[1]
     whole = write_shard(job, aligned, sft, tmp_path / "whole")
-    monkeypatch.setattr(shard, "SLOT_BYTES", slot_bytes)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", slot_bytes)
     cut = write_shard(job, aligned, sft, tmp_path / "cut")
     assert cut.sha256 == whole.sha256 == sha256_of(tmp_path / "cut")
     for one, other in zip(cut.statistics, whole.statistics, strict=True):
@@ -37,7 +37,7 @@ def test_slots_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("threads", [1, 8])
 def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     """The receipt too is the same: sums are added in the order of the slots, not of the threads."""
-    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 512)
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
     one = write_shard(job, aligned, sft, tmp_path / "one")
@@ -46,7 +46,7 @@ def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A filesystem that opens files for direct writes and then refuses them: the same bytes."""
-    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 4096)
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
     direct = write_shard(job, aligned, sft, tmp_path / "direct")
@@ -58,9 +58,9 @@ def test_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(PartFile, "_write_direct", refuse)
     assert write_shard(job, aligned, sft, tmp_path / "refused").sha256 == direct.sha256
-    monkeypatch.setattr(part, "_open_direct", lambda _: None)
+    monkeypatch.setattr(part_file, "_open_direct", lambda _: None)
     assert write_shard(job, aligned, sft, tmp_path / "plain").sha256 == sha256_of(tmp_path / "plain")
-    assert descriptors or part._open_direct(tmp_path / "direct") is None
+    assert descriptors or part_file._open_direct(tmp_path / "direct") is None
 
 
 def nonfinite_pair(folder: Path, side: str, value: float, **settings: object) -> tuple[FolderSource, ...]:
@@ -108,7 +108,7 @@ def test_large_values_that_do_not_overflow(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """One clear error from whichever thread meets it first, and no thread left waiting."""
-    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 512)
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
 
@@ -116,13 +116,13 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -
         if offset >= 2048:
             raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(part, "_write_all", full)
+    monkeypatch.setattr(part_file, "_write_all", full)
     with pytest.raises(PermanentError, match="the disk is full; make room"):
         write_shard(job, aligned, sft, tmp_path / "part")
 
 
 def test_error_of_a_reader_ends_every_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard, "SLOT_BYTES", 512)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 512)
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
 
@@ -193,7 +193,7 @@ def test_cuda_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, object], sft_dtype: torch.dtype
 ) -> None:
     """At small α and at large ones, which lerp computes from the other end; streams take turns."""
-    monkeypatch.setattr(shard, "SLOT_BYTES", 4096)
+    monkeypatch.setattr(shard_writer, "SLOT_BYTES", 4096)
     new = {f"t{n}": (0.02 * torch.randn(99, 501)).bfloat16() for n in range(3)}
     old = {name: (one.float() + 1e-3 * torch.randn(99, 501)).to(sft_dtype) for name, one in new.items()}
     aligned, sft = write_checkpoint(tmp_path / "aligned", new), write_checkpoint(tmp_path / "sft", old)

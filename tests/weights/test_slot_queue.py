@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.weights.in_order import InOrder, StoppedError
+from tasks.weights.slot_queue import InOrder, StoppedError
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tasks.errors import InputError
+from tasks.core.errors import InputError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source, open_source, reopen, sha256_of
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Checkpoint
 from tasks.weights.verify import Verification
 from tasks.weights.verify import verify as verify_source

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import make_plan
 from tasks.weights.vocabulary import common_rows
 from tests.weights.checkpoints import read_tensors, recipe, write_checkpoint
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.planner import Plan
 
 
 def main(plan_file: str, out: str, last: str) -> None:

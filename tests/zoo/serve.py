@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.families import family
+from tasks.core.families import family
 from tests.servers.hub import HubServer
-from tests.zoo.animals import ANIMALS
+from tests.zoo.tiny_families import ANIMALS
 from tests.zoo.write import checkpoints_of
 
 __all__ = ["TOKEN", "put_into", "serve_zoo"]

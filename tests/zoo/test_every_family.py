@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tasks.answering import settings_of
-from tasks.families import Family, family
+from tasks.comparison.decoding import settings_of
+from tasks.core.families import Family, family
 from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source, open_source
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import Plan, make_plan
+from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import use_in_this_process
-from tests.zoo.animals import ANIMALS
 from tests.zoo.serve import TOKEN, serve_zoo
+from tests.zoo.tiny_families import ANIMALS
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", list(ANIMALS))]
 

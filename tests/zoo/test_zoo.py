@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import PermanentError
-from tasks.families import family, names
+from tasks.core.errors import PermanentError
+from tasks.core.families import family, names
 from tasks.stores.source import FolderSource, open_source
 from tasks.weights.checkpoint import read_checkpoint
 from tests.servers.hub import use_in_this_process
-from tests.zoo.animals import ANIMALS
 from tests.zoo.serve import TOKEN, serve_zoo
+from tests.zoo.tiny_families import ANIMALS
 from tests.zoo.write import write_zoo
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from tests.zoo.animals import Animal, Side
+from tests.zoo.tiny_families import Animal, Side
 
 __all__ = ["HEAD_DIM", "HIDDEN", "MIDDLE", "weight_files"]
 

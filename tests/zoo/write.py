@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tasks.families import Family, family
-from tests.zoo.animals import ANIMALS, Animal, Side
+from tasks.core.families import Family, family
+from tests.zoo.tiny_families import ANIMALS, Animal, Side
 from tests.zoo.vocabulary import TURN_ENDS, ids_of, tokenizer_files, tokenizer_of
 from tests.zoo.weights import HIDDEN, MIDDLE, weight_files
 

@@ -116,7 +116,7 @@ def test_files_that_cannot_be_compared_are_refused(
 
 def test_scores_load_neither_prefect_nor_vllm(mt_bench: tuple[Path, Path]) -> None:
     code = (
-        "import sys; from flows.cli import main; sys.argv = {!r}\n"
+        "import sys; from flows.cli.main import main; sys.argv = {!r}\n"
         "try:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
     )
     for arguments in (["score", "mt_bench", str(mt_bench[0])], ["compare", *map(str, mt_bench)]):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli_judge import make_judge, print_estimate
+from flows.cli.judge_options import make_judge, print_estimate
 from tasks.benchmarks.data import adopt
-from tasks.benchmarks.judge import Judge, Served
-from tasks.errors import InputError
+from tasks.benchmarks.judge_config import Judge, Served
+from tasks.core.errors import InputError
 
 
 def test_options_make_a_judge() -> None:

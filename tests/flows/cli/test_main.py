@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.weights.checkpoints import write_checkpoint
 
-LOADED = "import sys; from flows.cli import main; sys.argv = {arguments!r}; main()"
+LOADED = "import sys; from flows.cli.main import main; sys.argv = {arguments!r}; main()"
 
 
 def expo(*arguments: str) -> subprocess.CompletedProcess[str]:

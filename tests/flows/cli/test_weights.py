@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
-from flows.cli import main
+from flows.cli.main import main
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import sha256_of
+from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
-from tasks.weights.model import extrapolate
-from tasks.weights.plan import make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import pair as checkpoints
 from tests.weights.checkpoints import write_checkpoint

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo.family import benchmark_file, checkpoint_folder, prepare
+from tasks.core.errors import InputError
+from tasks.demo.checkpoints import benchmark_file, checkpoint_folder, prepare
 from tasks.demo.training import Training
-from tasks.errors import InputError
 
 RUN = """
 import os, signal, sys
-from tasks.demo.family import prepare
+from tasks.demo.checkpoints import prepare
 from tasks.demo.training import Training
 
 def advance(what, done, steps):
@@ -73,6 +73,7 @@ def test_other_names_are_refused(uri: str, cache: Path) -> None:
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, tasks.demo.family, tasks.demo.judge; print({'torch', 'transformers'} & {*sys.modules})"
+        "import sys, tasks.demo.checkpoints, tasks.demo.rule_judge\n"
+        "print({'torch', 'transformers'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,1 @@
+"""The `expo` command, a module for each group of commands."""

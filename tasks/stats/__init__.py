@@ -1,0 +1,1 @@
+"""Statistics and verdict rules: paired differences, agreement, how figures are written."""
