@@ -1,0 +1,98 @@
+"""Guard rails: signs of a damaged model, whatever an objective thinks of its answers.
+
+Each compares a candidate with α = 0 on the same prompts. A candidate that breaks one is out
+before it is scored, and so is every larger α: the damage grows with the step.
+"""
+
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from tasks.core.values import Value
+
+__all__ = ["RailLimits", "RailReading", "Vitals", "broken", "read_rails"]
+
+
+class Vitals(Value):
+    """What is measured of a candidate's answers without any objective.
+
+    prompts          answered so far
+    unended          share of answers (0 to 1) that no end token ended
+    repeating        share of answers that end in a loop
+    mean_characters  of an answer
+    nonfinite        NaN and Inf among the weights of θ(α)
+    log_probability  mean, in nats for each token, of the aligned model's own answers under θ(α);
+                     None where it was not measured
+    """
+
+    prompts: int = Field(ge=1)
+    unended: float = Field(ge=0, le=1)
+    repeating: float = Field(ge=0, le=1)
+    mean_characters: float = Field(ge=0)
+    nonfinite: int = Field(default=0, ge=0)
+    log_probability: float | None = None
+
+
+class RailLimits(Value):
+    """How far a candidate may be from α = 0.
+
+    unended, repeating  more of such answers, as a share of all
+    shortest, longest   mean length, as a multiple
+    log_probability     loss of nats for each token of the aligned model's own answers
+    """
+
+    unended: float = Field(default=0.10, ge=0, le=1)
+    repeating: float = Field(default=0.10, ge=0, le=1)
+    shortest: float = Field(default=0.5, ge=0, le=1)
+    longest: float = Field(default=2.0, ge=1)
+    log_probability: float = Field(default=2.0, gt=0)
+
+
+class RailReading(Value):
+    """One rail of one candidate.
+
+    value  what was measured; None where the number is not finite
+    limit  the text of what is allowed
+    """
+
+    rail: str
+    value: float | None
+    limit: str
+    holds: bool
+
+
+def read_rails(candidate: Vitals, baseline: Vitals, limits: RailLimits) -> tuple[RailReading, ...]:
+    """Every rail of a candidate against α = 0, measured on the same prompts."""
+    ratio = candidate.mean_characters / max(baseline.mean_characters, 1.0)
+    readings = [
+        _at_most("non-finite weights", candidate.nonfinite, 0),
+        _at_most("no end token", candidate.unended, baseline.unended + limits.unended),
+        _at_most("repetition", candidate.repeating, baseline.repeating + limits.repeating),
+        RailReading(
+            rail="length ratio",
+            value=ratio,
+            limit=f"{limits.shortest:g} to {limits.longest:g}",
+            holds=limits.shortest <= ratio <= limits.longest,
+        ),
+    ]
+    if candidate.log_probability is not None and baseline.log_probability is not None:
+        readings.append(
+            _at_most(
+                "loss of log-probability",
+                baseline.log_probability - candidate.log_probability,
+                limits.log_probability,
+            )
+        )
+    return tuple(readings)
+
+
+def broken(readings: Iterable[RailReading]) -> tuple[str, ...]:
+    """The names of the rails that do not hold."""
+    return tuple(reading.rail for reading in readings if not reading.holds)
+
+
+def _at_most(rail: str, value: float, limit: float) -> RailReading:
+    finite = abs(value) < float("inf")
+    return RailReading(
+        rail=rail, value=value if finite else None, limit=f"at most {limit:.3g}", holds=value <= limit
+    )
