@@ -23,10 +23,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from tasks.anchors import anchors as measure
-from tasks.benchmarks.budget import among
+from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import ArmName
-from tasks.comparison.decoding import Answering
+from tasks.comparison.decoding import GenerationConfig
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import family, names
 from tasks.family_run import family_run
@@ -74,7 +74,7 @@ def expo(
     publish_to: str | None = None,
     rejudge: Rejudge | None = None,
     anchors: str | None = None,
-    generation: Answering = Answering(),  # noqa: B008 - a frozen value
+    generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
     deployment: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
@@ -119,7 +119,7 @@ def expo(
         "curve": curve,
         "arms": arms,
         "benchmarks": benchmarks,
-        "judge": among(judge, len(families)) if judge else None,
+        "judge": split_budget(judge, len(families)) if judge else None,
         "store": store,
         "inputs": inputs,
         "publish_to": publish_to,

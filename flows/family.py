@@ -12,7 +12,7 @@ from flows.shards import run_shards
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.serving import demo_judge
 from tasks.comparison.arm import Arm, ArmName, model_artefact
-from tasks.comparison.decoding import Answering, reseeded, settings_of
+from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
 from tasks.comparison.judge_session import within_budget
 from tasks.core.errors import InputError
 from tasks.core.families import Family
@@ -53,7 +53,7 @@ def expo_family(
     inputs: InputMode = "download",
     publish_to: str | None = None,
     rejudge: Rejudge | None = None,
-    generation: Answering = Answering(),  # noqa: B008 - a frozen value
+    generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
 ) -> str | None:
     """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
 

@@ -15,7 +15,7 @@ from flows.expo import expo
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure
 from tasks.benchmarks.judge_config import Judge
-from tasks.comparison.decoding import Answering
+from tasks.comparison.decoding import GenerationConfig
 from tasks.core.families import names
 from tasks.nightly import NIGHT, compare_nights, judge_drift, keep_reports
 from tasks.stores.artefact import Store
@@ -70,7 +70,7 @@ def nightly(
         judge=judge,
         store=store,
         inputs=inputs,
-        generation=Answering(first_seed=seed, noise_band=fresh),
+        generation=GenerationConfig(first_seed=seed, noise_band=fresh),
         deployment=deployment,
         return_state=True,
     )

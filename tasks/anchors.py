@@ -7,7 +7,7 @@ from tasks.benchmarks.alpaca import ANNOTATIONS
 from tasks.benchmarks.anchor_sample import SAMPLE, measure
 from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.judge_config import Judge
-from tasks.comparison.judge_session import judging
+from tasks.comparison.judge_session import judge_session
 from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.runtime.progress import run_logger
@@ -66,11 +66,11 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
         run_logger().info("measured before")
         return Anchors.model_validate_json(content)
     start = time.monotonic()
-    with judging(artefact, judge, sample) as desk:
-        found = measure(path, desk.endpoint, desk.folder, sample=sample, advance=desk.advance)
+    with judge_session(artefact, judge, sample) as session:
+        found = measure(path, session.endpoint, session.folder, sample=sample, advance=session.advance)
     if by_another := artefact.manifest():
         return Anchors.model_validate_json(by_another)
-    usage = desk.usage()
+    usage = session.usage()
     measured = Anchors(
         source=source,
         judge=judge,
@@ -83,7 +83,7 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
         agreement=found,
     )
     if artefact.local is None:
-        artefact.copy_in(desk.folder / ANNOTATIONS, ANNOTATIONS)
+        artefact.copy_in(session.folder / ANNOTATIONS, ANNOTATIONS)
     artefact.seal(measured.model_dump_json(indent=1).encode())
     run_logger().info(agreement_sentence(found))
     return measured

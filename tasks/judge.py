@@ -9,7 +9,7 @@ from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.data import mt_bench_files
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.mt_bench import JUDGMENTS, judge_turns, read_lines
-from tasks.comparison.judge_session import Desk, judging
+from tasks.comparison.judge_session import JudgeSession, judge_session
 from tasks.core.values import Value, fingerprint
 from tasks.generate import Generation
 from tasks.generation.settings import Benchmark
@@ -86,8 +86,8 @@ def judge(
         artefact.remove(MANIFEST)
     start = time.monotonic()
     try:
-        with judging(artefact, judge, _requests(generation, judge)) as desk:
-            file = _judge(generation, reference, desk)
+        with judge_session(artefact, judge, _requests(generation, judge)) as session:
+            file = _judge(generation, reference, session)
     except BaseException:
         if finished:  # it is as good as it was
             artefact.seal(finished)
@@ -95,7 +95,7 @@ def judge(
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
         return Judgments.model_validate_json(by_another)
-    usage, (n_total, n_failed) = desk.usage(), _counts(file)
+    usage, (n_total, n_failed) = session.usage(), _counts(file)
     judgments = Judgments(
         generation=generation,
         reference=against,
@@ -115,12 +115,14 @@ def judge(
     return judgments
 
 
-def _judge(generation: Generation, reference: Instructions | Generation, desk: Desk) -> Path:
+def _judge(generation: Generation, reference: Instructions | Generation, session: JudgeSession) -> Path:
     if generation.benchmark == "mt_bench":
         files = mt_bench_files()
-        return judge_turns(generation.path(), files, desk.endpoint, desk.folder, advance=desk.advance)
+        return judge_turns(
+            generation.path(), files, session.endpoint, session.folder, advance=session.advance
+        )
     return judge_answers(
-        generation.path(), reference.path(), desk.endpoint, desk.folder, advance=desk.advance
+        generation.path(), reference.path(), session.endpoint, session.folder, advance=session.advance
     )
 
 

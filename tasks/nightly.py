@@ -13,7 +13,7 @@ from tasks.runtime.events import DRIFT, DROP, MISSING, tell
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.agreement import agreement_sentence
-from tasks.stats.formatting import apart
+from tasks.stats.formatting import format_distinct
 from tasks.stores.artefact import MANIFEST, Store
 
 __all__ = ["NIGHT", "Change", "changes_of", "compare_nights", "judge_drift", "keep_reports"]
@@ -60,7 +60,7 @@ def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Ch
     changes = changes_of(history(reports).series, tonight)
     for one in changes:
         if one.dropped:
-            lower, noise = apart(one.change, one.noise)
+            lower, noise = format_distinct(one.change, one.noise)
             tell(
                 DROP,
                 one.family,

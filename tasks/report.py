@@ -86,7 +86,7 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "family": verdict.family,
         "benchmark": benchmark_title(verdict.benchmark),
         "α": f"{verdict.alpha:g}",
-        "verdict": verdict.word,
+        "verdict": verdict.outcome,
         "score": change(verdict.original.score, verdict.expo.score, 2),
         "gain": signed(difference.mean),
         "95% interval": interval(difference.lower, difference.upper),

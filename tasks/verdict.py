@@ -123,6 +123,6 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
 
 
 def _sampling(judge: Judge, benchmark: Benchmark) -> str:
-    sampling = judge.rating if benchmark == "mt_bench" else judge.comparing
+    sampling = judge.grading_sampling if benchmark == "mt_bench" else judge.pairwise_sampling
     orders = "; both orders" if judge.both_orders and benchmark == "alpaca_eval" else ""
     return f"{sampling.model_dump_json(exclude_none=True)}{orders}"

@@ -82,7 +82,7 @@ def compare(
         "judged in both": f"{verdict.n_judged}, {verdict.n_failed} not",
     }
     _print_table(lines)
-    print(f"B against A: {verdict.word}: {verdict.rule}.")
+    print(f"B against A: {verdict.outcome}: {verdict.rule}.")
 
 
 @data.command()
@@ -92,11 +92,11 @@ def fetch(
     ] = None,
 ) -> None:
     """Gets every file that AlpacaEval 2.0 and MT-Bench need, checked by sha256."""
-    from tasks.benchmarks.data import FILES, adopt
+    from tasks.benchmarks.data import FILES, import_from
     from tasks.benchmarks.data import fetch as get
 
     if source is not None:
-        for file in adopt(source):
+        for file in import_from(source):
             print(f"{file.name}: taken")
     else:
         for file in FILES:

@@ -7,9 +7,9 @@ import typer
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
-    from tasks.comparison.decoding import Answering
+    from tasks.comparison.decoding import GenerationConfig
 
-__all__ = ["KEY_ENV", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_answering"]
+__all__ = ["KEY_ENV", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_generation"]
 
 PANEL = "The answers"
 SEEDS = Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.", rich_help_panel=PANEL)]
@@ -40,13 +40,13 @@ KEY_ENV = Annotated[
 ]
 
 
-def make_answering(
+def make_generation(
     seeds: int = 1,
     noise_band: bool = False,
     url: str | None = None,
     models: tuple[str, str] | None = None,
     key_env: str | None = None,
-) -> "Answering":
+) -> "GenerationConfig":
     """How the answers are made, by these options.
 
     Raises:
@@ -54,14 +54,14 @@ def make_answering(
     """
     from pydantic import ValidationError
 
-    from tasks.comparison.decoding import Answering, ArmEndpoints
+    from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
 
     if (url is None) != (models is None):
         raise InputError("give --endpoint-url and --endpoint-models together, or neither")
     if url is None or models is None:
-        return Answering(seeds=seeds, noise_band=noise_band)
+        return GenerationConfig(seeds=seeds, noise_band=noise_band)
     try:
         at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=key_env)
     except ValidationError:
         raise InputError(f"--endpoint-url {url}: write http://host:port/v1, without a key in it") from None
-    return Answering(seeds=seeds, noise_band=noise_band, endpoint=at)
+    return GenerationConfig(seeds=seeds, noise_band=noise_band, endpoint=at)

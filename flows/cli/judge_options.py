@@ -80,7 +80,7 @@ def make_judge(
     """
     from pydantic import ValidationError
 
-    from tasks.benchmarks.judge_config import Judge, Served
+    from tasks.benchmarks.judge_config import Judge, ServeConfig
 
     if model is None and serve is None:
         if url is not None:
@@ -90,7 +90,7 @@ def make_judge(
         return Judge(
             model=model or Path(str(serve)).name,
             base_url=url,
-            serve=Served(checkpoint=serve) if serve else None,
+            serve=ServeConfig(checkpoint=serve) if serve else None,
             both_orders=both_orders,
             dollars_per_million=price,
             max_requests=max_requests,
@@ -103,7 +103,7 @@ def make_judge(
 def print_estimate(judge: "Judge") -> None:
     """Prints what judging a family's two arms takes, by benchmark, from the data that is on this machine."""
     from tasks.benchmarks import alpaca, mt_bench
-    from tasks.benchmarks.budget import told
+    from tasks.benchmarks.budget import describe_usage
     from tasks.benchmarks.data import PROMPTS, QUESTIONS, REFERENCE, REFERENCES, MTBenchFiles, cached
 
     orders = "; comparing in both orders doubles AlpacaEval's" if judge.both_orders else ""
@@ -116,4 +116,5 @@ def print_estimate(judge: "Judge") -> None:
         usages["MT-Bench"] = mt_bench.expected_usage(MTBenchFiles(*files), judge)
     for name in ("AlpacaEval 2.0", "MT-Bench"):
         usage = usages.get(name)
-        print(f"  {name}: {told(judge, usage.times(2)) if usage else 'not known before `expo data fetch`'}")
+        known = describe_usage(judge, usage.times(2)) if usage else "not known before `expo data fetch`"
+        print(f"  {name}: {known}")

@@ -141,7 +141,7 @@ def run(
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
-    answering = generation_options.make_answering(
+    generation = generation_options.make_generation(
         seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env
     )
     judge = judge_options.make_judge(
@@ -163,7 +163,7 @@ def run(
         inputs="stream" if stream else "download",
         rejudge=rejudge,
         anchors=str(anchors.resolve()) if anchors else None,
-        generation=answering,
+        generation=generation,
     )
 
 

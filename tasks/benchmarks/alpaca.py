@@ -82,7 +82,9 @@ def expected_usage(reference: Path, judge: Judge) -> Usage:
     """What judging an arm will use if its answers are as long as the reference's."""
     template = prompt_file().read_text()
     texts = [template + row["instruction"] + 2 * row["output"] for row in read_answers(reference)]
-    once = estimate([{"messages": [{"content": text}], **judge.comparing.arguments()} for text in texts])
+    once = estimate(
+        [{"messages": [{"content": text}], **judge.pairwise_sampling.arguments()} for text in texts]
+    )
     return once + once if judge.both_orders else once
 
 
@@ -127,7 +129,7 @@ def _write_config(judge: Judge, folder: Path) -> Path:
     """The annotator's configuration. JSON is YAML; its one key is the annotator's name."""
     config = {
         "prompt_template": str(prompt_file()),
-        "completions_kwargs": {"model_name": judge.model, **judge.comparing.arguments()},
+        "completions_kwargs": {"model_name": judge.model, **judge.pairwise_sampling.arguments()},
         "fn_completion_parser": "logprob_parser",
         "completion_parser_kwargs": PARSER,
         "completion_key": "completions_all",

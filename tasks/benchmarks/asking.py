@@ -33,7 +33,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-class _Desk(NamedTuple):
+class _Asking(NamedTuple):
     """What every request of a judging has in common."""
 
     client: "OpenAI"
@@ -78,8 +78,8 @@ def ask_all(
         # so many failures in a row that too few items would be left for a figure
         patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
         with open_client(judge) as client:
-            desk = _Desk(client, judge, journal, is_usable, patience, threading.Event())
-            _ask_missing(desk, by_key, answers, advance)
+            asking = _Asking(client, judge, journal, is_usable, patience, threading.Event())
+            _ask_missing(asking, by_key, answers, advance)
     answered = sum(not isinstance(answer, Failure) for answer in answers.values())
     advance(len(requests) - answered)  # what was given up, and questions that were in it twice
     return [answers[key] for key in keys]
@@ -107,18 +107,18 @@ def check_share(failures: Sequence[Failure], n_failed: int, n_total: int, judge:
 
 
 def _ask_missing(
-    desk: _Desk,
+    asking: _Asking,
     requests: dict[str, Request],
     answers: dict[str, Choice | Failure],
     advance: Callable[[int], None],
 ) -> None:
     """Adds to the answers, round by round, until nothing is left that is worth another request."""
-    for _ in range(desk.judge.rounds):
+    for _ in range(asking.judge.rounds):
         missing = {key: one for key, one in requests.items() if _is_open(answers.get(key))}
         if not missing:
             return
-        check_budget(desk.judge, desk.journal.usage, estimate(list(missing.values())))
-        for key, answer in _one_round(desk, missing):
+        check_budget(asking.judge, asking.journal.usage, estimate(list(missing.values())))
+        for key, answer in _one_round(asking, missing):
             answers[key] = answer
             advance(0 if isinstance(answer, Failure) else 1)
 
@@ -127,36 +127,36 @@ def _is_open(answer: Choice | Failure | None) -> bool:
     return answer is None or (isinstance(answer, Failure) and answer.kind != "refused")
 
 
-def _one_round(desk: _Desk, requests: dict[str, Request]) -> Iterator[tuple[str, Choice | Failure]]:
+def _one_round(asking: _Asking, requests: dict[str, Request]) -> Iterator[tuple[str, Choice | Failure]]:
     """Asks every request once, in threads, and gives the answers as they come."""
     failed_in_a_row = 0
-    pool = ThreadPoolExecutor(desk.judge.max_concurrency, thread_name_prefix="judge")
+    pool = ThreadPoolExecutor(asking.judge.max_concurrency, thread_name_prefix="judge")
     try:
         asked: dict[Future[Choice | Failure], str] = {
-            pool.submit(_ask, desk, key, request): key for key, request in requests.items()
+            pool.submit(_ask, asking, key, request): key for key, request in requests.items()
         }
         for future in as_completed(asked):
             answer = future.result()
             failed_in_a_row = failed_in_a_row + 1 if isinstance(answer, Failure) else 0
-            if isinstance(answer, Failure) and failed_in_a_row == desk.patience:
+            if isinstance(answer, Failure) and failed_in_a_row == asking.patience:
                 kind = RetryableError if answer.kind == "busy" else PermanentError
-                raise desk.fail(kind, f"{failed_in_a_row} requests in a row failed; {answer.reason}")
+                raise asking.fail(kind, f"{failed_in_a_row} requests in a row failed; {answer.reason}")
             yield asked[future], answer
     finally:
         # what is in flight is paid for: wait until it is in the journal
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
+def _ask(asking: _Asking, key: str, request: Request) -> Choice | Failure:
     """Asks once (the client itself tries again) and keeps whatever was answered."""
     import openai
 
-    if desk.stop.is_set():
+    if asking.stop.is_set():
         return Failure("busy", "not asked: the judging ended before")
     try:
-        completion: Any = desk.client.chat.completions.create(**request)
+        completion: Any = asking.client.chat.completions.create(**request)
     except openai.APIError as error:
-        return _failure(desk, error)
+        return _failure(asking, error)
     except ValueError:  # the client lets a body through that is no JSON
         completion = None
     if not getattr(completion, "choices", None):
@@ -168,8 +168,8 @@ def _ask(desk: _Desk, key: str, request: Request) -> Choice | Failure:
         usage = Usage(
             requests=1, prompt_tokens=counted.prompt_tokens, completion_tokens=counted.completion_tokens
         )
-    choice = desk.journal.add(key, _likeliest_first(choice, request.get("top_logprobs")), usage)
-    if not desk.is_usable(choice):
+    choice = asking.journal.add(key, _likeliest_first(choice, request.get("top_logprobs")), usage)
+    if not asking.is_usable(choice):
         said = str(choice["message"].get("content"))[:40]
         return Failure("unusable", f"no judgment in the answer {said!r}")
     return choice
@@ -182,25 +182,27 @@ def _likeliest_first(choice: Choice, count: int | None) -> Choice:
     return choice
 
 
-def _failure(desk: _Desk, error: "APIError") -> Failure:
+def _failure(asking: _Asking, error: "APIError") -> Failure:
     """What a failed request means for this item; raises when it means the same for all of them.
 
     Without the openai error as cause: its text may hold the key.
     """
     import openai
 
-    said = scrubbed(str(error), desk.judge)
+    said = scrubbed(str(error), asking.judge)
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        raise desk.fail(PermanentError, f"it refuses the key in {desk.judge.api_key_env}: {said}") from None
+        raise asking.fail(
+            PermanentError, f"it refuses the key in {asking.judge.api_key_env}: {said}"
+        ) from None
     if isinstance(error, openai.NotFoundError):
-        raise desk.fail(PermanentError, f"no such model or path, check both: {said}") from None
+        raise asking.fail(PermanentError, f"no such model or path, check both: {said}") from None
     if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
-        raise desk.fail(PermanentError, f"the account's quota is used up: {said}") from None
+        raise asking.fail(PermanentError, f"the account's quota is used up: {said}") from None
     if isinstance(error, openai.APITimeoutError):
-        return Failure("busy", f"no answer within {desk.judge.timeout_s:g} s")
+        return Failure("busy", f"no answer within {asking.judge.timeout_s:g} s")
     # by name: the HTTP library behind the client is another one in each of its major versions
     if isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ == "ConnectError":
-        raise desk.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
+        raise asking.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
     if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError):
         return Failure("busy", f"the judge said: {said}")
     return Failure("refused", f"the judge said: {said}")

@@ -8,7 +8,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import OverBudgetError
 from tasks.core.values import Value
 
-__all__ = ["Usage", "among", "check_budget", "dollars", "estimate", "share", "told"]
+__all__ = ["Usage", "budget_share", "check_budget", "describe_usage", "dollars", "estimate", "split_budget"]
 
 CHARACTERS_PER_TOKEN = 4.0  # AlpacaEval's prompts had 4.8 for gpt-4-1106-preview; code has fewer
 
@@ -74,7 +74,7 @@ def check_budget(judge: Judge, spent: Usage, planned: Usage) -> None:
         )
 
 
-def share(judge: Judge, part: Usage, whole: Usage) -> Judge:
+def budget_share(judge: Judge, part: Usage, whole: Usage) -> Judge:
     """The judge for a part of a run, with its part of the run's limits: all parts together keep to them."""
     limits: dict[str, float | int] = {}
     if judge.max_requests is not None:
@@ -84,13 +84,13 @@ def share(judge: Judge, part: Usage, whole: Usage) -> Judge:
     return judge.model_copy(update=limits)
 
 
-def among(judge: Judge, families: int) -> Judge:
+def split_budget(judge: Judge, families: int) -> Judge:
     """The judge for one of so many families, each with the same part of the run's limits."""
     one = Usage(requests=1, prompt_tokens=1, completion_tokens=1)
-    return share(judge, one, one.times(families))
+    return budget_share(judge, one, one.times(families))
 
 
-def told(judge: Judge, usage: Usage) -> str:
+def describe_usage(judge: Judge, usage: Usage) -> str:
     """An estimate in words: "1,610 requests, about 2.1 million tokens, about $23.40 (limit $30.00)"."""
     requests = f"{usage.requests:,} requests"
     if judge.max_requests is not None:

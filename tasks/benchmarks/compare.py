@@ -13,7 +13,7 @@ from tasks.benchmarks.outputs import read_annotations
 from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.core.errors import InputError
 from tasks.stats.decision import Verdict, decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 
 __all__ = ["Comparison", "Score", "compare"]
 
@@ -76,10 +76,10 @@ def _shares(annotations: Path) -> dict[Any, float]:
     return {instruction: 100 * share for instruction, share in preferences(annotations).items()}
 
 
-def _figures(score: Score) -> ArmFigures:
+def _figures(score: Score) -> ArmMetrics:
     if isinstance(score, MTBenchScore):
-        return ArmFigures(score=score.average, standard_error=score.standard_error, mean_length=0)
-    return ArmFigures(
+        return ArmMetrics(score=score.average, standard_error=score.standard_error, mean_length=0)
+    return ArmMetrics(
         score=score.win_rate,
         standard_error=score.standard_error,
         lc_win_rate=score.lc_win_rate,

@@ -3,7 +3,7 @@
     reference = fetch(REFERENCE)        AlpacaEval's 805 instructions with the reference's answers
     difficulty = fetch(DIFFICULTY)      what its length control needs
     files = mt_bench_files()            MT-Bench's questions, prompts and reference answers
-    adopt(Path("/media/usb"))           the same from a folder, on a machine that reaches nothing
+    import_from(Path("/media/usb"))           the same from a folder, on a machine that reaches nothing
 
 AlpacaEval's files come from its data set on the Hub, through the Hub's cache; MT-Bench's from
 FastChat's repository (Apache-2.0). What is fetched or adopted lies in $EXPO_CACHE/data.
@@ -32,9 +32,9 @@ __all__ = [
     "REVISION",
     "DataFile",
     "MTBenchFiles",
-    "adopt",
     "cached",
     "fetch",
+    "import_from",
     "mt_bench_files",
     "verified",
 ]
@@ -58,7 +58,7 @@ class DataFile(NamedTuple):
     url: str | None = None
 
     @property
-    def place(self) -> Path:
+    def path(self) -> Path:
         """Where it is kept on this machine."""
         return cache_folder() / "data" / self.sha256[:12] / Path(self.name).name
 
@@ -116,8 +116,8 @@ def cached(file: DataFile) -> Path | None:
     Raises:
         CorruptError: it is there, and its content is not what the pinned digest says.
     """
-    if file.place.is_file():
-        return verified(file.place, file)
+    if file.path.is_file():
+        return verified(file.path, file)
     if file.url is not None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -126,7 +126,7 @@ def cached(file: DataFile) -> Path | None:
     return verified(Path(path), file) if isinstance(path, str) else None
 
 
-def adopt(folder: Path) -> tuple[DataFile, ...]:
+def import_from(folder: Path) -> tuple[DataFile, ...]:
     """Takes every data file that lies in a folder, whatever it is called there: the digest tells.
 
     Raises:
@@ -134,7 +134,7 @@ def adopt(folder: Path) -> tuple[DataFile, ...]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with copies of the data files")
-    missing = {file.sha256: file for file in FILES if not file.place.is_file()}
+    missing = {file.sha256: file for file in FILES if not file.path.is_file()}
     taken = []
     for path in _data_files(folder):
         if file := missing.pop(sha256_of(path), None):
@@ -182,20 +182,20 @@ def _from_web(file: DataFile, url: str) -> Path:
         raise kind(f"{url}: the server said {error.code} {error.reason}") from error
     except OSError as error:
         raise RetryableError(f"{url}: cannot be reached: {error}") from error
-    return verified(part, file).replace(file.place)
+    return verified(part, file).replace(file.path)
 
 
 def _keep(path: Path, file: DataFile) -> None:
     """Copies a verified file into its place, whole or not at all."""
     part = _part(file)
     shutil.copyfile(path, part)
-    part.replace(file.place)
+    part.replace(file.path)
 
 
 def _part(file: DataFile) -> Path:
     """A name of its own beside the file's place: two processes may fetch at once."""
-    file.place.parent.mkdir(parents=True, exist_ok=True)
-    return file.place.with_name(f".{file.place.name}.{os.urandom(4).hex()}.part")
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    return file.path.with_name(f".{file.path.name}.{os.urandom(4).hex()}.part")
 
 
 def _data_files(folder: Path) -> Iterator[Path]:

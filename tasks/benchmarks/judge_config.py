@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from tasks.benchmarks.data import PROMPTS, REFERENCES
 from tasks.core.errors import InputError
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 __all__ = [
-    "COMPARING",
+    "GRADING_SAMPLING",
     "OPENAI_URL",
-    "RATING",
+    "PAIRWISE_SAMPLING",
     "Judge",
     "JudgeSampling",
-    "Served",
+    "ServeConfig",
     "api_key",
     "open_client",
     "prompt_file",
@@ -58,11 +58,11 @@ class JudgeSampling(Value):
 
 
 # as alpaca_eval's weighted_alpaca_eval_gpt4_turbo asks, and as FastChat's single-answer grading does
-COMPARING = JudgeSampling(max_tokens=1, temperature=1, top_p=1.0, top_logprobs=5)
-RATING = JudgeSampling(max_tokens=2048, temperature=0)
+PAIRWISE_SAMPLING = JudgeSampling(max_tokens=1, temperature=1, top_p=1.0, top_logprobs=5)
+GRADING_SAMPLING = JudgeSampling(max_tokens=2048, temperature=0)
 
 
-class Served(Value):
+class ServeConfig(Value):
     """A judge's checkpoint that the run serves itself, with vLLM, for as long as it judges.
 
     checkpoint              a folder, a hub id or s3://…
@@ -88,7 +88,8 @@ class Judge(Value):
     api_key_env      the environment variable that holds the key; the key itself is never a value
     seed             decides, with the instruction, which output is shown first (0: as published)
     both_orders      each comparison in both orders, and the mean of the two: twice the requests
-    comparing        sampling of AlpacaEval's judgments; rating: of MT-Bench's (as published)
+    pairwise_sampling  of comparisons (AlpacaEval's, as published); "comparing" in what is stored
+    grading_sampling   of ratings (MT-Bench's, as published); "rating" in what is stored
     max_concurrency  requests in flight
     timeout_s        seconds that one request may take
     retries          further tries of a request that met 429, 5xx or a dropped connection
@@ -99,14 +100,24 @@ class Judge(Value):
     max_requests, max_cost  requests and US dollars that a run may use in all; it stops before that
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     model: str = Field(min_length=1)
     base_url: str | None = None
-    serve: Served | None = None
+    serve: ServeConfig | None = None
     api_key_env: str = "OPENAI_API_KEY"
     seed: int = 0
     both_orders: bool = False
-    comparing: JudgeSampling = COMPARING
-    rating: JudgeSampling = RATING
+    pairwise_sampling: JudgeSampling = Field(
+        default=PAIRWISE_SAMPLING,
+        validation_alias=AliasChoices("comparing", "pairwise_sampling"),
+        serialization_alias="comparing",
+    )
+    grading_sampling: JudgeSampling = Field(
+        default=GRADING_SAMPLING,
+        validation_alias=AliasChoices("rating", "grading_sampling"),
+        serialization_alias="rating",
+    )
     max_concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     timeout_s: float = Field(default=120, gt=0)
     retries: int = Field(default=6, ge=0)
@@ -122,8 +133,8 @@ class Judge(Value):
             raise ValueError("max_cost needs dollars_per_million: the prices of the judge's tokens")
         if self.serve is not None and self.base_url is not None:
             raise ValueError("a judge has an endpoint (base_url) or is served by the run (serve), not both")
-        if self.comparing.top_logprobs is None:
-            raise ValueError("comparing needs top_logprobs: a preference is read from them")
+        if self.pairwise_sampling.top_logprobs is None:
+            raise ValueError("pairwise_sampling needs top_logprobs: a preference is read from them")
         return self
 
     @property
@@ -150,11 +161,11 @@ class Judge(Value):
         who = {"model": self.model, "where": self._where()}
         if benchmark == "mt_bench":
             prompts = [PROMPTS.sha256, REFERENCES.sha256]
-            return fingerprint({**who, "prompts": prompts, "sampling": self.rating.arguments()})
+            return fingerprint({**who, "prompts": prompts, "sampling": self.grading_sampling.arguments()})
         orders = {"seed": self.seed, "both": self.both_orders}
         prompt = sha256_of(prompt_file())
         return fingerprint(
-            {**who, "orders": orders, "prompt": prompt, "sampling": self.comparing.arguments()}
+            {**who, "orders": orders, "prompt": prompt, "sampling": self.pairwise_sampling.arguments()}
         )
 
     def _where(self) -> str:

@@ -131,7 +131,7 @@ def _fields(questions: list[str], answers: list[str], references: list[str] | No
 
 def _request(item: _Item, judge: Judge) -> Request:
     messages = [{"role": "system", "content": item.system}, {"role": "user", "content": item.user}]
-    return {"model": judge.model, "messages": messages, **judge.rating.arguments()}
+    return {"model": judge.model, "messages": messages, **judge.grading_sampling.arguments()}
 
 
 def _has_text(choice: Choice) -> bool:

@@ -1,6 +1,6 @@
 """A judge at an address, for as long as it is needed: one that the run serves itself is started here.
 
-    with reachable(judge, folder / "judge.log") as endpoint: …      endpoint.base_url answers
+    with serving(judge, folder / "judge.log") as endpoint: …      endpoint.base_url answers
 
 Two judgings at once by the same served judge share one server; the last of them ends it.
 """
@@ -21,11 +21,11 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import tasks
-from tasks.benchmarks.judge_config import Judge, Served
+from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import InputError, RetryableError
 from tasks.generation.launch import ENVIRONMENT, SECRET
 
-__all__ = ["DEMO_RULE", "LOG", "demo_judge", "reachable"]
+__all__ = ["DEMO_RULE", "LOG", "demo_judge", "serving"]
 
 DEMO_RULE = "demo:rule"
 LOG = "judge.log"
@@ -44,7 +44,7 @@ def demo_judge() -> Judge:
 
 
 @contextmanager
-def reachable(judge: Judge, log: Path, slot: AbstractContextManager[object] | None = None) -> Iterator[Judge]:
+def serving(judge: Judge, log: Path, slot: AbstractContextManager[object] | None = None) -> Iterator[Judge]:
     """The judge with an endpoint that answers, until the block ends.
 
     log   where a server that is started writes
@@ -76,11 +76,13 @@ class _Entry:
         self.stack = ExitStack()
 
 
-_entries: dict[tuple[Served, str], _Entry] = {}
+_entries: dict[tuple[ServeConfig, str], _Entry] = {}
 
 
 @contextmanager
-def _shared(served: Served, model: str, log: Path, slot: AbstractContextManager[object]) -> Iterator[str]:
+def _shared(
+    served: ServeConfig, model: str, log: Path, slot: AbstractContextManager[object]
+) -> Iterator[str]:
     entry = _entries.setdefault((served, model), _Entry())
     with entry.lock:
         if not entry.users:
@@ -99,7 +101,7 @@ def _shared(served: Served, model: str, log: Path, slot: AbstractContextManager[
 
 
 @contextmanager
-def _server(served: Served, model: str, log: Path) -> Iterator[str]:
+def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
     """A vLLM server on loopback that answers; it ends with the block, or with this process."""
     from tasks.stores.source import open_source
 
@@ -114,7 +116,7 @@ def _server(served: Served, model: str, log: Path) -> Iterator[str]:
             _end(process)
 
 
-def _arguments(served: Served, folder: Path, model: str, port: int) -> list[str]:
+def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list[str]:
     arguments = [f"--model={folder}", f"--served-model-name={model}", "--host=127.0.0.1", f"--port={port}"]
     arguments += [
         f"--tensor-parallel-size={served.tensor_parallel_size}",

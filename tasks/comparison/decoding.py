@@ -8,7 +8,7 @@ from tasks.core.families import Family
 from tasks.core.values import Value
 from tasks.generation.settings import ADDRESS, Benchmark, Endpoint, GenerationSettings, Sampling
 
-__all__ = ["Answering", "ArmEndpoints", "reseeded", "settings_of"]
+__all__ = ["ArmEndpoints", "GenerationConfig", "reseeded", "settings_of"]
 
 # FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
 MT_BENCH = Sampling(
@@ -39,7 +39,7 @@ class ArmEndpoints(Value):
         return Endpoint(base_url=self.base_url, model=model, api_key_env=self.api_key_env)
 
 
-class Answering(Value):
+class GenerationConfig(Value):
     """How a run has its answers made; alike for both arms.
 
     endpoint    a server in place of an engine of our own

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.benchmarks import alpaca, mt_bench
-from tasks.benchmarks.budget import Usage, check_budget, share, told
+from tasks.benchmarks.budget import Usage, budget_share, check_budget, describe_usage
 from tasks.benchmarks.data import mt_bench_files
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Journal
-from tasks.benchmarks.serving import LOG, reachable
+from tasks.benchmarks.serving import LOG, serving
 from tasks.core.errors import OverBudgetError
 from tasks.generate import ENGINE_SLOTS, HAS_GPU
 from tasks.instructions import Instructions
@@ -22,12 +22,12 @@ from tasks.runtime.progress import Progress, run_logger
 from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.work_dir import workplace
 
-__all__ = ["Desk", "expected_usage", "judging", "within_budget"]
+__all__ = ["JudgeSession", "expected_usage", "judge_session", "within_budget"]
 
 KEEP_SECONDS = 30.0  # between two copies of the journal into a store that is not on this machine
 
 
-class Desk(NamedTuple):
+class JudgeSession(NamedTuple):
     """Where a judging works.
 
     folder    for the journal and the judgments
@@ -46,19 +46,19 @@ class Desk(NamedTuple):
 
 
 @contextmanager
-def judging(artefact: Artefact, judge: Judge, requests: int) -> Iterator[Desk]:
-    """A desk for judging into an artefact, with progress over so many requests.
+def judge_session(artefact: Artefact, judge: Judge, requests: int) -> Iterator[JudgeSession]:
+    """A session for judging into an artefact, with progress over so many requests.
 
     The journal of an earlier try is found again, also on another machine: into a store that is
     not on this one it is copied every half a minute, and when the judging ends, however it ends.
     """
     folder = workplace(artefact)
-    keeper = _Keeper(artefact, folder / JOURNAL)
+    sync = JournalSync(artefact, folder / JOURNAL)
     progress = Progress(requests, "judgments")
 
     def advance(amount: int) -> None:
         progress.advance(amount)
-        keeper.keep_now_and_then()
+        sync.keep_now_and_then()
 
     gpus = judge.serve.tensor_parallel_size if judge.serve and HAS_GPU else 0
     try:
@@ -66,11 +66,11 @@ def judging(artefact: Artefact, judge: Judge, requests: int) -> Iterator[Desk]:
             _telling(judge),
             slots(JUDGE_REQUESTS, judge.max_concurrency),
             slots(GPUS, gpus),
-            reachable(judge, folder / LOG, ENGINE_SLOTS) as endpoint,
+            serving(judge, folder / LOG, ENGINE_SLOTS) as endpoint,
         ):
-            yield Desk(folder, endpoint, advance)
+            yield JudgeSession(folder, endpoint, advance)
     finally:
-        keeper.keep()
+        sync.keep()
 
 
 def expected_usage(asked: Instructions, judge: Judge) -> Usage:
@@ -94,10 +94,10 @@ def within_budget(judge: Judge, judgings: Sequence[Instructions]) -> dict[Instru
     """
     parts = {asked: expected_usage(asked, judge) for asked in dict.fromkeys(judgings)}
     whole = sum((parts[asked] for asked in judgings), Usage())
-    run_logger().info(f"{judge.model} will judge: {told(judge, whole)}")
+    run_logger().info(f"{judge.model} will judge: {describe_usage(judge, whole)}")
     with _telling(judge):
         check_budget(judge, Usage(), whole)
-    return {asked: share(judge, part, whole) for asked, part in parts.items()}
+    return {asked: budget_share(judge, part, whole) for asked, part in parts.items()}
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def _telling(judge: Judge) -> Iterator[None]:
         raise
 
 
-class _Keeper:
+class JournalSync:
     """Carries the journal to the store and back; has nothing to do where the store is this machine's."""
 
     def __init__(self, artefact: Artefact, journal: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.instructions import ALPACA_EVAL, MT_BENCH
 from tasks.judge import Judgments
 from tasks.runtime.progress import run_logger
 from tasks.stats.decision import Verdict, decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 from tasks.stats.seeds import NoiseBand, mean_figures, mean_scores, noise_band
 from tasks.weights.recipe import Recipe
 
@@ -143,8 +143,8 @@ def _difficulty() -> Path | None:
         return None
 
 
-def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
-    return ArmFigures(
+def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmMetrics:
+    return ArmMetrics(
         score=score.win_rate,
         standard_error=score.standard_error,
         lc_win_rate=score.lc_win_rate,
@@ -154,8 +154,8 @@ def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmFigures:
     )
 
 
-def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmFigures:
-    return ArmFigures(
+def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmMetrics:
+    return ArmMetrics(
         score=score.average,
         standard_error=score.standard_error,
         first_turn=score.first_turn,

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from tasks.core.errors import RetryableError
 from tasks.core.values import Value, canonical_json
 
-__all__ = ["Answer", "Batch", "Header", "Journal", "fullest", "journal_file", "read_batches"]
+__all__ = ["Answer", "Batch", "Header", "Journal", "journal_file", "most_complete", "read_batches"]
 
 
 class Header(Value):
@@ -76,8 +76,8 @@ def read_batches(folder: Path) -> dict[Header, dict[int, Batch]]:
     return found
 
 
-def fullest(folder: Path, job: str) -> tuple[Header, dict[int, Batch]] | None:
-    """The header and the batches of the job's journal; of several engine versions the fullest."""
+def most_complete(folder: Path, job: str) -> tuple[Header, dict[int, Batch]] | None:
+    """The header and the batches of the job's journal; of several engine versions the one with the most."""
     found = [(header, batches) for header, batches in read_batches(folder).items() if header.job == job]
     return max(found, key=lambda one: len(one[1]), default=None)
 

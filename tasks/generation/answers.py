@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from tasks.core.values import canonical_json
-from tasks.generation.answer_journal import Answer, Batch, Header, fullest
+from tasks.generation.answer_journal import Answer, Batch, Header, most_complete
 from tasks.generation.questions import Question
 from tasks.generation.rounds import answers_in_order, is_complete
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
@@ -70,7 +70,7 @@ def _of_fastchat(job: GenerationJob, question: Question, answers: Sequence[Answe
 def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) -> GenerationSummary | None:
     """Writes the answers and, as the last, summary.json, if the journal is complete; else does nothing."""
     folder = Path(job.output)
-    found = fullest(folder, fingerprint)
+    found = most_complete(folder, fingerprint)
     if found is None or not is_complete(found[1], questions, job.settings):
         return None
     header, batches = found

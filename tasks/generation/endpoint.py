@@ -42,24 +42,24 @@ def answer_by_endpoint(job: GenerationJob, fingerprint: str, advance: Callable[[
     questions = read_questions(Path(job.instructions), job.benchmark)
     header = Header(job=fingerprint, engine=f"{job.endpoint.model} at {job.endpoint.base_url}")
     with _client(job.endpoint) as client:
-        answerer = partial(_EndpointModel, client, job.endpoint, settings)
-        answer_share(folder, header, questions, settings, Share(), answerer, advance)
+        backend = partial(_EndpointModel, client, job.endpoint, settings)
+        answer_share(folder, header, questions, settings, Share(), backend, advance)
 
 
 class _EndpointModel:
-    """An Answerer."""
+    """A ChatBackend."""
 
     def __init__(self, client: "OpenAI", endpoint: Endpoint, settings: GenerationSettings) -> None:
         self._client, self._endpoint, self._settings = client, endpoint, settings
 
-    def answer(self, requests: Sequence[Request], landed: Callable[[int], None]) -> tuple[Answer, ...]:
+    def answer(self, requests: Sequence[Request], on_progress: Callable[[int], None]) -> tuple[Answer, ...]:
         """The answers to one batch, asked for all at once."""
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="endpoint")
         try:
             answers = []
             for answer in pool.map(self._ask, requests):
                 answers.append(answer)
-                landed(1)
+                on_progress(1)
             return tuple(answers)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
 """The engine process: imports vLLM once, then does each job in a forked child.
 
-    python -m tasks.generation.engine ORDERS.json
+    python -m tasks.generation.engine REQUEST.json
 
 The end of a child frees everything that a model held (memory, GPU, worker processes), and
 the next job starts without the ten seconds of the import. Importing vLLM must not touch CUDA,
@@ -36,7 +36,7 @@ from tasks.generation.vllm_model import VllmModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["FAILURE", "EngineOrders", "Failure", "Order", "log_file", "main"]
+__all__ = ["FAILURE", "EngineJob", "EngineRequest", "Failure", "log_file", "main"]
 
 FAILURE = "failure.json"
 PR_SET_PDEATHSIG = 1
@@ -48,18 +48,18 @@ CPU_ENVIRONMENT = {
 }
 
 
-class Order(Value):
+class EngineJob(Value):
     """A job and its fingerprint (which only the caller, who may read the weights, can know)."""
 
     job: GenerationJob
     fingerprint: str
 
 
-class EngineOrders(Value):
+class EngineRequest(Value):
     """What the engine is told: the jobs and its share of them, its parent's process id, and the file
-    descriptor of a pipe that gets one byte for each answer that has landed."""
+    descriptor of a pipe that gets one byte for each answer that has come."""
 
-    orders: tuple[Order, ...]
+    jobs: tuple[EngineJob, ...]
     share: Share = Share()
     parent: int
     progress: int
@@ -79,8 +79,8 @@ def log_file(engine: int) -> str:
 
 def main(path: str) -> int:
     """Does the jobs in order; the exit status of the first that fails, else 0."""
-    orders = EngineOrders.model_validate_json(Path(path).read_bytes())
-    _end_with(orders.parent)
+    request = EngineRequest.model_validate_json(Path(path).read_bytes())
+    _end_with(request.parent)
     on_cpu = _prepare_environment()
     from transformers import AutoTokenizer  # noqa: F401  (paid once, before the forks)
     from vllm import LLM  # noqa: F401
@@ -88,8 +88,8 @@ def main(path: str) -> int:
     if on_cpu:
         import vllm.v1.worker.cpu_worker  # noqa: F401
     gc.freeze()  # or each child would look through all that was imported, again and again
-    for order in orders.orders:
-        if status := _in_child(partial(_do, order, orders.share, on_cpu, orders.progress)):
+    for engine_job in request.jobs:
+        if status := _in_child(partial(_do, engine_job, request.share, on_cpu, request.progress)):
             return status
     return 0
 
@@ -140,14 +140,14 @@ def _in_child(work: Callable[[], object]) -> int:
     return 128 - code if code < 0 else code
 
 
-def _do(order: Order, share: Share, on_cpu: bool, progress: int) -> VllmModel | None:
+def _do(engine_job: EngineJob, share: Share, on_cpu: bool, progress: int) -> VllmModel | None:
     """One job, with its log and, if it is refused, its failure in the job's folder."""
-    folder = Path(order.job.output)
+    folder = Path(engine_job.job.output)
     log = os.open(folder / log_file(share.engine), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        return _generate(order, folder, share, on_cpu, partial(_land, progress))
+        return _generate(engine_job, folder, share, on_cpu, partial(_land, progress))
     except ExpoError as error:
         failure = Failure(error=type(error).__name__, message=str(error))
         write_whole(folder / FAILURE, canonical_json(failure))
@@ -159,7 +159,7 @@ def _land(progress: int, count: int) -> None:
 
 
 def _generate(
-    order: Order, folder: Path, share: Share, on_cpu: bool, landed: Callable[[int], None]
+    engine_job: EngineJob, folder: Path, share: Share, on_cpu: bool, on_progress: Callable[[int], None]
 ) -> VllmModel | None:
     """Answers what the journal lacks of this engine's share.
 
@@ -168,19 +168,19 @@ def _generate(
     """
     import vllm
 
-    job = order.job
+    job = engine_job.job
     questions = read_questions(Path(job.instructions), job.benchmark)
     tokenizer = _tokenizer(job)
     prompts = render_prompts(tokenizer, [question.turns[0] for question in questions], job.settings)
     header = Header(
-        job=order.fingerprint,
+        job=engine_job.fingerprint,
         engine=f"vllm {vllm.__version__}",
         chat_template_sha256=hashlib.sha256(prompts.template.encode()).hexdigest(),
         stop_token_ids=prompts.stop_token_ids,
         first_prompt_ids=prompts.token_ids[0],
     )
     load = partial(VllmModel, job, tokenizer, prompts, on_cpu)
-    model = answer_share(folder, header, questions, job.settings, share, load, landed)
+    model = answer_share(folder, header, questions, job.settings, share, load, on_progress)
     return model if model is not None and model.is_in_process else None
 
 

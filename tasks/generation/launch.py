@@ -14,7 +14,7 @@ import tasks
 from tasks.core.errors import InputError
 from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
-from tasks.generation.engine import EngineOrders, Order, log_file
+from tasks.generation.engine import EngineJob, EngineRequest, log_file
 from tasks.generation.rounds import Share
 
 __all__ = ["ENVIRONMENT", "SECRET", "run_engines"]
@@ -32,13 +32,13 @@ SECRET = re.compile(r"(TOKEN|API_KEY|SECRET|SECRET_ACCESS_KEY|PASSWORD|AUTH_STRI
 
 
 def run_engines(
-    orders: Sequence[Order], gpus: Sequence[str | None], python: str, advance: Callable[[int], None]
+    jobs: Sequence[EngineJob], gpus: Sequence[str | None], python: str, advance: Callable[[int], None]
 ) -> int:
-    """One life of one engine process for each of `gpus`; the exit status of the first that failed, else 0.
+    """Runs one engine process per GPU group to completion; the first exit status that is not 0, else 0.
 
     Args:
         gpus: the GPUs that each engine sees, as CUDA_VISIBLE_DEVICES; None: what this process sees.
-        advance: called with the number of answers that have landed since the last call.
+        advance: called with the number of answers that have come since the last call.
 
     Raises:
         InputError: the interpreter cannot be started.
@@ -48,7 +48,7 @@ def run_engines(
         stack.callback(os.close, reading)
         try:
             processes = [
-                stack.enter_context(_engine(orders, Share(number, len(gpus)), group, python, writing))
+                stack.enter_context(_engine(jobs, Share(number, len(gpus)), group, python, writing))
                 for number, group in enumerate(gpus)
             ]
         finally:
@@ -61,13 +61,13 @@ def run_engines(
 
 @contextmanager
 def _engine(
-    orders: Sequence[Order], share: Share, gpus: str | None, python: str, progress: int
+    jobs: Sequence[EngineJob], share: Share, gpus: str | None, python: str, progress: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A running engine, which ends with the block, however that ends."""
     with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
-        todo = EngineOrders(orders=tuple(orders), share=share, parent=os.getpid(), progress=progress)
-        (Path(scratch) / "orders.json").write_bytes(canonical_json(todo))
-        log = Path(orders[0].job.output) / log_file(share.engine)
+        request = EngineRequest(jobs=tuple(jobs), share=share, parent=os.getpid(), progress=progress)
+        (Path(scratch) / "request.json").write_bytes(canonical_json(request))
+        log = Path(jobs[0].job.output) / log_file(share.engine)
         process = _start(python, Path(scratch), log, gpus, progress)
         try:
             yield process
@@ -87,7 +87,7 @@ def _start(
     environment = ENVIRONMENT | environment | {"PYTHONPATH": os.pathsep.join(path)}
     if gpus is not None:
         environment[VISIBLE] = gpus
-    command = [python, "-m", "tasks.generation.engine", str(scratch / "orders.json")]
+    command = [python, "-m", "tasks.generation.engine", str(scratch / "request.json")]
     try:
         with log.open("ab") as output:
             return subprocess.Popen(
@@ -113,7 +113,7 @@ def _follow(
         # asked before the read, so that nothing written is missed
         running = any(process.poll() is None for process in processes)
         if select.select([progress], [], [], POLL_SECONDS if running else 0)[0]:
-            if landed := len(os.read(progress, 1 << 16)):
-                advance(landed)
+            if count := len(os.read(progress, 1 << 16)):
+                advance(count)
             elif running:  # every engine has closed its end
                 return

@@ -15,14 +15,14 @@ from typing import get_args
 
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint
-from tasks.generation.answer_journal import fullest
+from tasks.generation.answer_journal import most_complete
 from tasks.generation.answers import SUMMARY, answers_file, finish
 from tasks.generation.devices import gpu_groups
 from tasks.generation.endpoint import answer_by_endpoint
-from tasks.generation.engine import FAILURE, Order
+from tasks.generation.engine import FAILURE, EngineJob
 from tasks.generation.failures import engine_error
 from tasks.generation.launch import run_engines
-from tasks.generation.questions import read_questions
+from tasks.generation.questions import Question, read_questions
 from tasks.generation.rounds import batches_of
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
 from tasks.stores.source import FolderSource, sha256_of
@@ -42,7 +42,7 @@ def generate(
     """Does the jobs that are not done yet; the summaries in the order of `jobs`.
 
     Args:
-        advance: called with the number of answers that have landed since the last call, those of
+        advance: called with the number of answers that have come since the last call, those of
             earlier runs included, so that the sum is the number of all answers.
         python: another environment's interpreter (with vllm and pydantic); None: this one.
         engines: how many processes share the batches; None: one for each group of
@@ -54,28 +54,30 @@ def generate(
         RetryableError: an engine died, or the endpoint does not answer; the same call continues
             behind the whole batches.
     """
-    orders = [_order(job) for job in jobs]
-    if len({order.job.output for order in orders}) < len(orders):
+    engine_jobs = [_engine_job(job) for job in jobs]
+    if len({engine_job.job.output for engine_job in engine_jobs}) < len(engine_jobs):
         raise InputError("two generation jobs have the same output folder; give each its own")
     todo = []
-    for order in orders:
-        if done := _finished(order) or _finish(order):
+    for engine_job in engine_jobs:
+        if done := _finished(engine_job) or _finish(engine_job):
             advance(done.count)
         else:
-            todo.append(order)
-    for order in todo:
-        _clear(Path(order.job.output))
-        if found := fullest(Path(order.job.output), order.fingerprint):
+            todo.append(engine_job)
+    for engine_job in todo:
+        _clear(Path(engine_job.job.output))
+        if found := most_complete(Path(engine_job.job.output), engine_job.fingerprint):
             advance(sum(len(batch.answers) for batch in found[1].values()))
-    for order in todo:
-        if order.job.endpoint:
-            answer_by_endpoint(order.job, order.fingerprint, advance)
-    local = [order for order in todo if not order.job.endpoint]
+    for engine_job in todo:
+        if engine_job.job.endpoint:
+            answer_by_endpoint(engine_job.job, engine_job.fingerprint, advance)
+    local = [engine_job for engine_job in todo if not engine_job.job.endpoint]
     status = run_engines(local, _gpus(local, engines), _interpreter(python), advance) if local else 0
-    summaries = {order.job.output: _finished(order) or _finish(order) for order in orders}
-    for order in orders:
-        if summaries[order.job.output] is None:
-            raise engine_error(order.job, status)
+    summaries = {
+        engine_job.job.output: _finished(engine_job) or _finish(engine_job) for engine_job in engine_jobs
+    }
+    for engine_job in engine_jobs:
+        if summaries[engine_job.job.output] is None:
+            raise engine_error(engine_job.job, status)
     return tuple(summary for summary in summaries.values() if summary)
 
 
@@ -91,29 +93,31 @@ def job_fingerprint(job: GenerationJob) -> str:
     return fingerprint(job.settings, identity, served)
 
 
-def _order(job: GenerationJob) -> Order:
-    read_questions(Path(job.instructions), job.benchmark)
+def _engine_job(job: GenerationJob) -> EngineJob:
+    _questions(job)  # refuses what cannot be read
     names = ("instructions", "output") if job.endpoint else ("model", "instructions", "output")
     absolute = job.model_copy(update={name: str(Path(getattr(job, name)).resolve()) for name in names})
-    return Order(job=absolute, fingerprint=job_fingerprint(absolute))
+    return EngineJob(job=absolute, fingerprint=job_fingerprint(absolute))
 
 
-def _finished(order: Order) -> GenerationSummary | None:
+def _finished(engine_job: EngineJob) -> GenerationSummary | None:
     """The summary of a job that was done before, if its answers are still what it says."""
-    folder = Path(order.job.output)
-    answers = folder / answers_file(order.job.benchmark)
+    folder = Path(engine_job.job.output)
+    answers = folder / answers_file(engine_job.job.benchmark)
     if not (folder / SUMMARY).is_file() or not answers.is_file():
         return None
     summary = GenerationSummary.model_validate_json((folder / SUMMARY).read_bytes())
-    whole = summary.job == order.fingerprint and summary.answers_sha256 == sha256_of(answers)
+    whole = summary.job == engine_job.fingerprint and summary.answers_sha256 == sha256_of(answers)
     return summary if whole else None
 
 
-def _finish(order: Order) -> GenerationSummary | None:
+def _finish(engine_job: EngineJob) -> GenerationSummary | None:
     """Writes the answers of a job whose journal is complete."""
-    return finish(
-        order.job, order.fingerprint, read_questions(Path(order.job.instructions), order.job.benchmark)
-    )
+    return finish(engine_job.job, engine_job.fingerprint, _questions(engine_job.job))
+
+
+def _questions(job: GenerationJob) -> tuple[Question, ...]:
+    return read_questions(Path(job.instructions), job.benchmark)
 
 
 def _interpreter(python: str | None) -> str:
@@ -123,11 +127,11 @@ def _interpreter(python: str | None) -> str:
     return python or sys.executable
 
 
-def _gpus(orders: Sequence[Order], engines: int | None) -> list[str | None]:
+def _gpus(engine_jobs: Sequence[EngineJob], engines: int | None) -> list[str | None]:
     """The GPUs of each engine; no more engines than the fullest turn has batches."""
-    settings = [order.job.settings for order in orders]
+    settings = [engine_job.job.settings for engine_job in engine_jobs]
     groups = gpu_groups(max(one.tensor_parallel_size * one.pipeline_parallel_size for one in settings))
-    counts = [len(read_questions(Path(order.job.instructions), order.job.benchmark)) for order in orders]
+    counts = [len(_questions(engine_job.job)) for engine_job in engine_jobs]
     useful = max(batches_of(count, one) for count, one in zip(counts, settings, strict=True))
     wanted = min(len(groups) if engines is None else engines, useful)
     if wanted <= 1:

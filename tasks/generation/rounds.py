@@ -14,9 +14,9 @@ from tasks.generation.answer_journal import Answer, Batch, Header, Journal, jour
 from tasks.generation.questions import Question
 from tasks.generation.settings import GenerationSettings
 
-__all__ = ["Answerer", "Request", "Share", "answer_share", "answers_in_order", "batches_of", "is_complete"]
+__all__ = ["ChatBackend", "Request", "Share", "answer_share", "answers_in_order", "batches_of", "is_complete"]
 
-Landed = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 class Share(NamedTuple):
@@ -37,14 +37,14 @@ class Request(NamedTuple):
     seed: int
 
 
-class Answerer(Protocol):
+class ChatBackend(Protocol):
     """What answers: vLLM in this process, or an endpoint."""
 
-    def answer(self, requests: Sequence[Request], landed: Landed) -> tuple[Answer, ...]:
-        """The answers in the order of the requests; `landed` is told how many have come."""
+    def answer(self, requests: Sequence[Request], on_progress: OnProgress) -> tuple[Answer, ...]:
+        """The answers in the order of the requests; `on_progress` is told how many have come."""
 
 
-A = TypeVar("A", bound=Answerer)
+A = TypeVar("A", bound=ChatBackend)
 
 
 def batches_of(count: int, settings: GenerationSettings) -> int:
@@ -58,16 +58,16 @@ def answer_share(
     questions: Sequence[Question],
     settings: GenerationSettings,
     share: Share,
-    answerer: Callable[[], A],
-    landed: Landed,
+    backend: Callable[[], A],
+    on_progress: OnProgress,
 ) -> A | None:
     """Answers what the journal lacks of this engine's share.
 
     Args:
-        answerer: called once, and only if there is something to do.
+        backend: called once, and only if there is something to do.
 
     Returns:
-        The answerer, None if it was not needed.
+        The backend, None if it was not needed.
 
     Raises:
         RetryableError: another process is at this share.
@@ -79,11 +79,11 @@ def answer_share(
             turn * cuts + cut for turn in range(turns) for cut in range(share.engine, cuts, share.engines)
         ]
         todo = [number for number in numbers if not _is_whole(done.get(number), number, questions, settings)]
-        made = answerer() if todo else None
+        made = backend() if todo else None
         for number in todo:
             assert made is not None
             started = time.monotonic()
-            answers = made.answer(_requests(number, questions, done, settings), landed)
+            answers = made.answer(_requests(number, questions, done, settings), on_progress)
             batch = Batch(batch=number, seconds=time.monotonic() - started, answers=answers)
             journal.append(batch)
             done[number] = batch

@@ -21,7 +21,7 @@ NO_ROOM = Answer(output="", tokens=0, finish_reason="length", looping=False)
 
 
 class VllmModel:
-    """An Answerer: the loaded model, its tokenizer, and the job's settings."""
+    """A ChatBackend: the loaded model, its tokenizer, and the job's settings."""
 
     def __init__(
         self, job: GenerationJob, tokenizer: "PreTrainedTokenizerBase", prompts: PromptSet, on_cpu: bool
@@ -41,19 +41,19 @@ class VllmModel:
         """Whether the model has no worker processes."""
         return self._settings.tensor_parallel_size * self._settings.pipeline_parallel_size == 1
 
-    def answer(self, requests: Sequence[Request], landed: Callable[[int], None]) -> tuple[Answer, ...]:
+    def answer(self, requests: Sequence[Request], on_progress: Callable[[int], None]) -> tuple[Answer, ...]:
         """The answers to one batch."""
         token_ids = [render(self._tokenizer, self._prompts.template, request.chat) for request in requests]
         fitting = [number for number, ids in enumerate(token_ids) if len(ids) < self._room]
-        landed(len(requests) - len(fitting))
+        on_progress(len(requests) - len(fitting))
         answers = self._generate(
-            [token_ids[number] for number in fitting], [requests[number] for number in fitting], landed
+            [token_ids[number] for number in fitting], [requests[number] for number in fitting], on_progress
         )
         made = dict(zip(fitting, answers, strict=True))
         return tuple(made.get(number, NO_ROOM) for number in range(len(requests)))
 
     def _generate(
-        self, token_ids: list[tuple[int, ...]], requests: list[Request], landed: Callable[[int], None]
+        self, token_ids: list[tuple[int, ...]], requests: list[Request], on_progress: Callable[[int], None]
     ) -> list[Answer]:
         from vllm import SamplingParams, TokensPrompt
 
@@ -71,7 +71,7 @@ class VllmModel:
         while self._llm.llm_engine.has_unfinished_requests():
             ended = [output for output in self._llm.llm_engine.step() if output.finished]
             finished += ended
-            landed(len(ended))
+            on_progress(len(ended))
         # Requests get rising numbers as they are enqueued; they end in any order.
         in_order = sorted(finished, key=lambda out: int(out.request_id))
         return [_as_answer(out.outputs[0]) for out in in_order]

@@ -6,19 +6,23 @@ history needs them; one that lacks something is named and left out, and no figur
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 
 from tasks.core.values import Value
-from tasks.stats.decision import Word
+from tasks.stats.decision import Outcome
 from tasks.stats.figures import PublishedFigures
 from tasks.stats.formatting import benchmark_title
-from tasks.stats.paired import Figures
+from tasks.stats.paired import FiniteValue
 
 __all__ = ["History", "HistoryPoint", "Series", "history"]
 
+# "word" is its name in reports and in the JSON of `expo history`
+OUTCOME: Any = Field(validation_alias=AliasChoices("word", "outcome"), serialization_alias="word")
 
-class HistoryPoint(Figures):
+
+class HistoryPoint(FiniteValue):
     """One run's figures of a series, in the unit of its scores.
 
     run, created   the report's name, and when it was made (ISO 8601, UTC)
@@ -28,9 +32,11 @@ class HistoryPoint(Figures):
     noise          the 95% interval of the original against itself (an A/A run), None without one
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     run: str
     created: str
-    word: Word
+    outcome: Outcome = OUTCOME
     original: float
     expo: float
     gain: float
@@ -40,7 +46,7 @@ class HistoryPoint(Figures):
     noise: tuple[float, float] | None = None
 
 
-class Series(Figures):
+class Series(FiniteValue):
     """One family at one α on one benchmark by one judge; the points are in the order of time.
 
     judge_fingerprint  "" where the reports do not tell it
@@ -63,7 +69,7 @@ class History(Value):
     left_out: dict[str, str]
 
 
-class _Read(Figures):
+class _Read(FiniteValue):
     """A part of a report of any version: what the history does not need is not looked at."""
 
     model_config = ConfigDict(extra="ignore")
@@ -84,7 +90,7 @@ class _Verdict(_Read):
     alpha: float
     benchmark: str
     judge: str
-    word: Word
+    outcome: Outcome = OUTCOME
     unit: str
     difference: _Difference
     original: _Arm
@@ -146,7 +152,7 @@ def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
             point = HistoryPoint(
                 run=report.name,
                 created=report.created,
-                word=verdict.word,
+                outcome=verdict.outcome,
                 original=before.score,
                 expo=after.score,
                 gain=verdict.difference.mean,

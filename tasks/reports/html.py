@@ -48,7 +48,7 @@ def render_html(report: RunReport) -> str:
     return environment.get_template("report.html").render(
         report=report,
         groups=by_benchmark(report.verdicts),
-        words=Counter(verdict.word for verdict in report.verdicts),
+        outcomes=Counter(verdict.outcome for verdict in report.verdicts),
         answers=_answers(report.families),
         style=Markup(_page_file(environment, "report.css")),
         script=Markup(script),

@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tasks.stats.paired import Figures
+from tasks.stats.paired import FiniteValue
 
 __all__ = ["NormTable", "TensorNorm", "layer_and_module", "norm_table"]
 
 LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.+?)(?:\.(weight|bias))?$")
 
 
-class TensorNorm(Figures):
+class TensorNorm(FiniteValue):
     """How far training, and so extrapolation, moved one tensor: L2 norms of θ_1 and of θ_1 − θ_0.
 
     Both are finite: leave out a tensor that holds NaN or Inf.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint
-from tasks.reports.svg import ACCENT, INK, LINE, MUTED, SURFACE, WORDS, one_panel, style, svg, three_panels
+from tasks.reports.svg import ACCENT, INK, LINE, MUTED, OUTCOMES, SURFACE, one_panel, style, svg, three_panels
 from tasks.stats.decision import Verdict
 from tasks.stats.formatting import signed
 
@@ -47,7 +47,7 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
             before, after = verdict.original, verdict.expo
             arrow = {
                 "arrowstyle": "-|>",
-                "color": WORDS[verdict.word],
+                "color": OUTCOMES[verdict.outcome],
                 "linewidth": 1.6,
                 "shrinkA": 3,
                 "shrinkB": 0,
@@ -137,7 +137,7 @@ def history_plot(series: Series) -> str:
             if point.noise:
                 low, high = point.noise
                 axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
-            colour = WORDS[point.word]
+            colour = OUTCOMES[point.outcome]
             axes.plot([place, place], [point.lower, point.upper], color=colour, linewidth=2.4)
             axes.plot(place, point.gain, "o", color=colour, markersize=7, markeredgecolor=SURFACE)
         step = max(1, len(series.points) // 8)
@@ -151,7 +151,7 @@ def history_plot(series: Series) -> str:
 
 
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
-    found, colour = verdict.difference, WORDS[verdict.word]
+    found, colour = verdict.difference, OUTCOMES[verdict.outcome]
     axes.plot([found.lower, found.upper], [row, row], color=colour, linewidth=2.4, solid_capstyle="round")
     axes.plot(found.mean, row, "o", color=colour, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2)
     if verdict.published:

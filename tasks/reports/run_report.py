@@ -8,7 +8,7 @@ from tasks.core.values import Value
 from tasks.reports.norms import TensorNorm
 from tasks.stats.agreement import Agreement
 from tasks.stats.decision import Verdict, across_families
-from tasks.stats.paired import Figures
+from tasks.stats.paired import FiniteValue
 from tasks.stats.seeds import NoiseBand
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class AlphaPoint(Figures):
+class AlphaPoint(FiniteValue):
     """One α of the curve: the win rate of + ExPO over the original in %, on held-out instructions.
 
     lower, upper  the 95% interval of the win rate
@@ -40,7 +40,7 @@ class AlphaPoint(Figures):
     truncated: float
 
 
-class StageCost(Figures):
+class StageCost(FiniteValue):
     """What a stage took: seconds, and for judging the requests and US dollars where they are known."""
 
     stage: str
@@ -49,7 +49,7 @@ class StageCost(Figures):
     dollars: float | None = None
 
 
-class AnswerRow(Figures):
+class AnswerRow(FiniteValue):
     """One instruction with the answers to it, and the judge's preference for each arm over the reference.
 
     original_preference, expo_preference  0 (the reference is better) to 1 (the arm is better),
@@ -64,7 +64,7 @@ class AnswerRow(Figures):
     expo_preference: float | None = None
 
 
-class DialogueTurn(Figures):
+class DialogueTurn(FiniteValue):
     """One turn of a dialogue: what was asked, both arms' answers, and how the judge rated each.
 
     original_rating, expo_rating      1 to 10, None where the judge gave none
@@ -81,7 +81,7 @@ class DialogueTurn(Figures):
     expo_judgment: str = ""
 
 
-class Dialogue(Figures):
+class Dialogue(FiniteValue):
     """One question of MT-Bench with both arms' answers to its turns."""
 
     question_id: int

@@ -15,13 +15,13 @@ def sentence(verdict: Verdict) -> str:
         f"{measure} {change(verdict.original.score, verdict.expo.score, digits)}, "
         f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
     )
-    if verdict.word == "no evidence":
+    if verdict.outcome == "no evidence":
         return f"No evidence of a difference: {figures}."
-    return f"+ ExPO is {verdict.word}: {figures}."
+    return f"+ ExPO is {verdict.outcome}: {figures}."
 
 
 def reason(verdict: Verdict) -> str:
-    """What made the word, and what this run could have missed."""
+    """What made the outcome, and what this run could have missed."""
     rule = verdict.rule[:1].upper() + verdict.rule[1:]
     among = "" if verdict.compared == 1 else f", among {verdict.compared} families"
     return (

@@ -14,19 +14,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "INK", "LINE", "MUTED", "SURFACE", "WORDS", "one_panel", "style", "svg", "three_panels"]
+__all__ = [
+    "ACCENT",
+    "INK",
+    "LINE",
+    "MUTED",
+    "OUTCOMES",
+    "SURFACE",
+    "one_panel",
+    "style",
+    "svg",
+    "three_panels",
+]
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
-WORDS = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
+OUTCOMES = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
 PROPERTIES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     LINE: "var(--line)",
     ACCENT: "var(--accent)",
     SURFACE: "var(--surface)",
-    WORDS["better"]: "var(--better)",
-    WORDS["no evidence"]: "var(--none)",
-    WORDS["worse"]: "var(--worse)",
+    OUTCOMES["better"]: "var(--better)",
+    OUTCOMES["no evidence"]: "var(--none)",
+    OUTCOMES["worse"]: "var(--worse)",
 }
 STYLE = {
     "svg.fonttype": "none",  # text stays text: selectable, and in the page's font

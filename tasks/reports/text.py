@@ -101,7 +101,7 @@ def _series_table(series: Series) -> Table:
         table.add_row(
             Text(point.run),
             formatting.moment(point.created),
-            Text(point.word, STYLES[point.word]),
+            Text(point.outcome, STYLES[point.outcome]),
             formatting.change(point.original, point.expo, digits),
             formatting.signed(point.gain),
             formatting.interval(point.lower, point.upper),
@@ -123,14 +123,14 @@ def _table(title: str, verdicts: list[Verdict]) -> Table:
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> Table:
-    """What made each word, and what could have been missed."""
+    """What made each outcome, and what could have been missed."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
     for verdict in verdicts:
         table.add_row(
             Text(verdict.family),
-            Text(f"{verdict.word.capitalize()}: {reason(verdict)} {length_controlled(verdict)}".rstrip()),
+            Text(f"{verdict.outcome.capitalize()}: {reason(verdict)} {length_controlled(verdict)}".rstrip()),
         )
     return table
 
@@ -161,13 +161,13 @@ def _row(verdict: Verdict) -> list[str | Text]:
     digits = 2 if verdict.unit == "rating points" else 1
     return [
         Text(verdict.family),
-        Text(verdict.word, STYLES[verdict.word]),
+        Text(verdict.outcome, STYLES[verdict.outcome]),
         f"{verdict.alpha:g}",
         formatting.change(before.score, after.score, digits),
         formatting.signed(found.mean),
         formatting.interval(found.lower, found.upper),
         formatting.p_value(verdict.p_adjusted),
         "–" if verdict.lc_gain is None else formatting.signed(verdict.lc_gain, 1),
-        formatting.signed(100 * verdict.longer, 0) + "%",
+        formatting.signed(100 * verdict.length_increase, 0) + "%",
         formatting.signed(verdict.published.gain, digits) if verdict.published else "–",
     ]

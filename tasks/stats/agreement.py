@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tasks.core.errors import InputError
 from tasks.stats.formatting import interval, p_value, signed
-from tasks.stats.paired import LEVEL, RESAMPLES, Figures, PairedDifference, paired_difference
+from tasks.stats.paired import LEVEL, RESAMPLES, FiniteValue, PairedDifference, paired_difference
 
 FloatArray = NDArray[np.float64]
 
 __all__ = ["Agreement", "agree", "agreement_sentence"]
 
 
-class Agreement(Figures):
+class Agreement(FiniteValue):
     """How far the present judge is from an earlier one on the same pairs of answers.
 
     earlier, present    the judges' names

@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import AliasChoices, ConfigDict, Field
 
 from tasks.core.families import Published
-from tasks.stats.figures import ArmFigures, PublishedFigures, published_figures
+from tasks.stats.figures import ArmMetrics, PublishedFigures, published_figures
 from tasks.stats.formatting import interval, p_value
 from tasks.stats.paired import (
     LEVEL,
-    Figures,
+    FiniteValue,
     PairedDifference,
     detectable,
     holm,
@@ -21,14 +22,14 @@ from tasks.stats.paired import (
 
 __all__ = [
     "RULE",
+    "Outcome",
     "Unit",
     "Verdict",
-    "Word",
     "across_families",
     "decide",
 ]
 
-Word = Literal["better", "no evidence", "worse"]
+Outcome = Literal["better", "no evidence", "worse"]
 Unit = Literal["percentage points", "rating points"]
 
 RULE = (
@@ -37,29 +38,33 @@ RULE = (
 )
 
 
-class Verdict(Figures):
+class Verdict(FiniteValue):
     """One family on one benchmark by one judge.
 
-    rule        in words: what made the word
+    rule        in words: what made the outcome
     difference  + ExPO minus original, in `unit`
     p_adjusted  Holm's adjustment of the p-value over the `compared` families of one run
     lc_error    standard error of `lc_gain` by a paired bootstrap, None where there is none
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
+
+    Reports hold the outcome as "word", as they always have.
     """
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     family: str
     alpha: float
     benchmark: str
     judge: str
-    word: Word
+    outcome: Outcome = Field(validation_alias=AliasChoices("word", "outcome"), serialization_alias="word")
     rule: str
     unit: Unit
     difference: PairedDifference
     p_adjusted: float
     compared: int
-    original: ArmFigures
-    expo: ArmFigures
+    original: ArmMetrics
+    expo: ArmMetrics
     lc_error: float | None = None
     lc_note: str | None = None
     n_judged: int
@@ -86,7 +91,7 @@ class Verdict(Figures):
         return self.lc_gain - half, self.lc_gain + half
 
     @property
-    def longer(self) -> float:
+    def length_increase(self) -> float:
         """How much longer the answers became: 0.1 is 10%; zero where the original's are empty."""
         before = self.original.mean_length
         return self.expo.mean_length / before - 1 if before else 0.0
@@ -103,8 +108,8 @@ def decide(
     benchmark: str,
     judge: str,
     *,
-    original: ArmFigures,
-    expo: ArmFigures,
+    original: ArmMetrics,
+    expo: ArmMetrics,
     original_scores: ArrayLike,
     expo_scores: ArrayLike,
     clusters: Sequence[object] | None = None,
@@ -124,13 +129,13 @@ def decide(
         InputError: the scores are not paired, not finite, or fewer than two.
     """
     difference = paired_difference(original_scores, expo_scores, clusters, seed)
-    word, rule = _word(difference, difference.p_value, 1)
+    outcome, rule = _outcome(difference, difference.p_value, 1)
     return Verdict(
         family=family,
         alpha=alpha,
         benchmark=benchmark,
         judge=judge,
-        word=word,
+        outcome=outcome,
         rule=rule,
         unit="rating points" if benchmark == "mt_bench" else "percentage points",
         difference=difference,
@@ -158,13 +163,13 @@ def across_families(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
 
 
 def _correct(verdict: Verdict, p_adjusted: float, compared: int) -> Verdict:
-    word, rule = _word(verdict.difference, p_adjusted, compared)
+    outcome, rule = _outcome(verdict.difference, p_adjusted, compared)
     return verdict.model_copy(
-        update={"word": word, "rule": rule, "p_adjusted": p_adjusted, "compared": compared}
+        update={"outcome": outcome, "rule": rule, "p_adjusted": p_adjusted, "compared": compared}
     )
 
 
-def _word(difference: PairedDifference, p: float, compared: int) -> tuple[Word, str]:
+def _outcome(difference: PairedDifference, p: float, compared: int) -> tuple[Outcome, str]:
     """Interval and test have to agree: neither alone makes a family better or worse."""
     test = "the sign-flip p is" if compared == 1 else f"the sign-flip p (Holm over {compared} families) is"
     ends = f"the 95% interval {interval(difference.lower, difference.upper)}"
@@ -172,5 +177,5 @@ def _word(difference: PairedDifference, p: float, compared: int) -> tuple[Word, 
         return "no evidence", f"{ends} includes zero"
     if p >= LEVEL:
         return "no evidence", f"{test} {p_value(p)}, not below {LEVEL}"
-    word: Word = "better" if difference.mean > 0 else "worse"
-    return word, f"{ends} excludes zero and {test} {p_value(p)}, below {LEVEL}"
+    outcome: Outcome = "better" if difference.mean > 0 else "worse"
+    return outcome, f"{ends} excludes zero and {test} {p_value(p)}, below {LEVEL}"

@@ -3,14 +3,14 @@
 from pydantic import Field
 
 from tasks.core.families import Published
-from tasks.stats.paired import Figures
+from tasks.stats.paired import FiniteValue
 
-__all__ = ["ArmFigures", "PublishedFigures", "published_figures"]
+__all__ = ["ArmMetrics", "PublishedFigures", "published_figures"]
 
 PUBLISHED_JUDGES = {"alpaca_eval": "gpt-4-1106-preview", "mt_bench": "gpt-4"}
 
 
-class ArmFigures(Figures):
+class ArmMetrics(FiniteValue):
     """What was measured of one arm.
 
     score           win rate in %, or the mean MT-Bench rating (1 to 10)
@@ -40,7 +40,7 @@ class ArmFigures(Figures):
     unparsed: int = 0
 
 
-class PublishedFigures(Figures):
+class PublishedFigures(FiniteValue):
     """The authors' figures (original, + ExPO), and who judged them."""
 
     judge: str

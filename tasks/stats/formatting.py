@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from tasks.stats.paired import LEVEL
 
 __all__ = [
-    "apart",
     "benchmark_title",
     "change",
     "duration",
+    "format_distinct",
     "interval",
     "magnitude",
     "moment",
@@ -43,7 +43,7 @@ def magnitude(value: float, digits: int = 2) -> str:
     return f"{abs(value):.0e}" if digits > MOST_DIGITS else f"{abs(value):.{digits}f}"
 
 
-def apart(first: float, second: float) -> tuple[str, str]:
+def format_distinct(first: float, second: float) -> tuple[str, str]:
     """Two numbers without signs, with as many digits as it takes to see which is the larger."""
     first, second = abs(first), abs(second)
     digits = 2

@@ -22,7 +22,7 @@ from tasks.core.values import Value
 __all__ = [
     "LEVEL",
     "RESAMPLES",
-    "Figures",
+    "FiniteValue",
     "PairedDifference",
     "detectable",
     "holm",
@@ -37,13 +37,13 @@ CHUNK = 1_000_000  # numbers in one batch of resamples: at most 8 MB for each ar
 FloatArray = NDArray[np.float64]
 
 
-class Figures(Value):
+class FiniteValue(Value):
     """A value whose numbers are all finite: what is not available is None, never NaN."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class PairedDifference(Figures):
+class PairedDifference(FiniteValue):
     """+ ExPO minus original, over the same items, in the unit of the inputs.
 
     mean            the mean difference over items

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tasks.core.values import Value
 from tasks.stats import formatting
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 from tasks.stats.paired import paired_difference
 
 __all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band", "noise_sentence"]
@@ -85,7 +85,7 @@ def mean_scores(scores: Sequence[Mapping[K, float]]) -> dict[K, float]:
     }
 
 
-def mean_figures(figures: Sequence[ArmFigures]) -> ArmFigures:
+def mean_figures(figures: Sequence[ArmMetrics]) -> ArmMetrics:
     """Field by field the mean; what one generation lacks the mean lacks. Counts are summed.
 
     The mean of standard errors is at least the standard error of the mean.
@@ -93,7 +93,7 @@ def mean_figures(figures: Sequence[ArmFigures]) -> ArmFigures:
     if len(figures) == 1:
         return figures[0]
     every = [one.model_dump() for one in figures]
-    return ArmFigures.model_validate({name: _mean([one[name] for one in every]) for name in every[0]})
+    return ArmMetrics.model_validate({name: _mean([one[name] for one in every]) for name in every[0]})
 
 
 def _mean(values: Sequence[Any]) -> Any:  # noqa: ANN401 - of the type that they have

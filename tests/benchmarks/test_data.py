@@ -18,9 +18,9 @@ from tasks.benchmarks.data import (
     REPOSITORY,
     REVISION,
     DataFile,
-    adopt,
     cached,
     fetch,
+    import_from,
     mt_bench_files,
 )
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
@@ -86,7 +86,7 @@ def test_a_file_of_the_web_is_fetched_once(web: tuple[Path, str]) -> None:
     assert cached(file) is None
     assert fetch(file).read_bytes() == CONTENT
     (folder / "file.csv").unlink()
-    assert fetch(file) == cached(file) == file.place
+    assert fetch(file) == cached(file) == file.path
 
 
 def test_another_content_from_the_web_is_never_kept(web: tuple[Path, str]) -> None:
@@ -110,18 +110,18 @@ def test_a_folder_gives_what_it_has_under_any_name(tmp_path: Path, monkeypatch: 
     folder.mkdir(parents=True)
     (folder / "renamed.csv").write_bytes(CONTENT)
     (folder / "file.csv").write_bytes(b"another content")
-    assert adopt(tmp_path / "usb") == (FILE,)
+    assert import_from(tmp_path / "usb") == (FILE,)
     assert fetch(FILE).read_bytes() == CONTENT
     with pytest.raises(InputError, match="no such folder"):
-        adopt(tmp_path / "nowhere")
+        import_from(tmp_path / "nowhere")
 
 
 def test_the_pinned_digests_are_those_of_the_real_files(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    assert {REFERENCE, QUESTIONS, PROMPTS} < set(adopt(data)) <= set(FILES)
+    assert {REFERENCE, QUESTIONS, PROMPTS} < set(import_from(data)) <= set(FILES)
     assert all(path.is_file() for path in mt_bench_files())
-    PROMPTS.place.write_bytes(PROMPTS.place.read_bytes() + b"{}\n")
+    PROMPTS.path.write_bytes(PROMPTS.path.read_bytes() + b"{}\n")
     with pytest.raises(CorruptError, match=r"judge_prompts\.jsonl: its sha256 is"):
         mt_bench_files()

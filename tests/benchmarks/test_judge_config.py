@@ -7,7 +7,14 @@ from typing import get_args
 import pytest
 
 from tasks.benchmarks.budget import Usage, dollars, estimate
-from tasks.benchmarks.judge_config import COMPARING, RATING, Judge, Served, api_key, prompt_file
+from tasks.benchmarks.judge_config import (
+    GRADING_SAMPLING,
+    PAIRWISE_SAMPLING,
+    Judge,
+    ServeConfig,
+    api_key,
+    prompt_file,
+)
 from tasks.core.errors import InputError
 from tasks.generation.settings import Benchmark
 
@@ -40,7 +47,7 @@ def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]
         {"model": "n"},
         {"seed": 1},
         {"both_orders": True},
-        {"comparing": COMPARING.model_copy(update={"top_logprobs": 3})},
+        {"pairwise_sampling": PAIRWISE_SAMPLING.model_copy(update={"top_logprobs": 3})},
         {"base_url": "https://other.example/v1"},
         {"base_url": None},
     ],
@@ -50,20 +57,22 @@ def test_another_judge_never_finds_it(changes: dict[str, object]) -> None:
 
 
 def test_a_changed_rating_pays_only_for_mt_bench_again() -> None:
-    changed = REMOTE.model_copy(update={"rating": RATING.model_copy(update={"max_tokens": 4096})})
+    changed = REMOTE.model_copy(
+        update={"grading_sampling": GRADING_SAMPLING.model_copy(update={"max_tokens": 4096})}
+    )
     assert changed.fingerprint("alpaca_eval") == REMOTE.fingerprint("alpaca_eval")
     assert changed.fingerprint("mt_bench") != REMOTE.fingerprint("mt_bench")
 
 
 def test_a_served_judge_is_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    served = Judge(model="m", serve=Served(checkpoint=str(tmp_path)))
+    served = Judge(model="m", serve=ServeConfig(checkpoint=str(tmp_path)))
     reached = served.model_copy(update={"base_url": "http://127.0.0.1:1234/v1"})
     assert served.fingerprint("mt_bench") == reached.fingerprint("mt_bench")
     (tmp_path / "config.json").write_text('{"another": "content"}')
     assert served.fingerprint("mt_bench") != LOCAL.fingerprint("mt_bench")
     with pytest.raises(ValueError, match="not both"):
-        Judge(model="m", serve=Served(checkpoint="x"), base_url="http://127.0.0.1:1/v1")
+        Judge(model="m", serve=ServeConfig(checkpoint="x"), base_url="http://127.0.0.1:1/v1")
 
 
 def test_openai_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tasks.benchmarks import serving
+from tasks.benchmarks import serving as judge_servers
 from tasks.benchmarks.alpaca import judge_answers
-from tasks.benchmarks.judge_config import Judge, Served
+from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.benchmarks.score import preferences
-from tasks.benchmarks.serving import reachable
+from tasks.benchmarks.serving import serving
 from tasks.core.errors import RetryableError
 from tests.benchmarks.conftest import write_outputs
 from tests.generation.conftest import make_tiny_llama
@@ -52,10 +52,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHILD = """
 import sys, time
 from pathlib import Path
-from tasks.benchmarks.judge_config import Judge, Served
-from tasks.benchmarks.serving import reachable
-judge = Judge(model="tiny", serve=Served(checkpoint=sys.argv[1]))
-with reachable(judge, Path(sys.argv[2])) as endpoint:
+from tasks.benchmarks.judge_config import Judge, ServeConfig
+from tasks.benchmarks.serving import serving
+judge = Judge(model="tiny", serve=ServeConfig(checkpoint=sys.argv[1]))
+with serving(judge, Path(sys.argv[2])) as endpoint:
     print(endpoint.url, flush=True)
     time.sleep(3600)
 """
@@ -104,13 +104,13 @@ def test_a_server_that_ends_early_shows_its_log(tmp_path: Path, monkeypatch: pyt
     python.write_text("#!/bin/sh\necho no such architecture\nexit 3\n")
     python.chmod(0o755)
     monkeypatch.setenv("EXPO_ENGINE_PYTHON", str(python))
-    judge = Judge(model="tiny", serve=Served(checkpoint=str(tmp_path / "checkpoint")))
+    judge = Judge(model="tiny", serve=ServeConfig(checkpoint=str(tmp_path / "checkpoint")))
     with (
         pytest.raises(RetryableError, match=r"(?s)exit status 3 before it answered.*no such architecture"),
-        reachable(judge, tmp_path / "judge.log"),
+        serving(judge, tmp_path / "judge.log"),
     ):
         pass
-    assert not serving._entries[judge.serve or Served(checkpoint="x"), "tiny"].users
+    assert not judge_servers._entries[judge.serve or ServeConfig(checkpoint="x"), "tiny"].users
 
 
 def test_judgings_at_once_share_a_server_and_its_slot(
@@ -125,13 +125,13 @@ def test_judgings_at_once_share_a_server_and_its_slot(
         yield "http://127.0.0.1:1/v1"
         events.append("end")
 
-    monkeypatch.setattr(serving, "_server", server)
-    judge = Judge(model="shared", serve=Served(checkpoint="org/judge"))
+    monkeypatch.setattr(judge_servers, "_server", server)
+    judge = Judge(model="shared", serve=ServeConfig(checkpoint="org/judge"))
     slot = Lock()
     inside = []
 
     def use() -> None:
-        with reachable(judge, tmp_path / "judge.log", slot) as endpoint:
+        with serving(judge, tmp_path / "judge.log", slot) as endpoint:
             with everybody:
                 inside.append(endpoint.url)
                 assert slot.locked()

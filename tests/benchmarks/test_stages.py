@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from flows.family import find_judge
-from tasks.benchmarks.budget import Usage, among, share, told
-from tasks.benchmarks.data import adopt
+from tasks.benchmarks.budget import Usage, budget_share, describe_usage, split_budget
+from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.judge_session import within_budget
@@ -117,7 +117,7 @@ def _entry(**changes: Any) -> Family:  # noqa: ANN401
 
 def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data: Path) -> None:
     """MT-Bench's second arm is rated 8 where the first is rated 6; AlpacaEval's is longer."""
-    adopt(data)
+    import_from(data)
     asked = find.fn("mt_bench")
     server.says = lambda body: f"[[{8 if 'MARKED' in body['messages'][1]['content'] else 6}]]"
     original = run.generation("original", ["an answer"] * 160, "mt_bench")
@@ -137,7 +137,7 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data
         and len(rating.expo.categories) == 8
     )
     assert rating.difference.n == 80 and rating.n_judged == 160, "questions are resampled, not turns"
-    assert (rating.word, rating.unit) == ("better", "rating points")
+    assert (rating.outcome, rating.unit) == ("better", "rating points")
     assert rating.published and rating.published.score == (7, 7.1)
     assert by_name["alpaca_eval"].unit == "percentage points"
     assert by_name["alpaca_eval"].expo.discrete_win_rate == 100
@@ -172,7 +172,7 @@ def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: J
 
 
 def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, data: Path) -> None:
-    adopt(data)
+    import_from(data)
     asked = find.fn("mt_bench")
     server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
     arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
@@ -268,11 +268,11 @@ def test_a_budget_is_the_runs(run: Run, server: JudgeServer) -> None:
     judge = run.judge.model_copy(
         update={"max_requests": 1000, "max_cost": 5.0, "dollars_per_million": (10.0, 30.0)}
     )
-    half = among(judge, 2)
+    half = split_budget(judge, 2)
     assert (half.max_requests, half.max_cost) == (500, 2.5)
     assert half.fingerprint("alpaca_eval") == judge.fingerprint("alpaca_eval")
     parts = (Usage(requests=30, prompt_tokens=100), Usage(requests=10, prompt_tokens=300))
-    shares = [share(judge, part, parts[0] + parts[1]) for part in parts]
+    shares = [budget_share(judge, part, parts[0] + parts[1]) for part in parts]
     assert [one.max_requests for one in shares] == [750, 250]
     assert [one.max_cost for one in shares] == pytest.approx([1.25, 3.75])
 
@@ -287,7 +287,7 @@ def test_an_estimate_in_words() -> None:
     judge = Judge(model="m", dollars_per_million=(10, 30), max_cost=30)
     usage = Usage(requests=1610, prompt_tokens=2_100_000, completion_tokens=1610)
     said = "1,610 requests, about 2.1 million tokens, about $21.05 (limit $30.00)"
-    assert told(judge, usage) == said
+    assert describe_usage(judge, usage) == said
 
 
 def test_the_demos_rule_rates_nothing() -> None:

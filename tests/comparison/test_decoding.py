@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from flows.cli.generation_options import make_answering
+from flows.cli.generation_options import make_generation
 from tasks.comparison.arm import Arm
-from tasks.comparison.decoding import Answering, ArmEndpoints, reseeded, settings_of
+from tasks.comparison.decoding import ArmEndpoints, GenerationConfig, reseeded, settings_of
 from tasks.core.errors import InputError
 from tasks.core.families import family, names
 from tasks.generation.settings import GenerationSettings, Sampling
@@ -50,17 +50,17 @@ def test_seeds_are_far_apart_and_the_first_is_the_usual() -> None:
 
 
 def test_the_noise_band_is_one_more_generation_of_the_original() -> None:
-    plain, twice = Answering(), Answering(seeds=2, noise_band=True)
+    plain, twice = GenerationConfig(), GenerationConfig(seeds=2, noise_band=True)
     assert list(plain.seeds_of("original")) == list(plain.seeds_of("expo")) == [0]
     assert (list(twice.seeds_of("original")), list(twice.seeds_of("expo"))) == ([0, 1, 2], [0, 1])
     with pytest.raises(ValidationError):
-        Answering(seeds=0)
+        GenerationConfig(seeds=0)
 
 
 def test_options_of_the_command() -> None:
-    plain = make_answering()
-    assert plain == Answering()
-    served = make_answering(2, True, "http://127.0.0.1:8000/v1", ("a", "b"), "KEY").endpoint
+    plain = make_generation()
+    assert plain == GenerationConfig()
+    served = make_generation(2, True, "http://127.0.0.1:8000/v1", ("a", "b"), "KEY").endpoint
     assert served == ArmEndpoints(
         base_url="http://127.0.0.1:8000/v1", original="a", expo="b", api_key_env="KEY"
     )
@@ -77,7 +77,7 @@ def test_options_of_the_command() -> None:
 )
 def test_wrong_options(url: str | None, models: tuple[str, str] | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        make_answering(url=url, models=models)
+        make_generation(url=url, models=models)
 
 
 def test_each_arm_has_its_model_at_the_endpoint() -> None:

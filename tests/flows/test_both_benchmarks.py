@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.benchmarks.data import adopt
+from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
-from tasks.comparison.decoding import Answering, ArmEndpoints
+from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
 from tasks.core.errors import ExpoError
 from tasks.reports.run_report import RunReport
 from tests.servers.hub import use_in_this_process
@@ -36,7 +36,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
         pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    adopt(Path(folder))
+    import_from(Path(folder))
     return Path(folder)
 
 
@@ -76,7 +76,7 @@ def test_both_benchmarks_to_their_verdicts(
                 benchmarks=("alpaca_eval", "mt_bench"),
                 judge=judge,
                 store=str(tmp_path / "store"),
-                generation=Answering(endpoint=endpoint),
+                generation=GenerationConfig(endpoint=endpoint),
                 anchors=str(stored),
             )
             return RunReport.model_validate_json((Path(uri) / "report.json").read_bytes())
@@ -92,7 +92,7 @@ def test_both_benchmarks_to_their_verdicts(
         assert len(server.bodies) - asked_for_anchors == 2 * (805 + 160), "paid for twice"
 
     win, rating = report.families[0].verdicts
-    assert (win.benchmark, win.word, win.n_judged, win.n_failed) == ("alpaca_eval", "better", 805, 0)
+    assert (win.benchmark, win.outcome, win.n_judged, win.n_failed) == ("alpaca_eval", "better", 805, 0)
     assert win.expo.score > 85 > 15 > win.original.score
     assert win.lc_note and "df_gamed.csv" in win.lc_note
     assert (rating.benchmark, rating.difference.n, rating.n_judged) == ("mt_bench", 80, 160)

@@ -28,7 +28,7 @@ from tasks.runtime.limits import slots
 from tasks.runtime.progress import Progress
 from tasks.runtime.stage import failed_stage, stage
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 from tasks.stores.artefact import Store
 from tasks.stores.source import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
@@ -149,7 +149,7 @@ def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None:
-    arms = [ArmFigures(score=score, standard_error=1.0, mean_length=100) for score in (20.0, 25.0)]
+    arms = [ArmMetrics(score=score, standard_error=1.0, mean_length=100) for score in (20.0, 25.0)]
     scores = ([20.0] * 30, [25.0] * 30)
     verdict = decide(
         "demo",

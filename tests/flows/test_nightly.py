@@ -14,7 +14,7 @@ def point(run: str, gain: float, half: float, noise: float | None = None) -> His
     return HistoryPoint(
         run=run,
         created=run,
-        word="no evidence",
+        outcome="no evidence",
         original=50,
         expo=50 + gain,
         gain=gain,

@@ -45,7 +45,7 @@ def undisturbed(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_deployment_ends_with_a_verdict(undisturbed: Path) -> None:
     report = _report(undisturbed)
     verdict = report.families[0].verdicts[0]
-    assert verdict.word == "better"
+    assert verdict.outcome == "better"
     assert verdict.n_judged == 400 and verdict.n_failed == 0
     assert verdict.judge == "demo-rule"
     assert len(report.families[0].answers) == 400

@@ -12,8 +12,8 @@ from tasks.generation.answer_journal import (
     Batch,
     Header,
     Journal,
-    fullest,
     journal_file,
+    most_complete,
     read_batches,
 )
 
@@ -95,8 +95,8 @@ def test_files_of_several_engines_are_one_journal(tmp_path: Path) -> None:
     with (tmp_path / journal_file(1)).open("ab") as file:
         file.write(b'{"answers": [')
     assert read_batches(tmp_path) == {HEADER: numbered(BATCHES), other: numbered(BATCHES[:1])}
-    assert fullest(tmp_path, HEADER.job) == (HEADER, numbered(BATCHES))
-    assert fullest(tmp_path, "another job") is None
+    assert most_complete(tmp_path, HEADER.job) == (HEADER, numbered(BATCHES))
+    assert most_complete(tmp_path, "another job") is None
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Undisturbed:
         letters = sorted(ByteLevel.alphabet())[:128]  # half of the vocabulary
         stopping = SETTINGS.model_copy(update={"stop_tokens": tuple(letters)})
         variants = {"plain": SETTINGS, "at-once": at_once, "stopping": stopping}
-        self.landed = 0
+        self.on_progress = 0
         self.jobs = [
             job.model_copy(update={"output": str(folder / name), "settings": settings})
             for name, settings in variants.items()
@@ -89,7 +89,7 @@ class Undisturbed:
         self.plain, self.at_once, self.stopping, self.two_turns = generate(self.jobs, advance=self.advance)
 
     def advance(self, count: int) -> None:
-        self.landed += count
+        self.on_progress += count
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_answers_in_order_and_in_alpacaevals_form(undisturbed: Undisturbed, inst
     assert {tuple(a) for a in answers} == {("dataset", "instruction", "output", "generator")}
     assert {a["generator"] for a in answers} == {"tiny"}
     assert len({a["output"] for a in answers}) > COUNT // 2
-    assert undisturbed.landed == 3 * COUNT + 2 * QUESTIONS
+    assert undisturbed.on_progress == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_summary_says_what_was_done(undisturbed: Undisturbed, tiny_llama: Path) -> None:
@@ -145,13 +145,13 @@ def test_engines_that_share_the_batches_give_the_same_answers(
     """Two processes beside each other, and so: the same seed, the same answers, across processes."""
     jobs = [undisturbed.jobs[0], undisturbed.jobs[3]]
     shared = [one.model_copy(update={"output": str(tmp_path / one.benchmark)}) for one in jobs]
-    landed: list[int] = []
-    summaries = generate(shared, advance=landed.append, engines=2)
+    on_progress: list[int] = []
+    summaries = generate(shared, advance=on_progress.append, engines=2)
     assert [one.answers_sha256 for one in summaries] == [
         undisturbed.plain.answers_sha256,
         undisturbed.two_turns.answers_sha256,
     ]
-    assert sum(landed) == COUNT + 2 * QUESTIONS
+    assert sum(on_progress) == COUNT + 2 * QUESTIONS
     sizes = [len((tmp_path / "alpaca_eval" / journal_file(number)).read_bytes()) for number in range(2)]
     assert min(sizes) > max(sizes) / 3
 
@@ -192,10 +192,10 @@ def read_rows(job: GenerationJob) -> list[dict[str, Any]]:
 
 
 def test_what_is_done_starts_no_engine(undisturbed: Undisturbed) -> None:
-    landed: list[int] = []
-    again = generate(undisturbed.jobs, advance=landed.append, python="/no/such/python")
+    on_progress: list[int] = []
+    again = generate(undisturbed.jobs, advance=on_progress.append, python="/no/such/python")
     assert again == (undisturbed.plain, undisturbed.at_once, undisturbed.stopping, undisturbed.two_turns)
-    assert sum(landed) == 3 * COUNT + 2 * QUESTIONS
+    assert sum(on_progress) == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_changed_answers_are_made_again_from_the_journal(undisturbed: Undisturbed) -> None:
@@ -222,7 +222,7 @@ def test_kills_on_both_sides_then_the_same_answers(
 
 
 def kill_the_engine(job: GenerationJob) -> int:
-    """Kills the process that holds the model once answers have landed; the answers in the journal."""
+    """Kills the process that holds the model once answers have on_progress; the answers in the journal."""
 
     def kill(_count: int) -> None:
         if journaled(job):

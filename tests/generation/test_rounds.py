@@ -23,11 +23,11 @@ class Echo:
     def __init__(self, batches: int = 1_000) -> None:
         self.batches = batches
 
-    def answer(self, requests: Sequence[Request], landed: Callable[[int], None]) -> tuple[Answer, ...]:
+    def answer(self, requests: Sequence[Request], on_progress: Callable[[int], None]) -> tuple[Answer, ...]:
         if not self.batches:
             raise KeyboardInterrupt
         self.batches -= 1
-        landed(len(requests))
+        on_progress(len(requests))
         return tuple(
             Answer(output=f" {request} ", tokens=3, finish_reason="stop", looping=False)
             for request in requests

@@ -147,7 +147,7 @@ def _bare(job: GenerationJob, prompts: list[tuple[int, ...]]) -> dict[str, Any]:
 
 
 def _stage(job: GenerationJob) -> Rate:
-    """The stage from nothing. Its first batch began so long before its last answer landed as it took."""
+    """The stage from nothing. Its first batch began so long before its last answer on_progress as it took."""
     fresh = job.model_copy(update={"output": tempfile.mkdtemp(dir=Path(job.output).parent)})
     landings: list[tuple[float, int]] = []
     total = 0
@@ -161,9 +161,9 @@ def _stage(job: GenerationJob) -> Rate:
     end = time.monotonic()
     lines = (Path(fresh.output) / journal_file(0)).read_text().splitlines()
     first = json.loads(lines[1])
-    landed = next(when for when, count in landings if count >= len(first["answers"]))
+    on_progress = next(when for when, count in landings if count >= len(first["answers"]))
     tokens = round(summary.mean_tokens * summary.count)
-    return Rate(tokens, end - (landed - first["seconds"]))
+    return Rate(tokens, end - (on_progress - first["seconds"]))
 
 
 def _show_throughput(bare: list[dict[str, Any]], stage: list[Rate]) -> None:

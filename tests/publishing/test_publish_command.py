@@ -15,7 +15,7 @@ from tasks.publish import publish as publish_stage
 from tasks.publishing.publication import publish_with_card
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.source import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
@@ -96,7 +96,7 @@ def _report(model: Artefact) -> RunReport:
     """A run with a verdict on this model: thirty instructions, ten points better."""
     before = np.linspace(20, 60, 30)
     original, expo = (
-        ArmFigures(score=scores.mean(), standard_error=1.5, mean_length=900.0)
+        ArmMetrics(score=scores.mean(), standard_error=1.5, mean_length=900.0)
         for scores in (before, before + 10)
     )
     verdict = decide(

@@ -18,7 +18,7 @@ from tasks.reports.run_report import (
     corrected,
 )
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -71,7 +71,7 @@ def _family(
     after = before + gain + rng.normal(0, 10, size=120)
     entry = registry()[name]
     figures = [
-        ArmFigures(score=x.mean(), standard_error=1.5, mean_length=900.0 + x.mean()) for x in (before, after)
+        ArmMetrics(score=x.mean(), standard_error=1.5, mean_length=900.0 + x.mean()) for x in (before, after)
     ]
     verdict = decide(
         name,

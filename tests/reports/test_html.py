@@ -78,7 +78,7 @@ def test_shared_instructions_are_stored_once(make_family: FamilyMaker, one: RunR
 def test_every_verdict_judge_and_failure_is_told(many: RunReport, many_page: str) -> None:
     text = many_page
     assert all(html.escape(reason(verdict)) in text for verdict in many.verdicts)
-    words = {word: sum(verdict.word == word for verdict in many.verdicts) for word in ("better", "worse")}
+    words = {word: sum(verdict.outcome == word for verdict in many.verdicts) for word in ("better", "worse")}
     lead = re.sub(r"<[^>]+>|\s+", " ", text[text.index('class="lead"') : text.index('class="cards')])
     assert f"{words['better']} are better" in " ".join(lead.split())
     assert "1 did not finish" in " ".join(lead.split())

@@ -10,7 +10,7 @@ from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.text import terminal_table
 from tasks.stats.agreement import agree
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def rated() -> RunReport:
     for shift, ratings in ((0.0, before), (0.5, after)):
         categories = {name: 5 + shift + i / 8 for i, name in enumerate(["writing", "math", "stem"])}
         arms.append(
-            ArmFigures(
+            ArmMetrics(
                 score=ratings.mean(),
                 standard_error=0.1,
                 mean_length=900,

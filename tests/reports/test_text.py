@@ -18,7 +18,7 @@ def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     table = terminal_table(many)
     lines = {line.split()[0]: line for line in reversed(table.splitlines()) if line.strip()}
     for verdict in many.verdicts:
-        assert verdict.word in lines[verdict.family]
+        assert verdict.outcome in lines[verdict.family]
     assert "judged by gpt-4.1" in table
     assert "judged by gpt-4-1106-preview" in table, "published figures of another judge are flagged"
     assert "…" not in table
@@ -93,7 +93,7 @@ def test_the_summary_is_short_and_links_to_the_page(many: RunReport) -> None:
     assert f"[{page}]({page})" in text
     rows = [line.split("|")[1:4:2] for line in text.splitlines() if line.startswith("| ")][1:]
     assert [[name.strip(), word.strip()] for name, word in rows] == [
-        [verdict.family, verdict.word] for verdict in many.verdicts
+        [verdict.family, verdict.outcome] for verdict in many.verdicts
     ]
     assert "the engine ran out of memory: &lt;80 GB&gt;" in text
     assert len(text) < len(render_markdown(many)) / 2

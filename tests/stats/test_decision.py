@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from tasks.core.families import registry
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.stats.decision import Verdict, across_families, decide
-from tasks.stats.figures import ArmFigures
-from tasks.stats.formatting import apart, interval, p_value, signed
+from tasks.stats.figures import ArmMetrics
+from tasks.stats.formatting import format_distinct, interval, p_value, signed
 
-ARM = ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0)
+ARM = ArmMetrics(score=20.0, standard_error=1.4, mean_length=1000.0)
 
 
 def judged(shift: float, spread: float = 10.0, **more: Any) -> Verdict:  # noqa: ANN401
@@ -36,9 +36,9 @@ def judged(shift: float, spread: float = 10.0, **more: Any) -> Verdict:  # noqa:
 
 
 def test_the_three_words() -> None:
-    assert judged(5).word == "better"
-    assert judged(-5).word == "worse"
-    assert judged(0.3).word == "no evidence"
+    assert judged(5).outcome == "better"
+    assert judged(-5).outcome == "worse"
+    assert judged(0.3).outcome == "no evidence"
 
 
 def test_the_rule_names_what_decided() -> None:
@@ -49,9 +49,9 @@ def test_the_rule_names_what_decided() -> None:
 
 def test_a_word_for_a_family_alone_may_not_survive_many_families() -> None:
     alone = judged(1.3)
-    assert alone.word == "better"
+    assert alone.outcome == "better"
     corrected = across_families([alone] + [judged(0.1, family=f"other-{n}") for n in range(12)])[0]
-    assert corrected.word == "no evidence"
+    assert corrected.outcome == "no evidence"
     assert "Holm over 13 families" in corrected.rule
     assert corrected.difference == alone.difference, "the correction changes the word, never the figures"
 
@@ -70,9 +70,9 @@ def test_better_and_worse_need_interval_and_test_together(shifts: list[float]) -
     for verdict in across_families([judged(shift) for shift in shifts]):
         found = verdict.difference
         excludes = found.lower > 0 or found.upper < 0
-        assert (verdict.word != "no evidence") == (excludes and verdict.p_adjusted < 0.05)
-        assert verdict.word != "better" or found.mean > 0
-        assert verdict.word != "worse" or found.mean < 0
+        assert (verdict.outcome != "no evidence") == (excludes and verdict.p_adjusted < 0.05)
+        assert verdict.outcome != "better" or found.mean > 0
+        assert verdict.outcome != "worse" or found.mean < 0
 
 
 def test_published_figures_are_those_of_the_benchmark_and_carry_their_judge() -> None:
@@ -125,7 +125,7 @@ def test_the_length_controlled_gain_is_told_with_its_interval_or_that_there_is_n
 def test_not_available_is_none_never_nan() -> None:
     """A NaN would be written as null into the JSON report, which then could not be read."""
     with pytest.raises(ValidationError, match="finite"):
-        ArmFigures(score=20.0, standard_error=1.4, mean_length=1000.0, lc_win_rate=float("nan"))
+        ArmMetrics(score=20.0, standard_error=1.4, mean_length=1000.0, lc_win_rate=float("nan"))
     assert judged(1).lc_gain is None
     assert Verdict.model_validate_json(judged(1).model_dump_json()) == judged(1)
 
@@ -144,9 +144,9 @@ def test_no_rounding_contradicts_the_word(shift: float, magnitude: float, famili
     excludes = lower > 0 or upper < 0
     assert excludes == (found.difference.lower > 0 or found.difference.upper < 0)
     below = float(p_value(found.p_adjusted).removeprefix("<")) < 0.05
-    assert (found.word != "no evidence") == (excludes and below)
-    if found.word != "no evidence":
-        assert (_read(signed(found.difference.mean)) > 0) == (found.word == "better")
+    assert (found.outcome != "no evidence") == (excludes and below)
+    if found.outcome != "no evidence":
+        assert (_read(signed(found.difference.mean)) > 0) == (found.outcome == "better")
     assert interval(found.difference.lower, found.difference.upper) in sentence(found)
 
 
@@ -180,6 +180,6 @@ def test_ends_of_an_interval_are_alike_in_digits() -> None:
 @example(0.501, 0.499)
 @example(0.5, 0.50000001)
 def test_numbers_that_are_compared_are_told_apart(first: float, second: float) -> None:
-    low, high = map(float, apart(first, second))
+    low, high = map(float, format_distinct(first, second))
     if abs(first - second) > 1e-12:
         assert (low < high) == (first < second) and (low > high) == (first > second)

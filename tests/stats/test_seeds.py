@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.stats.figures import ArmFigures
+from tasks.stats.figures import ArmMetrics
 from tasks.stats.seeds import mean_figures, mean_scores, noise_band
 
 
@@ -12,8 +12,8 @@ def test_scores_of_items_that_all_have() -> None:
 
 
 def test_figures_field_by_field() -> None:
-    one = ArmFigures(score=10, standard_error=1, lc_win_rate=8, mean_length=100, truncated=0.5)
-    other = ArmFigures(score=20, standard_error=2, lc_win_rate=None, mean_length=300, truncated=0.0)
+    one = ArmMetrics(score=10, standard_error=1, lc_win_rate=8, mean_length=100, truncated=0.5)
+    other = ArmMetrics(score=20, standard_error=2, lc_win_rate=None, mean_length=300, truncated=0.0)
     mean = mean_figures([one, other])
     assert (mean.score, mean.standard_error, mean.mean_length, mean.truncated) == (15, 1.5, 200, 0.25)
     assert mean.lc_win_rate is None

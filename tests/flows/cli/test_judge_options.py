@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli.judge_options import make_judge, print_estimate
-from tasks.benchmarks.data import adopt
-from tasks.benchmarks.judge_config import Judge, Served
+from tasks.benchmarks.data import import_from
+from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import InputError
 
 
@@ -15,7 +15,7 @@ def test_options_make_a_judge() -> None:
     assert make_judge(None) is None
     assert make_judge("gpt-4.1") == Judge(model="gpt-4.1")
     served = make_judge(None, serve="org/Some-Judge", both_orders=True)
-    expected = Judge(model="Some-Judge", serve=Served(checkpoint="org/Some-Judge"), both_orders=True)
+    expected = Judge(model="Some-Judge", serve=ServeConfig(checkpoint="org/Some-Judge"), both_orders=True)
     assert served == expected
 
 
@@ -43,7 +43,7 @@ def test_what_judging_takes_is_known_once_the_data_is_there(
     assert capsys.readouterr().out.count("not known before `expo data fetch`") == 2
     if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
         pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
-    adopt(Path(folder))
+    import_from(Path(folder))
     print_estimate(judge)
     said = capsys.readouterr().out
     assert "AlpacaEval 2.0: 3,220 requests, about 4.6 million tokens, about $4" in said
