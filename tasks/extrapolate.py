@@ -9,6 +9,7 @@ from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
 from tasks.weights.inputs import InputMode
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard_writer import write_shards
@@ -38,11 +39,10 @@ def extrapolate(
     progress = Progress(sum(job.bytes for job in jobs), "bytes")
     receipts = write_shards(
         jobs,
-        reopen(recipe.aligned),
-        reopen(recipe.sft),
+        Parents(reopen(recipe.aligned), reopen(recipe.sft)),
         parts,
-        inputs=inputs,
-        advance=progress.advance,
+        PassOptions(inputs=inputs),
+        progress.advance,
     )
     return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))
 

@@ -12,10 +12,8 @@ import typer
 if TYPE_CHECKING:
     from tasks.stats.decision import Verdict
     from tasks.stores.artefact import Artefact
-    from tasks.stores.source import Source
-    from tasks.weights.inputs import InputMode
+    from tasks.weights.pass_options import Parents, PassOptions
     from tasks.weights.recipe import Recipe
-    from tasks.weights.shard_writer import Device
 
 __all__ = ["extrapolate_to_hub", "gc", "publish"]
 
@@ -47,22 +45,18 @@ def publish(
     print(f"{published.url}: {'public' if public else 'private'}, with {len(verdicts) or 'no'} verdicts")
 
 
-def extrapolate_to_hub(
-    recipe: "Recipe", aligned: "Source", sft: "Source", repo_id: str, inputs: "InputMode", device: "Device"
-) -> None:
+def extrapolate_to_hub(recipe: "Recipe", parents: "Parents", repo_id: str, options: "PassOptions") -> None:
     """Makes a model straight into a repository; headers, then the repository, are looked at first."""
     from flows.cli.tables import progress_bar
     from tasks.publishing.commit import find_published
     from tasks.publishing.publication import extrapolate_and_publish
     from tasks.weights.planner import make_plan
 
-    plan = make_plan(recipe, aligned, sft)
+    plan = make_plan(recipe, *parents)
     published = find_published(repo_id, recipe.fingerprint)
     if published is None:
         with progress_bar("extrapolating", plan.output_bytes) as advance:
-            published = extrapolate_and_publish(
-                plan, aligned, sft, repo_id, inputs=inputs, device=device, advance=advance
-            )
+            published = extrapolate_and_publish(plan, parents, repo_id, options, advance)
     print(f"{published.url}: private, α = {str(recipe.alpha).removesuffix('.0')}")
 
 

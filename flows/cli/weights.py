@@ -3,20 +3,16 @@
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flows.cli import judge_options
 from flows.cli.stores import extrapolate_to_hub
 from tasks.core.errors import CorruptError, InputError
-from tasks.weights.inputs import InputMode
 from tasks.weights.memory import parse_bytes
+from tasks.weights.pass_options import Device, Parents, PassOptions
 from tasks.weights.recipe import Arithmetic, ModuleAlpha, Nonfinite, OutputDtype, Recipe, Vocabulary
-from tasks.weights.shard_writer import Device
-
-if TYPE_CHECKING:
-    from tasks.stores.source import Source
 
 __all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
 
@@ -83,15 +79,15 @@ def check(
     aligned, sft = entry.checkpoints if entry else (aligned, sft)
     if sft is None or aligned is None:
         raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
-    ours, theirs = _sources(aligned, sft)
+    parents = _open_parents(aligned, sft)
     usual = entry.alpha if entry else 0.5
     recipe = Recipe(
-        aligned=ours.checkpoint,
-        sft=theirs.checkpoint,
+        aligned=parents.aligned.checkpoint,
+        sft=parents.sft.checkpoint,
         alpha=usual if alpha is None else alpha,
         vocabulary=vocabulary,
     )
-    plan_table(make_plan(recipe, ours, theirs))
+    plan_table(make_plan(recipe, *parents))
     judge = judge_options.make_judge(
         judge_model, None, judge_serve, both_orders=both_orders, price=judge_price
     )
@@ -136,7 +132,7 @@ def extrapolate(
     device: Annotated[Device, typer.Option(help="cuda, or auto: a GPU where there is one.")] = "cpu",
     stream: STREAM = False,
 ) -> None:
-    """Writes the ExPO model of two checkpoints, at one α or several. Killed and run again, it goes on.
+    """Writes the ExPO model of two checkpoints, at one α or several. Resumes after an interruption.
 
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
     $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
@@ -146,10 +142,10 @@ def extrapolate(
     from tasks.weights.extrapolation import extrapolate_all
     from tasks.weights.planner import make_plans
 
-    ours, theirs = _sources(aligned, sft)
+    parents = _open_parents(aligned, sft)
     recipe = Recipe(
-        aligned=ours.checkpoint,
-        sft=theirs.checkpoint,
+        aligned=parents.aligned.checkpoint,
+        sft=parents.sft.checkpoint,
         alpha=alpha[0],
         arithmetic=arithmetic,
         output_dtype=dtype,
@@ -159,17 +155,17 @@ def extrapolate(
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
     )
     alphas = tuple(dict.fromkeys(alpha))
-    inputs: InputMode = "stream" if stream else "download"
+    options = PassOptions(inputs="stream" if stream else "download", device=device)
     if out.startswith("hf://"):
         if len(alphas) > 1:
             raise InputError(f"--out {out}: a repository holds one model; give one α, or a folder or s3://…")
-        extrapolate_to_hub(recipe, ours, theirs, out.removeprefix("hf://"), inputs, device)
+        extrapolate_to_hub(recipe, parents, out.removeprefix("hf://"), options)
         return
-    plans = make_plans([recipe.model_copy(update={"alpha": one}) for one in alphas], ours, theirs)
-    folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(one)}" for one in alphas]
+    plans = make_plans([recipe.model_copy(update={"alpha": value}) for value in alphas], *parents)
+    folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(value)}" for value in alphas]
     models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
-        extrapolate_all(plans, ours, theirs, models, inputs=inputs, device=device, advance=advance)
+        extrapolate_all(plans, parents, models, options, advance)
     for folder, plan in zip(folders, plans, strict=True):
         size = f"{len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB"
         print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")
@@ -196,10 +192,10 @@ def verify(
     print(f"{model}: {found.files} files and {len(found.tensors)} tensors are as they should be")
 
 
-def _sources(aligned: str, sft: str) -> "tuple[Source, Source]":
+def _open_parents(aligned: str, sft: str) -> Parents:
     from tasks.stores.source import open_source
 
-    return open_source(aligned), open_source(sft)
+    return Parents(open_source(aligned), open_source(sft))
 
 
 def _plain(alpha: float) -> str:

@@ -10,13 +10,12 @@ from tasks.publishing.model_card import Licence, licence_of, model_card
 from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import open_branch
-from tasks.stores.source import Source, reopen
+from tasks.stores.source import reopen
 from tasks.weights.extrapolation import extrapolate
-from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import read_manifest
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import Plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard_writer import Device
 
 __all__ = ["extrapolate_and_publish", "publish_with_card", "repository_of"]
 
@@ -49,12 +48,9 @@ def publish_with_card(
 
 def extrapolate_and_publish(
     plan: Plan,
-    aligned: Source,
-    sft: Source,
+    parents: Parents,
     repo_id: str,
-    *,
-    inputs: InputMode = "download",
-    device: Device = "cpu",
+    options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
     """Makes a model and publishes it, privately, with no more of it on this disk than the shards in hand.
@@ -68,7 +64,7 @@ def extrapolate_and_publish(
         MismatchError, CorruptError: as `extrapolate` and `publish`.
     """
     model = open_branch(repo_id, plan.recipe.fingerprint)
-    extrapolate(plan, aligned, sft, model, inputs=inputs, device=device, advance=advance)
+    extrapolate(plan, *parents, model, options, advance)
     return publish_with_card(model, repo_id)
 
 

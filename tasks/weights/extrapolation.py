@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Lock
 
@@ -13,10 +13,11 @@ from tasks.weights.inputs import InputMode
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
 from tasks.weights.part_file import check_room
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import Plan, ShardJob
 from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard_writer import Device, shard_memory, write_shards
+from tasks.weights.shard_writer import Advance, shard_memory, write_shards
 from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
@@ -31,37 +32,26 @@ def extrapolate(
     aligned: Source,
     sft: Source,
     model: Artefact,
-    *,
-    inputs: InputMode = "download",
-    workers: int | None = None,
-    device: Device = "cpu",
-    advance: Callable[[int], None] = lambda _: None,
+    options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
+    advance: Advance = lambda _: None,
 ) -> Manifest:
     """One model: see `extrapolate_all`."""
-    manifests = extrapolate_all(
-        [plan], aligned, sft, [model], inputs=inputs, workers=workers, device=device, advance=advance
-    )
-    return manifests[0]
+    return extrapolate_all([plan], Parents(aligned, sft), [model], options, advance)[0]
 
 
 def extrapolate_all(
     plans: Sequence[Plan],
-    aligned: Source,
-    sft: Source,
+    parents: Parents,
     models: Sequence[Artefact],
-    *,
-    inputs: InputMode = "download",
-    workers: int | None = None,
-    device: Device = "cpu",
-    advance: Callable[[int], None] = lambda _: None,
+    options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
+    advance: Advance = lambda _: None,
 ) -> tuple[Manifest, ...]:
     """A model for each plan, the inputs read once: every shard that is not finished yet, then the seals.
 
     The plans are of one pair and differ in α. A run that was killed is resumed: only the
     shards that were in flight are done again. A model that is whole is returned as it is.
-    `workers` shards are made at once (by default one for every two cores, over a network at
-    least four), fewer where the memory budget is smaller. `advance` gets bytes of output, also
-    for shards that were finished before, from one thread at a time.
+    Fewer than `options.workers` shards are made at once where the memory budget is smaller.
+    `advance` gets bytes of output, also for shards that were finished before, from one thread at a time.
 
     Raises:
         InputError: a folder holds something else.
@@ -73,8 +63,7 @@ def extrapolate_all(
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
     ]
-    remote = not are_local(aligned, sft) or any(model.local is None for model in models)
-    made = iter(_make_all(todo, aligned, sft, inputs, workers or _workers(remote), device, advance))
+    made = iter(_make_all(todo, parents, options, advance))
     return tuple(manifest or next(made) for manifest in whole)
 
 
@@ -85,38 +74,33 @@ def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
 
 
 def _make_all(
-    todo: Sequence[tuple[Plan, Artefact]],
-    aligned: Source,
-    sft: Source,
-    inputs: InputMode,
-    workers: int,
-    device: Device,
-    advance: Callable[[int], None],
+    todo: Sequence[tuple[Plan, Artefact]], parents: Parents, options: PassOptions, advance: Advance
 ) -> list[Manifest]:
     models = [model for _, model in todo]
+    remote = not are_local(*parents) or any(model.local is None for model in models)
     for model in models:
         _remove_stale_parts(model)
     _check_room(todo)
     meter = _Meter(advance)
 
     def make(jobs: Sequence[ShardJob]) -> Receipts:
-        return _make(jobs, models, aligned, sft, inputs, device, meter.advance)
+        return _make(jobs, models, parents, options, meter.advance)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(options.workers or _workers(remote)) as pool:
         shards = zip(*(plan.shards for plan, _ in todo), strict=True)
         receipts = _results([pool.submit(make, jobs) for jobs in shards], meter)
     of_models = zip(*receipts, strict=True)
-    return [seal(plan, ours, aligned, model) for (plan, model), ours in zip(todo, of_models, strict=True)]
+    return [
+        seal(plan, made, parents.aligned, model) for (plan, model), made in zip(todo, of_models, strict=True)
+    ]
 
 
 def _make(
     jobs: Sequence[ShardJob],
     models: Sequence[Artefact],
-    aligned: Source,
-    sft: Source,
-    inputs: InputMode,
-    device: Device,
-    advance: Callable[[int], None],
+    parents: Parents,
+    options: PassOptions,
+    advance: Advance,
 ) -> Receipts:
     """The receipts of one file in each model; what is not finished is made in one pass."""
     receipts = {job.fingerprint: finished_shard(job, model) for job, model in zip(jobs, models, strict=True)}
@@ -124,11 +108,9 @@ def _make(
     left = [(job, model) for job, model in zip(jobs, models, strict=True) if not receipts[job.fingerprint]]
     if left:
         parts = [model.scratch() / f"{job.file}.{os.getpid()}.part" for job, model in left]
-        if inputs == "download":
-            fetch_inputs(left[0][0], aligned, sft)
-        made = write_shards(
-            [job for job, _ in left], aligned, sft, parts, inputs=inputs, device=device, advance=advance
-        )
+        if options.inputs == "download":
+            fetch_inputs(left[0][0], *parents)
+        made = write_shards([job for job, _ in left], parents, parts, options, advance)
         for receipt, part, (_, model) in zip(made, parts, left, strict=True):
             put_shard(receipt, part, model)
             receipts[receipt.job] = receipt
@@ -138,7 +120,7 @@ def _make(
 class _Meter:
     """Passes progress on from several threads, and ends them at the next slot when one has failed."""
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
+    def __init__(self, advance: Advance) -> None:
         self._advance = advance
         self._lock = Lock()
         self.stopped = False

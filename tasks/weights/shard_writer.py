@@ -12,6 +12,7 @@ from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.memory import memory_budget
 from tasks.weights.part_file import PartFile, check_room
+from tasks.weights.pass_options import THREADS, Device, Parents, PassOptions
 from tasks.weights.pipeline import Pipeline
 from tasks.weights.planner import ShardJob
 from tasks.weights.prefetch import receiving
@@ -22,14 +23,12 @@ from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 if TYPE_CHECKING:
     from tasks.weights.worker import Worker
 
-__all__ = ["Advance", "Device", "shard_memory", "write_shard", "write_shards"]
+__all__ = ["Advance", "shard_memory", "write_shard", "write_shards"]
 
-Device = Literal["cpu", "cuda", "auto"]
 Side = Literal["aligned", "sft"]
 Advance = Callable[[int], None]
 
 SLOT_BYTES = 4 << 20
-THREADS = 4
 # What a thread holds for its inputs: two buffers of two slots each; an output is one.
 INPUT_SLOTS = 4
 
@@ -39,18 +38,11 @@ def write_shard(
     aligned: Source,
     sft: Source,
     part: Path,
-    *,
-    inputs: InputMode = "download",
-    device: Device = "cpu",
-    threads: int = THREADS,
+    options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
     advance: Advance = lambda _: None,
 ) -> ShardReceipt:
     """Writes the whole shard at `part`, replacing what was there; returns its receipt.
 
-    `inputs` "stream" reads ranges of the Hub or S3 as they are needed, in place of fetching whole
-    files first: no disk for inputs, and no sha256 of a file that is not read whole and in order.
-    The device is the CPU unless asked otherwise: from disk to disk a GPU gains nothing, and what a
-    worker holds of it would be missing to an engine beside it.
     `advance` is called with the number of bytes of output that were made since its last
     call, by one thread at a time.
 
@@ -59,50 +51,43 @@ def write_shard(
         CorruptError: an input ends early, or holds NaN or Inf and the recipe does not allow them.
         PermanentError: the disk has too little room, or is full.
     """
-    receipts = write_shards(
-        [job], aligned, sft, [part], inputs=inputs, device=device, threads=threads, advance=advance
-    )
-    return receipts[0]
+    return write_shards([job], Parents(aligned, sft), [part], options, advance)[0]
 
 
 def write_shards(
     jobs: Sequence[ShardJob],
-    aligned: Source,
-    sft: Source,
+    parents: Parents,
     parts: Sequence[Path],
-    *,
-    inputs: InputMode = "download",
-    device: Device = "cpu",
-    threads: int = THREADS,
+    options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
     advance: Advance = lambda _: None,
 ) -> tuple[ShardReceipt, ...]:
     """The same shard at several α, its inputs read once: `write_shard` for each job and part.
 
     Waits while other shards of this process hold the memory that it needs.
     """
-    job = jobs[0]
+    job, inputs = jobs[0], options.inputs
     _check_jobs(jobs)
-    _check_commits(job.recipe, aligned, sft)
+    _check_commits(job.recipe, parents)
     check_room(parts[0].parent, len(jobs) * job.bytes)
-    place = _place(device)
-    same = identical_files(aligned, sft)
+    place = _place(options.device)
+    same = identical_files(*parents)
     reading = [without_identical(one, same) for one in jobs]
     with (
-        receiving(aligned, sft) if inputs == "stream" else nullcontext(),
-        memory_budget().hold(shard_memory(len(jobs), inputs, threads)),
-        _reader("aligned", aligned, reading[0], inputs) as ours,
-        _reader("sft", sft, reading[0], inputs) as theirs,
+        receiving(*parents) if inputs == "stream" else nullcontext(),
+        memory_budget().hold(shard_memory(len(jobs), inputs, options.threads)),
+        _reader("aligned", parents.aligned, reading[0], inputs) as aligned,
+        _reader("sft", parents.sft, reading[0], inputs) as sft,
         ExitStack() as stack,
     ):
         files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
         pipeline = Pipeline(reading, files, SLOT_BYTES, advance)
-        pipeline.run(partial(_worker, reading, ours, theirs, place), threads)
+        pipeline.run(partial(_worker, reading, aligned, sft, place), options.threads)
         checks = (
-            *_checks("aligned", aligned, ours, job.aligned_files, job.aligned_files),
-            *_checks("sft", sft, theirs, job.sft_files, reading[0].sft_files),
+            *_checks("aligned", parents.aligned, aligned, job.aligned_files, job.aligned_files),
+            *_checks("sft", parents.sft, sft, job.sft_files, reading[0].sft_files),
         )
         digests = [file.finish() for file in files]
-        _check_commits(job.recipe, aligned, sft)
+        _check_commits(job.recipe, parents)
     return tuple(
         ShardReceipt(
             job=job.fingerprint,
@@ -156,9 +141,9 @@ def _check_jobs(jobs: Sequence[ShardJob]) -> None:
         raise InputError("jobs of one pass may differ in alpha only; write the others on their own")
 
 
-def _check_commits(recipe: Recipe, aligned: Source, sft: Source) -> None:
+def _check_commits(recipe: Recipe, parents: Parents) -> None:
     """A folder's commit covers sizes and times: looked at before and after, it shows any change between."""
-    for wanted, source in ((recipe.aligned, aligned), (recipe.sft, sft)):
+    for wanted, source in zip((recipe.aligned, recipe.sft), parents, strict=True):
         now = FolderSource(source.folder(), wanted.uri) if isinstance(source, FolderSource) else source
         if now.checkpoint != wanted:
             raise MismatchError(f"{wanted.uri} changed since it was planned at {wanted.commit}; run again")

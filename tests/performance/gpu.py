@@ -21,9 +21,9 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.formula import extrapolate_block
+from tasks.weights.pass_options import Device, PassOptions
 from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
-from tasks.weights.shard_writer import Device
 from tests.performance.measure import in_turn
 from tests.performance.programs import floor
 from tests.performance.synthetic import make_pair
@@ -61,7 +61,7 @@ def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
 
 
 def _extrapolate(plan: Plan, aligned: FolderSource, sft: FolderSource, out: Path, device: Device) -> None:
-    extrapolate(plan, aligned, sft, Artefact(str(out / "model")), device=device)
+    extrapolate(plan, aligned, sft, Artefact(str(out / "model")), options=PassOptions(device=device))
 
 
 def _resident(aligned: Path, sft: Path) -> dict[str, float]:

@@ -43,8 +43,9 @@ def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
 def _copy_shard(job: "ShardJob", new: "Inputs", old: "Inputs", target: Path) -> None:
     from tasks.weights.headers import ITEM_BYTES
     from tasks.weights.part_file import PartFile
+    from tasks.weights.pass_options import THREADS
     from tasks.weights.planner import shard_header
-    from tasks.weights.shard_writer import SLOT_BYTES, THREADS
+    from tasks.weights.shard_writer import SLOT_BYTES
     from tasks.weights.slots import cut_shard
 
     slots, pieces = iter(range(-(-job.bytes // SLOT_BYTES))), cut_shard(job, SLOT_BYTES)

@@ -21,6 +21,7 @@ from tasks.stores.source import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
@@ -41,7 +42,7 @@ def model(hub: HubServer, store: Store, tmp_path: Path, monkeypatch: pytest.Monk
     new, old = open_source("org/aligned"), open_source("org/sft")
     recipe = Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3)
     made = store.artefact("models", recipe.fingerprint[:16])
-    extrapolate(make_plan(recipe, new, old), new, old, made, inputs="stream")
+    extrapolate(make_plan(recipe, new, old), new, old, made, options=PassOptions(inputs="stream"))
     return made
 
 

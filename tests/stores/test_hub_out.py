@@ -19,6 +19,7 @@ from tasks.stores.hub_files import HubFiles
 from tasks.stores.source import open_source, reopen
 from tasks.weights import extrapolation, shard_writer
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import Plan, make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
@@ -59,14 +60,14 @@ def _to_hub(plan: Plan) -> Published:
     """What the command does."""
     aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
     return find_published(REPO, plan.recipe.fingerprint) or extrapolate_and_publish(
-        plan, aligned, sft, REPO, inputs="stream"
+        plan, Parents(aligned, sft), REPO, options=PassOptions(inputs="stream")
     )
 
 
 def _by_folder(plan: Plan, folder: Path) -> Artefact:
     aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
     made = Artefact(str(folder))
-    extrapolate(plan, aligned, sft, made, inputs="stream")
+    extrapolate(plan, aligned, sft, made, options=PassOptions(inputs="stream"))
     return made
 
 
@@ -127,7 +128,9 @@ def test_disk_for_the_shards_in_hand(
     def look(_: int) -> None:
         held.append(sum(_size(path) for path in cache.rglob("*.safetensors*.part")))
 
-    extrapolate_and_publish(plan, aligned, sft, REPO, inputs="stream", advance=look)
+    extrapolate_and_publish(
+        plan, Parents(aligned, sft), REPO, options=PassOptions(inputs="stream"), advance=look
+    )
     largest = max(one.bytes for one in plan.shards)
     assert len(held) > SHARDS
     assert largest <= max(held) <= 2 * largest < plan.output_bytes / 2

@@ -19,6 +19,7 @@ from tasks.stores.gc import find_leftovers, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tasks.stores.source import open_source
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.prefetch import SHARDS_AT_ONCE, receiving
 from tasks.weights.recipe import Recipe
@@ -141,8 +142,8 @@ def test_killed_between_hub_and_s3(
     expected = Artefact(str(tmp_path / "expected"))
     new, old = open_source("org/aligned"), open_source("org/sft")
     plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3), new, old)
-    made = extrapolate(plan, new, old, out, inputs="stream")
-    assert made.files == extrapolate(plan, new, old, expected, inputs="download").files
+    made = extrapolate(plan, new, old, out, options=PassOptions(inputs="stream"))
+    assert made.files == extrapolate(plan, new, old, expected, options=PassOptions(inputs="download")).files
     for one in find_leftovers(store.uri, timedelta(0)):
         assert one.kind == "cache"  # the killed process's part, on this machine
         remove(one)

@@ -16,6 +16,7 @@ from tasks.stores.source import FolderSource, Source, open_source
 from tasks.weights import streaming
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_writer import write_shard
@@ -69,7 +70,9 @@ def _make(aligned: Source, sft: Source, out: Path | Artefact, streamed: bool = T
     recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3)
     plan = make_plan(recipe, aligned, sft)
     model = out if isinstance(out, Artefact) else Artefact(str(out))
-    return extrapolate(plan, aligned, sft, model, inputs="stream" if streamed else "download", workers=2)
+    return extrapolate(
+        plan, aligned, sft, model, options=PassOptions(inputs="stream" if streamed else "download", workers=2)
+    )
 
 
 def _digests(manifest: Manifest) -> dict[str, str]:
@@ -162,7 +165,7 @@ def test_a_busy_hub(
     aligned, sft = _on_hub(hub, *folders)
     plan = make_plan(Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3), aligned, sft)
     hub.fail("status", on="GET /cdn/", status=status, retry_after=int(wait) if wait else None)
-    write_shard(plan.shards[0], aligned, sft, tmp_path / "part", inputs="stream")
+    write_shard(plan.shards[0], aligned, sft, tmp_path / "part", options=PassOptions(inputs="stream"))
     assert len(waits) == 1
     assert wait is None or waits == [wait]
 
@@ -176,7 +179,7 @@ def test_corrupt_body_of_a_whole_file(
     plan = make_plan(Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3), aligned, sft)
     hub.fail("corrupt", on=f"GET /cdn/{wanted}")
     with pytest.raises(RetryableError, match=r"org/aligned model-00001.* digest"):
-        write_shard(plan.shards[0], aligned, sft, tmp_path / "part", inputs="stream")
+        write_shard(plan.shards[0], aligned, sft, tmp_path / "part", options=PassOptions(inputs="stream"))
     assert not (tmp_path / "part").exists()
     assert _make_shard(aligned, sft, tmp_path / "part") == _make_shard(*folders, tmp_path / "local")
 
@@ -184,7 +187,7 @@ def test_corrupt_body_of_a_whole_file(
 def _make_shard(aligned: Source, sft: Source, part: Path) -> str:
     recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3)
     shard = make_plan(recipe, aligned, sft).shards[0]
-    return write_shard(shard, aligned, sft, part, inputs="stream").sha256
+    return write_shard(shard, aligned, sft, part, options=PassOptions(inputs="stream")).sha256
 
 
 def test_another_file_than_listed(
@@ -197,7 +200,7 @@ def test_another_file_than_listed(
     files = hub.repos["org/aligned"].head.files
     files["model-00001-of-00004.safetensors"] = files["model-00002-of-00004.safetensors"]
     with pytest.raises(RetryableError, match="another file than it listed"):
-        write_shard(shard, aligned, sft, tmp_path / "part", inputs="stream")
+        write_shard(shard, aligned, sft, tmp_path / "part", options=PassOptions(inputs="stream"))
 
 
 def test_revision_moved_during_the_run(
@@ -213,7 +216,9 @@ def test_revision_moved_during_the_run(
         hub.add("org/sft", {"config.json": b"{}"})
 
     model = Artefact(str(tmp_path / "model"))
-    made = extrapolate(plan, aligned, sft, model, inputs="stream", workers=1, advance=move)
+    made = extrapolate(
+        plan, aligned, sft, model, options=PassOptions(inputs="stream", workers=1), advance=move
+    )
     assert _digests(made) == _digests(expected)
 
 
@@ -229,7 +234,7 @@ def test_object_replaced_during_the_run(
     other = (folders[0].folder() / shard.aligned_files[0]).read_bytes()[:-1] + b"\xff"
     store.artefact("parents", "aligned").write(shard.aligned_files[0], other)
     with pytest.raises(PermanentError, match="has changed since it was listed"):
-        write_shard(shard, aligned, sft, tmp_path / "part", inputs="stream")
+        write_shard(shard, aligned, sft, tmp_path / "part", options=PassOptions(inputs="stream"))
     assert not (tmp_path / "part").exists()
 
 
@@ -239,13 +244,15 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.source import open_source
 from tasks.weights import streaming
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 streaming.RANGE_BYTES, streaming.AHEAD = 1000, 1
 aligned, sft = open_source("org/aligned"), open_source("org/sft")
 recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3)
 model = Artefact(sys.argv[1])
-extrapolate(make_plan(recipe, aligned, sft), aligned, sft, model, inputs="stream", workers=1)
+options = PassOptions(inputs="stream", workers=1)
+extrapolate(make_plan(recipe, aligned, sft), aligned, sft, model, options)
 """
 
 

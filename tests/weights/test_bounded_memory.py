@@ -21,6 +21,7 @@ import torch
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate_all
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import make_plans
 from tasks.weights.recipe import Recipe
 
@@ -29,7 +30,8 @@ ours, theirs = FolderSource(aligned), FolderSource(sft)
 recipes = [Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=alpha) for alpha in (0.3, 0.5)]
 plans = make_plans(recipes, ours, theirs)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-extrapolate_all(plans, ours, theirs, [Artefact(str(out / name)) for name in "ab"], workers=1, device="cpu")
+models = [Artefact(str(out / name)) for name in "ab"]
+extrapolate_all(plans, Parents(ours, theirs), models, PassOptions(workers=1))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

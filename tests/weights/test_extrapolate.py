@@ -22,6 +22,7 @@ from tasks.weights.extrapolation import extrapolate, extrapolate_all
 from tasks.weights.folder import finished_shard, put_shard
 from tasks.weights.inputs import Inputs
 from tasks.weights.manifest import Manifest
+from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_writer import write_shard, write_shards
@@ -126,7 +127,7 @@ def test_several_alphas_in_one_pass(tmp_path: Path) -> None:
     recipes = [wanted.model_copy(update={"alpha": alpha}) for alpha in alphas]
     shards = [make_plan(one, aligned, sft).shards[0] for one in recipes]
     parts = [tmp_path / f"{alpha}.safetensors" for alpha in alphas]
-    together = write_shards(shards, aligned, sft, parts)
+    together = write_shards(shards, Parents(aligned, sft), parts)
     alone = [write_shard(shard, aligned, sft, tmp_path / "alone") for shard in shards]
     assert list(together) == alone
     assert [sha256_of(part) for part in parts] == [receipt.sha256 for receipt in alone]
@@ -148,7 +149,7 @@ def test_models_at_several_alphas(tmp_path: Path) -> None:
     kept = [tmp_path / "together-0.3" / "manifest.json", tmp_path / "together-8.0" / job.file]
     before = [path.stat().st_mtime_ns for path in kept]
     advanced: list[int] = []
-    assert list(extrapolate_all(plans, aligned, sft, models, advance=advanced.append)) == alone
+    assert list(extrapolate_all(plans, Parents(aligned, sft), models, advance=advanced.append)) == alone
     assert [path.stat().st_mtime_ns for path in kept] == before
     assert sum(advanced) == sum(plan.output_bytes for plan in plans)
     for plan, model in zip(plans, models, strict=True):
@@ -167,7 +168,7 @@ def test_inputs_of_several_alphas_are_read_once(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Inputs, "read_into", counted)
     plans = [make_plan(wanted.model_copy(update={"alpha": one}), aligned, sft) for one in (0.1, 0.3)]
-    extrapolate_all(plans, aligned, sft, [Artefact(str(tmp_path / name)) for name in "ab"])
+    extrapolate_all(plans, Parents(aligned, sft), [Artefact(str(tmp_path / name)) for name in "ab"])
     assert sum(read) == sum(tensor.nbytes for one in (aligned, sft) for tensor in tensors_of(one))
 
 
@@ -224,7 +225,7 @@ def test_failure_of_one_shard_ends_the_others(tmp_path: Path) -> None:
     plan = make_plan(wanted, aligned, sft)
     (sft.folder() / plan.shards[0].sft_files[0]).unlink()
     with pytest.raises((OSError, MismatchError)):
-        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), workers=1)
+        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), options=PassOptions(workers=1))
     assert not Artefact(str(tmp_path / "out")).names()
 
 

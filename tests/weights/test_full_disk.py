@@ -27,6 +27,7 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import Plan
+from tasks.weights.pass_options import PassOptions
 
 plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes())
 disk, options = Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -40,7 +41,7 @@ said = []
 model = Artefact(str(disk / "out"))
 for attempt in range(2):
     try:
-        extrapolate(plan, aligned, sft, model, workers=1)
+        extrapolate(plan, aligned, sft, model, options=PassOptions(workers=1))
         said.append("done")
     except ExpoError as error:
         said.append(f"{type(error).__name__}: {error}")

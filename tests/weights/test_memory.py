@@ -12,6 +12,7 @@ from tasks.stores.artefact import Artefact
 from tasks.weights import shard_writer
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.memory import MemoryBudget, memory_budget, parse_bytes
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair
 
@@ -74,7 +75,10 @@ def test_every_shard_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         return budget
 
     monkeypatch.setattr(shard_writer, "memory_budget", ask)
-    assert extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), workers=3) == expected
+    assert (
+        extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")), options=PassOptions(workers=3))
+        == expected
+    )
     assert len(asked) == len(plan.shards)
 
 

@@ -14,9 +14,10 @@ from tasks.weights import part_file, shard_writer
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.inputs import Inputs
 from tasks.weights.part_file import PartFile
+from tasks.weights.pass_options import Device, Parents, PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard_writer import Device, write_shard, write_shards
+from tasks.weights.shard_writer import write_shard, write_shards
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
 
@@ -41,7 +42,7 @@ def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
     one = write_shard(job, aligned, sft, tmp_path / "one")
-    assert write_shard(job, aligned, sft, tmp_path / "other", threads=threads) == one
+    assert write_shard(job, aligned, sft, tmp_path / "other", options=PassOptions(threads=threads)) == one
 
 
 def test_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +132,7 @@ def test_error_of_a_reader_ends_every_thread(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Inputs, "read_into", fail)
     with pytest.raises(OSError, match="input/output error"):
-        write_shard(job, aligned, sft, tmp_path / "part", threads=8)
+        write_shard(job, aligned, sft, tmp_path / "part", options=PassOptions(threads=8))
 
 
 def test_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_jobs_of_one_pass_share_all_but_alpha(tmp_path: Path, other: str) -> Non
         )
         shards = (shards[0], make_plan(changed, aligned, sft).shards[0])
     with pytest.raises(InputError, match="may differ in alpha only"):
-        write_shards(shards[:2], aligned, sft, [tmp_path / "one", tmp_path / "two"])
+        write_shards(shards[:2], Parents(aligned, sft), [tmp_path / "one", tmp_path / "two"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -182,7 +183,7 @@ def test_no_cuda_device(tmp_path: Path) -> None:
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[0]
     with pytest.raises(InputError, match="no CUDA device here; use 'cpu' or 'auto'"):
-        write_shard(job, aligned, sft, tmp_path / "part", device="cuda")
+        write_shard(job, aligned, sft, tmp_path / "part", options=PassOptions(device="cuda"))
 
 
 @pytest.mark.gpu
@@ -203,7 +204,7 @@ def test_cuda_gives_the_same_bytes(
     devices: tuple[Device, ...] = ("cpu", "cuda")
     for device in devices:
         parts = [tmp_path / f"{device}-{number}" for number in range(len(jobs))]
-        of[device] = write_shards(jobs, aligned, sft, parts, device=device)
+        of[device] = write_shards(jobs, Parents(aligned, sft), parts, options=PassOptions(device=device))
     for cpu, cuda in zip(of["cpu"], of["cuda"], strict=True):
         assert cpu.sha256 == cuda.sha256
         for one, other in zip(cpu.statistics, cuda.statistics, strict=True):
@@ -218,4 +219,4 @@ def test_cuda_finds_bad_values(tmp_path: Path) -> None:
     aligned, sft = nonfinite_pair(tmp_path, "sft", torch.nan)
     job = make_plan(recipe(aligned, sft), aligned, sft).shards[0]
     with pytest.raises(CorruptError, match="'b': NaN or Inf"):
-        write_shard(job, aligned, sft, tmp_path / "part", device="cuda")
+        write_shard(job, aligned, sft, tmp_path / "part", options=PassOptions(device="cuda"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import Plan
 
 
@@ -25,7 +26,7 @@ def main(plan_file: str, out: str, last: str) -> None:
         if left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    extrapolate(plan, aligned, sft, Artefact(out), workers=1, advance=advance)
+    extrapolate(plan, aligned, sft, Artefact(out), options=PassOptions(workers=1), advance=advance)
 
 
 if __name__ == "__main__":
