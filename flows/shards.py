@@ -19,7 +19,7 @@ from tasks.core.errors import InputError, PermanentError
 from tasks.runtime.stage import IN_STAGE
 from tasks.shard import shard
 from tasks.weights.inputs import InputMode
-from tasks.weights.planner import Plan, ShardJob
+from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["SCHEDULER", "run_shards"]

@@ -3,7 +3,7 @@
 from tasks.runtime.limits import HUB_DOWNLOADS, slots
 from tasks.runtime.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.planner import ShardJob
+from tasks.weights.jobs import ShardJob
 from tasks.weights.prefetch import fetch_inputs
 
 __all__ = ["download"]

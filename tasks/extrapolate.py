@@ -9,8 +9,8 @@ from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
 from tasks.weights.inputs import InputMode
+from tasks.weights.jobs import ShardJob
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.planner import ShardJob
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard_writer import write_shards
 

@@ -2,7 +2,8 @@
 
 from tasks.runtime.stage import stage
 from tasks.stores.source import reopen
-from tasks.weights.planner import Plan, make_plans
+from tasks.weights.jobs import Plan
+from tasks.weights.planner import make_plans
 from tasks.weights.recipe import Recipe
 
 __all__ = ["plan"]

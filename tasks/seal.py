@@ -5,7 +5,7 @@ from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.source import reopen
 from tasks.weights.folder import seal as write_manifest
-from tasks.weights.planner import Plan
+from tasks.weights.jobs import Plan
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["seal"]

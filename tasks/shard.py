@@ -13,7 +13,7 @@ from tasks.stores.artefact import Store
 from tasks.upload import upload
 from tasks.weights.folder import finished_shard
 from tasks.weights.inputs import InputMode
-from tasks.weights.planner import ShardJob
+from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["shard"]

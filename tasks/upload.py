@@ -7,7 +7,7 @@ from tasks.extrapolate import ShardPart
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.weights.folder import put_shard
-from tasks.weights.planner import ShardJob
+from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["upload"]

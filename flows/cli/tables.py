@@ -25,7 +25,7 @@ from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.gc import Leftover
 from tasks.weights.extrapolation import memory_needed
-from tasks.weights.planner import Plan
+from tasks.weights.jobs import Plan
 
 __all__ = [
     "families_table",

@@ -12,9 +12,9 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import open_branch
 from tasks.stores.source import reopen
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.jobs import Plan
 from tasks.weights.manifest import read_manifest
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.planner import Plan
 from tasks.weights.recipe import Recipe
 
 __all__ = ["extrapolate_and_publish", "publish_with_card", "repository_of"]

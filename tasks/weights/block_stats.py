@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tasks.core.errors import CorruptError
-from tasks.weights.planner import TensorJob
+from tasks.weights.jobs import TensorJob
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.recipe import Nonfinite
 

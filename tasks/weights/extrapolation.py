@@ -10,11 +10,11 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
 from tasks.weights.inputs import InputMode
+from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
 from tasks.weights.part_file import check_room
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.planner import Plan, ShardJob
 from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard_writer import Advance, shard_memory, write_shards

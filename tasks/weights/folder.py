@@ -17,8 +17,8 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source, sha256_of
 from tasks.weights.checkpoint import INDEX
+from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
-from tasks.weights.planner import Plan, ShardJob
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["finished_model", "finished_shard", "put_shard", "seal"]

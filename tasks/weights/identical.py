@@ -7,7 +7,7 @@ every file's sha256, so an equal file of the SFT side need not be fetched: Δ is
 from collections.abc import Mapping
 
 from tasks.stores.source import Source
-from tasks.weights.planner import ShardJob, TensorJob
+from tasks.weights.jobs import ShardJob, TensorJob
 from tasks.weights.vocabulary import RowRun
 
 __all__ = ["identical_files", "without_identical"]

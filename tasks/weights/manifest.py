@@ -7,7 +7,7 @@ from typing import Literal
 
 from tasks.core.errors import CorruptError
 from tasks.core.values import Value
-from tasks.weights.planner import Plan
+from tasks.weights.jobs import Plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Recipe
 

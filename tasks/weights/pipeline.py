@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeAlias
 
 from tasks.weights.block_stats import RunningStatistics
+from tasks.weights.jobs import ShardJob, shard_header
 from tasks.weights.part_file import PartFile
-from tasks.weights.planner import ShardJob, shard_header
 from tasks.weights.receipts import TensorStatistics
 from tasks.weights.slot_queue import InOrder, StoppedError
 from tasks.weights.slots import cut_shard

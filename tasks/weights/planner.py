@@ -1,92 +1,20 @@
 """The plan: which bytes of which files make each output shard. Every refusal happens here."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.core.errors import MismatchError
-from tasks.core.values import Value, fingerprint
 from tasks.stores.source import Source
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
-from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
+from tasks.weights.headers import ITEM_BYTES, TensorRange
+from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
 from tasks.weights.modules import alpha_of, module_complaints
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
-from tasks.weights.vocabulary import RowRun
 
-__all__ = ["Plan", "ShardJob", "TensorJob", "make_plan", "make_plans", "shard_header"]
+__all__ = ["make_plan", "make_plans"]
 
 OUTPUT = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 SHARD_BYTES = 5_000_000_000
-
-
-class TensorJob(Value):
-    """One tensor of the output.
-
-    dtype, shape  of the output, dtype in the words of safetensors
-    alpha         its α, after the recipe's module_alphas
-    aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side
-    rows          where the vocabularies differ: which rows correspond; empty: all, in order
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    alpha: float
-    aligned: TensorRange
-    sft: TensorRange | None
-    rows: tuple[RowRun, ...] = ()
-
-    @property
-    def elements(self) -> int:
-        """Number of elements of the output."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Length of the output in bytes."""
-        return self.elements * ITEM_BYTES[self.dtype]
-
-
-class ShardJob(Value):
-    """One output shard.
-
-    file           its name in the model folder
-    tensors        in the order of their bytes in the shard
-    aligned_files  the input files that it needs of the aligned checkpoint
-    sft_files      …and of the SFT checkpoint
-    bytes          size of the shard, header included
-    """
-
-    recipe: Recipe
-    file: str
-    tensors: tuple[TensorJob, ...]
-    aligned_files: tuple[str, ...]
-    sft_files: tuple[str, ...]
-    bytes: int
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the job: a shard made by an equal job has the same bytes."""
-        return fingerprint(self)
-
-
-class Plan(Value):
-    """All of the work of one recipe, and its size.
-
-    side_files    copied byte for byte from the aligned checkpoint
-    skipped       what only the SFT checkpoint has and nothing is made of: buffers, tied copies
-    parameters    number of extrapolated elements
-    output_bytes  of all shards
-    input_bytes   of both checkpoints' weight files
-    """
-
-    recipe: Recipe
-    shards: tuple[ShardJob, ...]
-    side_files: tuple[str, ...]
-    skipped: tuple[str, ...]
-    parameters: int
-    output_bytes: int
-    input_bytes: int
 
 
 def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
@@ -103,11 +31,6 @@ def make_plans(recipes: Sequence[Recipe], aligned: Source, sft: Source) -> tuple
     """
     ours, theirs = read_checkpoint(aligned), read_checkpoint(sft)
     return tuple(_plan(recipe, aligned, sft, ours, theirs) for recipe in recipes)
-
-
-def shard_header(tensors: Iterable[TensorJob]) -> bytes:
-    """The first bytes of a shard with these tensors."""
-    return build_header((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
 
 
 def _plan(

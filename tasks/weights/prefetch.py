@@ -11,7 +11,7 @@ from threading import BoundedSemaphore
 
 from tasks.stores.source import FolderSource, Source
 from tasks.weights.identical import identical_files, without_identical
-from tasks.weights.planner import ShardJob
+from tasks.weights.jobs import ShardJob
 
 __all__ = ["are_local", "fetch_inputs", "receiving"]
 

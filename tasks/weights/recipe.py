@@ -1,17 +1,31 @@
 """The recipe: everything that decides θ_expo, and nothing else."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.core.values import Value, fingerprint
 
-__all__ = ["Arithmetic", "Checkpoint", "ModuleAlpha", "Nonfinite", "OutputDtype", "Recipe", "Vocabulary"]
+__all__ = [
+    "AdapterMode",
+    "Arithmetic",
+    "Checkpoint",
+    "ModuleAlpha",
+    "Nonfinite",
+    "OutputDtype",
+    "Recipe",
+    "Vocabulary",
+]
 
 Arithmetic = Literal["fp32", "parity"]
 OutputDtype = Literal["bfloat16", "float16", "float32"]
 Vocabulary = Literal["error", "common-rows"]
 Nonfinite = Literal["error", "allow"]
+AdapterMode = Literal["scale", "merge"]
+
+# Fields that recipes of earlier versions did not have: at their default they are left out of the
+# canonical form, so that the recipes, models and reports of those versions keep their fingerprints.
+LATER_FIELDS = ("adapter",)
 
 
 class Checkpoint(Value):
@@ -51,6 +65,8 @@ class Recipe(Value):
     nonfinite      whether NaN or Inf in a parent is an error or only counted
     module_alphas  the first that matches a tensor decides its alpha
     shard_bytes    None: the aligned checkpoint's layout if it is safetensors, else 5 GB shards
+    adapter        None: the aligned side is a whole checkpoint. Otherwise it is a LoRA adapter on the SFT
+                   model: "scale" writes it again at (1 + α) times its scale, "merge" adds it to the weights
     """
 
     aligned: Checkpoint
@@ -62,6 +78,15 @@ class Recipe(Value):
     nonfinite: Nonfinite = "error"
     module_alphas: tuple[ModuleAlpha, ...] = ()
     shard_bytes: int | None = Field(default=None, gt=0)
+    adapter: AdapterMode | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        for name in LATER_FIELDS:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return content
 
     @property
     def fingerprint(self) -> str:

@@ -10,11 +10,11 @@ from tasks.core.errors import InputError, MismatchError
 from tasks.stores.source import FolderSource, Source
 from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
+from tasks.weights.jobs import ShardJob
 from tasks.weights.memory import memory_budget
 from tasks.weights.part_file import PartFile, check_room
 from tasks.weights.pass_options import THREADS, Device, Parents, PassOptions
 from tasks.weights.pipeline import Pipeline
-from tasks.weights.planner import ShardJob
 from tasks.weights.prefetch import receiving
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe

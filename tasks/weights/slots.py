@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tasks.weights.headers import ITEM_BYTES
-from tasks.weights.planner import ShardJob, TensorJob
+from tasks.weights.jobs import ShardJob, TensorJob
 
 __all__ = ["Piece", "cut_shard", "spans"]
 

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple, Self
 from tasks.core.errors import CorruptError
 from tasks.stores.source import Source
 from tasks.weights.headers import ITEM_BYTES
-from tasks.weights.planner import ShardJob
+from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import Check
 from tasks.weights.slots import spans
 from tasks.weights.streaming_digest import OrderedDigest

@@ -18,8 +18,9 @@ from tasks.stores.artefact import MANIFEST
 from tasks.stores.hub_download import in_order
 from tasks.stores.source import Source
 from tasks.weights.headers import ITEM_BYTES
+from tasks.weights.jobs import ShardJob, TensorJob, shard_header
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
-from tasks.weights.planner import ShardJob, TensorJob, make_plan, shard_header
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Arithmetic, Checkpoint
 from tasks.weights.slots import spans
 

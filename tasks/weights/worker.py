@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tasks.weights.compiled import Array
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.inputs import Reader
+from tasks.weights.jobs import ShardJob
 from tasks.weights.kernel import STORED, CpuKernel, Kernel, Sums
-from tasks.weights.planner import ShardJob
 from tasks.weights.slots import Piece
 
 __all__ = ["Outputs", "Worker"]

@@ -21,8 +21,9 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.formula import extrapolate_block
+from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import Device, PassOptions
-from tasks.weights.planner import Plan, make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.performance.measure import in_turn
 from tests.performance.programs import floor

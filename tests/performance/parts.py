@@ -14,8 +14,9 @@ from unittest.mock import patch
 
 from tasks.stores.source import FolderSource
 from tasks.weights import kernel
+from tasks.weights.jobs import Plan
 from tasks.weights.part_file import PartFile
-from tasks.weights.planner import Plan, make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_writer import write_shard
 from tests.performance.measure import in_turn

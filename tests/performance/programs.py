@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.weights.inputs import Inputs
-    from tasks.weights.planner import ShardJob
+    from tasks.weights.jobs import ShardJob
 
 __all__ = ["authors", "floor", "safe_open_loop"]
 
@@ -42,9 +42,9 @@ def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
 
 def _copy_shard(job: "ShardJob", new: "Inputs", old: "Inputs", target: Path) -> None:
     from tasks.weights.headers import ITEM_BYTES
+    from tasks.weights.jobs import shard_header
     from tasks.weights.part_file import PartFile
     from tasks.weights.pass_options import THREADS
-    from tasks.weights.planner import shard_header
     from tasks.weights.shard_writer import SLOT_BYTES
     from tasks.weights.slots import cut_shard
 

@@ -19,8 +19,9 @@ from tasks.stores.hub_files import HubFiles
 from tasks.stores.source import open_source, reopen
 from tasks.weights import extrapolation, shard_writer
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.planner import Plan, make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer

@@ -26,7 +26,7 @@ from tasks.core.errors import ExpoError
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
-from tasks.weights.planner import Plan
+from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import PassOptions
 
 plan = Plan.model_validate_json(Path(sys.argv[1]).read_bytes())

@@ -11,8 +11,8 @@ from pathlib import Path
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import FolderSource
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import PassOptions
-from tasks.weights.planner import Plan
 
 
 def main(plan_file: str, out: str, last: str) -> None:

@@ -19,8 +19,9 @@ from tasks.generation.settings import GenerationJob, GenerationSettings, Generat
 from tasks.stores.artefact import Artefact
 from tasks.stores.source import Source, open_source
 from tasks.weights.extrapolation import extrapolate
+from tasks.weights.jobs import Plan
 from tasks.weights.manifest import Manifest
-from tasks.weights.planner import Plan, make_plan
+from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import use_in_this_process
 from tests.zoo.serve import TOKEN, serve_zoo
