@@ -11,7 +11,7 @@ from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
 from flows.shards import run_shards
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.serving import demo_judge
-from tasks.comparison.arm import Arm, ArmName, model_artefact
+from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
 from tasks.comparison.judge_session import within_budget
 from tasks.core.errors import InputError
@@ -31,6 +31,7 @@ from tasks.resolve import resolve
 from tasks.seal import seal
 from tasks.stores.artefact import Store
 from tasks.verdict import verdict
+from tasks.weights.folder import model_artefact
 from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe
 

@@ -14,8 +14,7 @@ from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.agreement import Agreement, agreement_sentence
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.source import sha256_of
-from tasks.stores.work_dir import workplace
+from tasks.stores.disk import sha256_of
 
 __all__ = ["Anchors", "anchors"]
 
@@ -41,7 +40,7 @@ class Anchors(Value):
     def annotations(self) -> Path:
         """The present judge's annotations on this machine's disk: `compared` takes two such files."""
         artefact = Artefact(self.uri)
-        return artefact.fetch(ANNOTATIONS, workplace(artefact))
+        return artefact.fetch(ANNOTATIONS, artefact.work_dir())
 
 
 @stage("anchors of {judge.model}")

@@ -2,7 +2,7 @@
 
 from tasks.runtime.limits import HUB_DOWNLOADS, slots
 from tasks.runtime.stage import stage
-from tasks.stores.source import reopen
+from tasks.stores.open import reopen
 from tasks.weights.jobs import ShardJob
 from tasks.weights.prefetch import fetch_inputs
 

@@ -2,26 +2,18 @@
 
 import os
 
-from tasks.comparison.arm import model_artefact
-from tasks.core.values import Value
 from tasks.runtime.progress import Progress
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
-from tasks.stores.source import reopen
+from tasks.stores.open import reopen
+from tasks.weights.folder import model_artefact
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import ShardJob
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.receipts import ShardReceipt
+from tasks.weights.receipts import ShardPart
 from tasks.weights.shard_writer import write_shards
 
-__all__ = ["ShardPart", "extrapolate"]
-
-
-class ShardPart(Value):
-    """A shard on this machine's disk that is not in the store yet."""
-
-    path: str
-    receipt: ShardReceipt
+__all__ = ["extrapolate"]
 
 
 @stage("extrapolate {jobs[0].file}")

@@ -22,7 +22,6 @@ from tasks.runtime.limits import GPUS, slots
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.work_dir import workplace
 
 __all__ = ["Generation", "generate"]
 
@@ -44,7 +43,7 @@ class Generation(Value):
     def path(self) -> Path:
         """The answers on this machine's disk: AlpacaEval's JSON list, or FastChat's JSONL for MT-Bench."""
         artefact = Artefact(self.uri)
-        return artefact.fetch(answers_file(self.benchmark), workplace(artefact))
+        return artefact.fetch(answers_file(self.benchmark), artefact.work_dir())
 
 
 @stage("generate {what}")
@@ -129,7 +128,7 @@ def _job(
     return GenerationJob(
         model=arm.fingerprint if endpoint else str(arm.folder(Store(store))),
         instructions=str(instructions.path()),
-        output=str(workplace(artefact)),
+        output=str(artefact.work_dir()),
         settings=settings,
         generator=arm.label,
         benchmark=instructions.benchmark,
@@ -138,7 +137,7 @@ def _job(
 
 
 def _finish(artefact: Artefact, generation: Generation) -> None:
-    folder = workplace(artefact)
+    folder = artefact.work_dir()
     if artefact.local is None:
         for name in (answers_file(generation.benchmark), SUMMARY):
             artefact.copy_in(folder / name, name)

@@ -8,7 +8,7 @@ from tasks.generation.questions import read_questions
 from tasks.generation.settings import Benchmark
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import sha256_of
 
 __all__ = ["ALPACA_EVAL", "MT_BENCH", "Instructions", "instructions"]
 

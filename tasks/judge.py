@@ -17,7 +17,6 @@ from tasks.instructions import Instructions
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.work_dir import workplace
 
 __all__ = ["Judgments", "judge"]
 
@@ -53,7 +52,7 @@ class Judgments(Value):
     def path(self) -> Path:
         """On this machine's disk: alpaca_eval's annotations in order, or FastChat's judgments."""
         artefact = Artefact(self.uri)
-        return artefact.fetch(FILES[self.benchmark], workplace(artefact))
+        return artefact.fetch(FILES[self.benchmark], artefact.work_dir())
 
 
 @stage("judge {generation.benchmark} {generation.arm.label}")

@@ -1,7 +1,7 @@
 """Stage plan: from headers alone, one shard job for each output shard. Every refusal happens here."""
 
 from tasks.runtime.stage import stage
-from tasks.stores.source import reopen
+from tasks.stores.open import reopen
 from tasks.weights.jobs import Plan
 from tasks.weights.planner import make_plans
 from tasks.weights.recipe import Recipe

@@ -1,6 +1,5 @@
 """Stage publish: a whole model goes to the Hub, with its card. Only where a run was told to."""
 
-from tasks.comparison.arm import model_artefact
 from tasks.core.errors import CorruptError
 from tasks.publishing.commit import Published
 from tasks.publishing.publication import publish_with_card
@@ -10,6 +9,7 @@ from tasks.runtime.stage import stage
 from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact, Store
 from tasks.verdict import FAMILY_REPORT
+from tasks.weights.folder import model_artefact
 from tasks.weights.recipe import Recipe
 
 __all__ = ["publish"]

@@ -2,7 +2,7 @@
 
 from tasks.core.families import Family
 from tasks.runtime.stage import stage
-from tasks.stores.source import open_source
+from tasks.stores.open import open_source
 from tasks.weights.recipe import Recipe
 
 __all__ = ["resolve"]

@@ -1,9 +1,9 @@
 """Stage seal: side files, the index, and last the manifest. From then on the model is whole."""
 
-from tasks.comparison.arm import model_artefact
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
-from tasks.stores.source import reopen
+from tasks.stores.open import reopen
+from tasks.weights.folder import model_artefact
 from tasks.weights.folder import seal as write_manifest
 from tasks.weights.jobs import Plan
 from tasks.weights.receipts import ShardReceipt

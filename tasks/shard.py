@@ -4,14 +4,13 @@ The three are tasks of their own, each retried by itself; this one keeps them on
 machine, whose disk they share.
 """
 
-from tasks.comparison.arm import model_artefact
 from tasks.download import download
 from tasks.extrapolate import extrapolate
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.upload import upload
-from tasks.weights.folder import finished_shard
+from tasks.weights.folder import finished_shard, model_artefact
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import ShardReceipt

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from tasks.comparison.arm import model_artefact
-from tasks.extrapolate import ShardPart
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
-from tasks.weights.folder import put_shard
+from tasks.weights.folder import model_artefact, put_shard
 from tasks.weights.jobs import ShardJob
-from tasks.weights.receipts import ShardReceipt
+from tasks.weights.receipts import ShardPart, ShardReceipt
 
 __all__ = ["upload"]
 

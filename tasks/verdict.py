@@ -6,7 +6,6 @@ from math import isfinite
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.score import preferences
-from tasks.comparison.arm import model_artefact
 from tasks.comparison.side_by_side import answers, dialogues
 from tasks.comparison.verdicts import by_benchmark, noise_bands, verdicts
 from tasks.core.families import Family
@@ -19,6 +18,7 @@ from tasks.runtime.stage import stage
 from tasks.stats.formatting import benchmark_title
 from tasks.stats.paired import paired_difference
 from tasks.stores.artefact import Store
+from tasks.weights.folder import model_artefact
 from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 

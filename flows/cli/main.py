@@ -5,7 +5,7 @@
     expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR     or s3://…, or hf://org/name
     expo verify DIR                                      is it still what its manifest says?
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
-    expo gc STORE                                        what no manifest claims
+    expo gc STORE                                        files that no manifest references
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
     expo history                                         each family's gain over the runs of a store
     expo data fetch                                      what the benchmarks need, beforehand

@@ -68,17 +68,17 @@ def gc(
         typer.Option(min=0, metavar="DAYS", help="Leave alone what is younger: it may be in the making."),
     ] = 7.0,
 ) -> None:
-    """Lists what no manifest claims: unfinished artefacts, strays, transfers that were given up."""
-    from flows.cli.tables import leftovers_table
-    from tasks.stores.gc import find_leftovers, remove
+    """Lists files that no manifest references: unfinished artefacts, strays, transfers that were given up."""
+    from flows.cli.tables import orphans_table
+    from tasks.stores.gc import find_orphans, remove
 
-    found = find_leftovers(store if "://" in store else _uri(store), timedelta(days=older_than))
-    leftovers_table(found)
+    found = find_orphans(store if "://" in store else _uri(store), timedelta(days=older_than))
+    orphans_table(found)
     if delete:
-        for one in found:
-            remove(one)
+        for orphan in found:
+            remove(orphan)
     done = "removed" if delete else "would be removed by --delete"
-    print(f"{len(found)} leftovers, {sum(one.bytes for one in found) / 1e9:.2f} GB {done}")
+    print(f"{len(found)} orphans, {sum(orphan.bytes for orphan in found) / 1e9:.2f} GB {done}")
 
 
 def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
@@ -91,7 +91,7 @@ def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
     if store is None and not folder:
         return ()
     content = model.manifest()
-    if content is None:  # told by `publish_with_card`
+    if content is None:  # `publish_with_card` refuses it
         return ()
     return verdicts_of(Store(store or own), read_manifest(content).fingerprint)
 

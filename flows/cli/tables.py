@@ -23,7 +23,7 @@ from tasks.reports.run_report import RunReport
 from tasks.reports.text import terminal_table
 from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.gc import Leftover
+from tasks.stores.gc import Orphan
 from tasks.weights.extrapolation import memory_needed
 from tasks.weights.jobs import Plan
 
@@ -31,7 +31,7 @@ __all__ = [
     "families_table",
     "family_table",
     "find_report",
-    "leftovers_table",
+    "orphans_table",
     "plan_table",
     "progress_bar",
     "read_history",
@@ -112,16 +112,18 @@ def read_history(store: Store) -> History:
     return history({name: content or b"" for name, content in found.items()})
 
 
-def leftovers_table(leftovers: Sequence[Leftover]) -> None:
-    """Prints what no manifest claims, the oldest first."""
+def orphans_table(orphans: Sequence[Orphan]) -> None:
+    """Prints files that no manifest references, the oldest first."""
     table = Table(box=None, pad_edge=False)
     table.add_column("kind", no_wrap=True)
     table.add_column("last changed", no_wrap=True)
     table.add_column("size", no_wrap=True, justify="right")
     table.add_column("place", overflow="fold")
-    for one in leftovers:
-        table.add_row(one.kind, f"{one.changed:%Y-%m-%d %H:%M}", _gigabytes(one.bytes), Text(one.place))
-    if leftovers:
+    for orphan in orphans:
+        table.add_row(
+            orphan.kind, f"{orphan.changed:%Y-%m-%d %H:%M}", _gigabytes(orphan.bytes), Text(orphan.place)
+        )
+    if orphans:
         Console().print(table)
 
 

@@ -180,7 +180,7 @@ def verify(
     files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
 ) -> None:
     """Hashes a model's files against its manifest, and computes tensors again from the parents."""
-    from tasks.stores.source import open_source, reopen
+    from tasks.stores.open import open_source, reopen
     from tasks.weights.verify import verify as look
 
     found = look(open_source(model), None if files_only else reopen, "all" if every else tensors)
@@ -193,7 +193,7 @@ def verify(
 
 
 def _open_parents(aligned: str, sft: str) -> Parents:
-    from tasks.stores.source import open_source
+    from tasks.stores.open import open_source
 
     return Parents(open_source(aligned), open_source(sft))
 

@@ -9,7 +9,6 @@ AlpacaEval's files come from its data set on the Hub, through the Hub's cache; M
 FastChat's repository (Apache-2.0). What is fetched or adopted lies in $EXPO_CACHE/data.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
-from tasks.stores.local import cache_folder
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import cache_folder, sha256_of, whole_file
+from tasks.stores.retry import is_retryable
 
 __all__ = [
     "DIFFICULTY",
@@ -43,7 +42,6 @@ REPOSITORY = "tatsu-lab/alpaca_eval"
 REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/587d5cfa1609a43d192cedb8441cac3c17db105d"
 FASTCHAT_DATA = f"{FASTCHAT}/fastchat/llm_judge/data"
-BUSY = (408, 425, 429, 500, 502, 503, 504)
 TIMEOUT = 60  # seconds without a byte
 
 
@@ -138,7 +136,8 @@ def import_from(folder: Path) -> tuple[DataFile, ...]:
     taken = []
     for path in _data_files(folder):
         if file := missing.pop(sha256_of(path), None):
-            _keep(path, file)
+            with whole_file(file.path) as part:
+                shutil.copyfile(path, part)
             taken.append(file)
     return tuple(taken)
 
@@ -173,29 +172,17 @@ def _from_hub(file: DataFile) -> Path:
 
 
 def _from_web(file: DataFile, url: str) -> Path:
-    part = _part(file)
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer, part.open("wb") as target:
-            shutil.copyfileobj(answer, target)
+        with whole_file(file.path) as part:
+            with urlopen(url, timeout=TIMEOUT) as answer, part.open("wb") as target:
+                shutil.copyfileobj(answer, target)
+            verified(part, file)
     except HTTPError as error:
-        kind = RetryableError if error.code in BUSY else PermanentError
+        kind = RetryableError if is_retryable(error.code) else PermanentError
         raise kind(f"{url}: the server said {error.code} {error.reason}") from error
     except OSError as error:
         raise RetryableError(f"{url}: cannot be reached: {error}") from error
-    return verified(part, file).replace(file.path)
-
-
-def _keep(path: Path, file: DataFile) -> None:
-    """Copies a verified file into its place, whole or not at all."""
-    part = _part(file)
-    shutil.copyfile(path, part)
-    part.replace(file.path)
-
-
-def _part(file: DataFile) -> Path:
-    """A name of its own beside the file's place: two processes may fetch at once."""
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    return file.path.with_name(f".{file.path.name}.{os.urandom(4).hex()}.part")
+    return file.path
 
 
 def _data_files(folder: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from tasks.benchmarks.data import PROMPTS, REFERENCES
 from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.generation.settings import Benchmark
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import sha256_of
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -171,7 +171,7 @@ class Judge(Value):
     def _where(self) -> str:
         if self.serve is None:
             return "this machine" if self.is_local else self.url
-        from tasks.stores.source import open_source
+        from tasks.stores.open import open_source
 
         return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}"
 

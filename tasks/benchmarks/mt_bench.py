@@ -17,6 +17,7 @@ from tasks.benchmarks.data import MTBenchFiles
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.core.errors import InputError
+from tasks.stores.disk import whole_file
 
 __all__ = [
     "JUDGMENTS",
@@ -82,9 +83,8 @@ def judge_turns(
     failures = [choice for choice in choices if isinstance(choice, Failure)]
     check_share(failures, len(failures), len(items), judge)
     lines = [_judgment(item, choice, judge, model) for item, choice in zip(items, choices, strict=True)]
-    part = folder / f"{JUDGMENTS}.part"
-    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    part.replace(folder / JUDGMENTS)
+    with whole_file(folder / JUDGMENTS) as part:
+        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder / JUDGMENTS
 
 

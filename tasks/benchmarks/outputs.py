@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
+from tasks.stores.disk import whole_file
 
 __all__ = ["Row", "in_order_of", "preference_of", "read_annotations", "read_answers", "write_rows"]
 
@@ -66,9 +67,8 @@ def preference_of(row: Row) -> float | None:
 
 def write_rows(rows: list[Row], path: Path) -> None:
     """Writes rows as JSON, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _read_rows(path: Path, texts: tuple[str, ...]) -> list[Row]:

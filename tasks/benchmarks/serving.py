@@ -103,7 +103,7 @@ def _shared(
 @contextmanager
 def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
     """A vLLM server on loopback that answers; it ends with the block, or with this process."""
-    from tasks.stores.source import open_source
+    from tasks.stores.open import open_source
 
     folder = open_source(served.checkpoint).folder()
     port = _free_port()

@@ -20,7 +20,6 @@ from tasks.runtime.events import OVERSPENT, tell
 from tasks.runtime.limits import GPUS, JUDGE_REQUESTS, slots
 from tasks.runtime.progress import Progress, run_logger
 from tasks.stores.artefact import MANIFEST, Artefact
-from tasks.stores.work_dir import workplace
 
 __all__ = ["JudgeSession", "expected_usage", "judge_session", "within_budget"]
 
@@ -52,7 +51,7 @@ def judge_session(artefact: Artefact, judge: Judge, requests: int) -> Iterator[J
     The journal of an earlier try is found again, also on another machine: into a store that is
     not on this one it is copied every half a minute, and when the judging ends, however it ends.
     """
-    folder = workplace(artefact)
+    folder = artefact.work_dir()
     sync = JournalSync(artefact, folder / JOURNAL)
     progress = Progress(requests, "judgments")
 

@@ -13,7 +13,6 @@ The fingerprint covers the settings, the source of the training and the librarie
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -24,8 +23,10 @@ from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.demo.student import Pair
 from tasks.demo.training import Advance, Training, train
+from tasks.stores.disk import cache_folder
+from tasks.stores.folder_source import FolderSource
 
-__all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "prepare"]
+__all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "open_checkpoint", "prepare"]
 
 MANIFEST = "manifest.json"
 GENERATOR = "demo-sft"
@@ -57,6 +58,11 @@ def checkpoint_folder(uri: str) -> Path:
     return family.aligned if uri == "demo:aligned" else family.sft
 
 
+def open_checkpoint(uri: str) -> FolderSource:
+    """The source of `demo:aligned` or `demo:sft`; raises as `checkpoint_folder`."""
+    return FolderSource(checkpoint_folder(uri), uri)
+
+
 def benchmark_file(uri: str) -> Path:
     """The reference outputs of `demo:instructions` or `demo:alphas`, in AlpacaEval's form.
 
@@ -81,7 +87,7 @@ def prepare(advance: Advance | None = None, training: Training | None = None) ->
 
     training = training or Training()
     name = _fingerprint(training)[:16]
-    cache = Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser() / "demo"
+    cache = cache_folder() / "demo"
     folder = cache / name
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{name}.lock"):

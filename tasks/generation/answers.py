@@ -14,6 +14,7 @@ from tasks.generation.answer_journal import Answer, Batch, Header, most_complete
 from tasks.generation.questions import Question
 from tasks.generation.rounds import answers_in_order, is_complete
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
+from tasks.stores.disk import whole_file
 
 __all__ = ["SUMMARY", "answers_content", "answers_file", "finish", "is_looping", "summarise", "write_whole"]
 
@@ -109,9 +110,7 @@ def summarise(header: Header, batches: Mapping[int, Batch], answers_sha256: str)
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file that is either there whole or not there."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)

@@ -18,6 +18,7 @@ from tasks.generation.answers import is_looping
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import Request, Share, answer_share
 from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings
+from tasks.stores.retry import is_retryable
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -127,7 +128,7 @@ def _errors(endpoint: Endpoint, key: str) -> Iterator[None]:
         message = (
             f"{_where(endpoint)}: status {error.status_code}: {_short(error.message.replace(key, '***'))}"
         )
-        if error.status_code in (408, 409, 425, 429) or error.status_code >= 500:
+        if is_retryable(error.status_code):
             raise RetryableError(f"{message}; run again, and only the rest is asked") from None
         raise PermanentError(
             f"{message}; check the endpoint's address, its key, the model's name there, and whether the "

@@ -25,7 +25,8 @@ from tasks.generation.launch import run_engines
 from tasks.generation.questions import Question, read_questions
 from tasks.generation.rounds import batches_of
 from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
-from tasks.stores.source import FolderSource, sha256_of
+from tasks.stores.disk import sha256_of
+from tasks.stores.folder_source import FolderSource
 
 __all__ = ["generate", "job_fingerprint"]
 

@@ -16,12 +16,13 @@ from yaml import YAMLError
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.core.values import Value
-from tasks.publishing.repository import CARD, differing, holds, open_repository, prepare_repository
+from tasks.publishing.branch import branch_in, close_branch
+from tasks.publishing.repository import differing, holds, open_repository, prepare_repository
 from tasks.stores.artefact import MANIFEST, Artefact
+from tasks.stores.disk import cache_folder
 from tasks.stores.hub import HubSource
-from tasks.stores.hub_errors import hub_errors, patiently
-from tasks.stores.hub_files import branch_in, close_branch
-from tasks.stores.local import cache_folder
+from tasks.stores.hub_errors import hub_errors, with_retries
+from tasks.stores.hub_files import CARD
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
 __all__ = ["Published", "find_published", "publish"]
@@ -72,9 +73,9 @@ def publish(
     branch = branch_in(repo_id, model.uri)
     if branch:
         _verify_branch(repo_id, branch, manifest)
-    commit = patiently(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
+    commit = with_retries(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
     if renew_card:
-        commit = patiently(repo_id, partial(_renew_card, repo_id, card))
+        commit = with_retries(repo_id, partial(_renew_card, repo_id, card))
     _verify(HubSource(repo_id, commit), manifest)
     if branch:
         close_branch(repo_id, manifest.fingerprint)
@@ -178,7 +179,7 @@ def _upload(api: HfApi, repo_id: str, file: ModelFile, path: Path) -> CommitOper
 def _compare(folder: Path, repo_id: str, commit: str) -> None:
     """The Hub's own comparison of its listing with the local files, which it hashes again."""
     compare = partial(HfApi().verify_repo_checksums, repo_id, revision=commit, local_dir=folder)
-    if differing := [one["path"] for one in patiently(repo_id, compare).mismatches]:
+    if differing := [one["path"] for one in with_retries(repo_id, compare).mismatches]:
         raise CorruptError(
             f"{repo_id}@{commit[:12]}: {', '.join(differing)} differ from {folder}; make the model again"
         )

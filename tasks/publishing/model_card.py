@@ -5,7 +5,6 @@ is not known is said to be unknown. A local parent is not named by its path.
 """
 
 import math
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -18,16 +17,15 @@ from tasks.reports import templates
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.stats import formatting
 from tasks.stats.decision import Verdict
-from tasks.stores.source import Source
+from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.manifest import Manifest
-from tasks.weights.recipe import Checkpoint, Recipe
+from tasks.weights.recipe import Recipe
 
 __all__ = ["Licence", "licence_of", "model_card"]
 
 PAPER = "https://arxiv.org/abs/2404.16792"
 DATASETS = {"alpaca_eval": "tatsu-lab/alpaca_eval"}
 LARGEST_CARD = 1_000_000
-_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Licence(Value):
@@ -159,7 +157,7 @@ def _command(recipe: Recipe) -> str:
 
 
 def _on_hub(checkpoint: Checkpoint) -> bool:
-    return bool(_HUB_COMMIT.fullmatch(checkpoint.commit))
+    return is_hub_commit(checkpoint.commit)
 
 
 def _pinned(checkpoint: Checkpoint, unknown: str) -> str:

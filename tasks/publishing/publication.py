@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import registry
+from tasks.publishing.branch import open_branch
 from tasks.publishing.commit import Published, publish
 from tasks.publishing.model_card import Licence, licence_of, model_card
 from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact
-from tasks.stores.hub_files import open_branch
-from tasks.stores.source import reopen
+from tasks.stores.open import reopen
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan
 from tasks.weights.manifest import read_manifest

@@ -6,16 +6,13 @@ from huggingface_hub import HfApi
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.stores.artefact import MANIFEST
+from tasks.stores.disk import sha256_of
 from tasks.stores.hub import HubSource
-from tasks.stores.hub_errors import patiently
-from tasks.stores.source import sha256_of
+from tasks.stores.hub_errors import with_retries
+from tasks.stores.hub_files import NEW_REPOSITORY
 from tasks.weights.manifest import Manifest, read_manifest
 
-__all__ = ["CARD", "NEW_REPOSITORY", "differing", "holds", "open_repository", "prepare_repository"]
-
-CARD = "README.md"
-# What a repository may hold before: what the Hub itself puts into a new one, and a card.
-NEW_REPOSITORY = {".gitattributes", CARD}
+__all__ = ["differing", "holds", "open_repository", "prepare_repository"]
 
 
 def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> HubSource:
@@ -28,7 +25,7 @@ def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> 
         PermanentError: HF_TOKEN may not do this.
         RetryableError: the Hub is busy or cannot be reached.
     """
-    return patiently(repo_id, partial(open_repository, repo_id, fingerprint, private))
+    return with_retries(repo_id, partial(open_repository, repo_id, fingerprint, private))
 
 
 def open_repository(repo_id: str, fingerprint: str, private: bool) -> HubSource:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.stats.paired import FiniteValue
+from tasks.weights.modules import LAYER
 
 __all__ = ["NormTable", "TensorNorm", "layer_and_module", "norm_table"]
 
-LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.+?)(?:\.(weight|bias))?$")
+PARAMETER = re.compile(r"\.(weight|bias)$")
 
 
 class TensorNorm(FiniteValue):
@@ -42,7 +43,7 @@ def layer_and_module(tensor: str) -> tuple[int, str] | None:
     `model.layers.3.self_attn.q_proj.weight` gives (3, "self_attn.q_proj").
     """
     match = LAYER.search(tensor)
-    return (int(match[1]), match[2]) if match else None
+    return (int(match["number"]), PARAMETER.sub("", tensor[match.end() :])) if match else None
 
 
 def norm_table(norms: Sequence[TensorNorm]) -> NormTable:

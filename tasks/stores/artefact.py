@@ -19,8 +19,8 @@ from typing import Protocol
 
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.values import fingerprint
-from tasks.stores.local import SCRATCH, LocalFiles, cache_folder, write_errors
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import cache_folder, sha256_of, write_errors
+from tasks.stores.local import SCRATCH, LocalFiles
 
 __all__ = ["MANIFEST", "Artefact", "Store"]
 
@@ -67,6 +67,15 @@ class Artefact:
         folder = self._scratch_folder()
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def work_dir(self) -> Path:
+        """Where a stage writes while it works: the local artefact itself, else a folder of the cache.
+
+        It is the same at every try, so a stage that keeps a journal finds it again.
+        """
+        folder = self.local or cache_folder() / "work" / self.uri.partition("://")[2]
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def put(self, file: Path, name: str) -> None:

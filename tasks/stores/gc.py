@@ -1,4 +1,4 @@
-"""What no manifest claims: found, and removed on request.
+"""Files that no manifest references: found, and removed on request.
 
 unfinished  an artefact without a manifest whose newest file is old: a run that nobody resumed
 stray       a file in a whole model that its manifest does not name, or outside of any artefact
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import constants
+from pydantic import BaseModel, ValidationError
 
-from tasks.core.errors import CorruptError
 from tasks.core.values import Value
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.local import cache_folder
-from tasks.weights.manifest import read_manifest
+from tasks.stores.disk import cache_folder
 
-__all__ = ["Leftover", "find_leftovers", "remove"]
+__all__ = ["Orphan", "find_orphans", "remove"]
 
 Kind = Literal["unfinished", "stray", "upload", "cache"]
 Files = Mapping[str, tuple[int, datetime]]
@@ -34,7 +33,7 @@ PAID = ("judgments",)
 CACHED = ("parts/*", "publish/*", "hub/*", "s3/*/.*.part")
 
 
-class Leftover(Value):
+class Orphan(Value):
     """Something that may go.
 
     place    a path, or s3://…: a file, or a folder with all that is in it
@@ -50,8 +49,18 @@ class Leftover(Value):
     upload: str | None = None
 
 
-def find_leftovers(uri: str, older_than: timedelta) -> tuple[Leftover, ...]:
-    """All leftovers of a store and of this machine's caches, the oldest first.
+class _File(BaseModel):
+    name: str
+
+
+class _Manifest(BaseModel):
+    """Of a manifest only what every artefact's has in common: the files that it references."""
+
+    files: tuple[_File, ...]
+
+
+def find_orphans(uri: str, older_than: timedelta) -> tuple[Orphan, ...]:
+    """All orphans of a store and of this machine's caches, the oldest first.
 
     Raises:
         InputError, PermanentError, RetryableError: as `Artefact`.
@@ -59,15 +68,17 @@ def find_leftovers(uri: str, older_than: timedelta) -> tuple[Leftover, ...]:
     store, limit = Store(uri), datetime.now(UTC) - older_than
     files = _files(store.uri)
     found = [*_of_artefacts(store, files), *_outside(store, files), *_uploads(store), *_cached()]
-    return tuple(sorted((one for one in found if one.changed < limit), key=lambda one: one.changed))
+    return tuple(
+        sorted((orphan for orphan in found if orphan.changed < limit), key=lambda orphan: orphan.changed)
+    )
 
 
-def remove(leftover: Leftover) -> None:
+def remove(orphan: Orphan) -> None:
     """Removes it, unless a run has finished the artefact meanwhile."""
-    if leftover.kind == "unfinished" and Artefact(leftover.place).manifest() is not None:
+    if orphan.kind == "unfinished" and Artefact(orphan.place).manifest() is not None:
         return
-    if not leftover.place.startswith("s3://"):
-        path = Path(leftover.place)
+    if not orphan.place.startswith("s3://"):
+        path = Path(orphan.place)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -75,11 +86,11 @@ def remove(leftover: Leftover) -> None:
         return
     from tasks.stores import s3_admin
 
-    if leftover.upload is None:
-        s3_admin.remove_objects(leftover.place)
+    if orphan.upload is None:
+        s3_admin.remove_objects(orphan.place)
         return
-    bucket, _, key = leftover.place.removeprefix("s3://").partition("/")
-    s3_admin.abandon(s3_admin.Upload(bucket, key, leftover.upload, leftover.changed, leftover.bytes))
+    bucket, _, key = orphan.place.removeprefix("s3://").partition("/")
+    s3_admin.abandon(s3_admin.Upload(bucket, key, orphan.upload, orphan.changed, orphan.bytes))
 
 
 def _files(uri: str) -> Files:
@@ -101,7 +112,7 @@ def _size_and_change(path: Path) -> tuple[int, datetime]:
     return status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
 
 
-def _of_artefacts(store: Store, files: Files) -> Iterator[Leftover]:
+def _of_artefacts(store: Store, files: Files) -> Iterator[Orphan]:
     artefacts: dict[tuple[str, str], dict[str, tuple[int, datetime]]] = defaultdict(dict)
     for path, found in files.items():
         kind, _, rest = path.partition("/")
@@ -113,40 +124,42 @@ def _of_artefacts(store: Store, files: Files) -> Iterator[Leftover]:
         if MANIFEST not in held:
             size = sum(size for size, _ in held.values())
             changed = max(changed for _, changed in held.values())
-            yield Leftover(kind="unfinished", place=artefact.uri, bytes=size, changed=changed)
+            yield Orphan(kind="unfinished", place=artefact.uri, bytes=size, changed=changed)
         elif kind == "models":
             yield from _strays(artefact, held)
 
 
-def _strays(model: Artefact, held: Files) -> Iterator[Leftover]:
+def _strays(model: Artefact, held: Files) -> Iterator[Orphan]:
     """What a whole model's manifest does not name; a manifest that cannot be read names nothing to remove."""
     try:
-        manifest = read_manifest(model.manifest() or b"")
-    except CorruptError:
+        files = _Manifest.model_validate_json(model.manifest() or b"").files
+    except ValidationError:
         return
-    for name in sorted(set(held) - {file.name for file in manifest.files} - {MANIFEST}):
+    for name in sorted(set(held) - {file.name for file in files} - {MANIFEST}):
         size, changed = held[name]
-        yield Leftover(kind="stray", place=f"{model.uri}/{name}", bytes=size, changed=changed)
+        yield Orphan(kind="stray", place=f"{model.uri}/{name}", bytes=size, changed=changed)
 
 
-def _outside(store: Store, files: Files) -> Iterator[Leftover]:
+def _outside(store: Store, files: Files) -> Iterator[Orphan]:
     """Files beside the artefacts, in a folder that is ours; other folders are somebody else's."""
     for path, (size, changed) in files.items():
         kind, _, rest = path.partition("/")
         if kind in (*REMADE, *PAID) and rest and "/" not in rest:
-            yield Leftover(kind="stray", place=f"{store.uri}/{path}", bytes=size, changed=changed)
+            yield Orphan(kind="stray", place=f"{store.uri}/{path}", bytes=size, changed=changed)
 
 
-def _uploads(store: Store) -> Iterator[Leftover]:
+def _uploads(store: Store) -> Iterator[Orphan]:
     if not store.uri.startswith("s3://"):
         return
     from tasks.stores.s3_admin import uploads
 
-    for one in uploads(store.uri):
-        yield Leftover(kind="upload", place=one.uri, bytes=one.bytes, changed=one.begun, upload=one.id)
+    for upload in uploads(store.uri):
+        yield Orphan(
+            kind="upload", place=upload.uri, bytes=upload.bytes, changed=upload.begun, upload=upload.id
+        )
 
 
-def _cached() -> Iterator[Leftover]:
+def _cached() -> Iterator[Orphan]:
     """Of this machine: what was on its way into a store, onto the Hub, or from either."""
     ours = (path for pattern in CACHED for path in cache_folder().glob(pattern))
     partial = Path(constants.HF_HUB_CACHE).glob("models--*/blobs/*.incomplete")
@@ -154,4 +167,4 @@ def _cached() -> Iterator[Leftover]:
         held = _local_files(path).values() if path.is_dir() else [_size_and_change(path)]
         size = sum(size for size, _ in held)
         changed = max((changed for _, changed in held), default=_size_and_change(path)[1])
-        yield Leftover(kind="cache", place=str(path), bytes=size, changed=changed)
+        yield Orphan(kind="cache", place=str(path), bytes=size, changed=changed)

@@ -36,10 +36,9 @@ from tasks.stores.hub_cache import (
     remove_orphans,
 )
 from tasks.stores.hub_download import download_verified, only_writer
-from tasks.stores.hub_errors import patiently
+from tasks.stores.hub_errors import with_retries
 from tasks.stores.hub_listing import TIMEOUT_S, list_repository
-from tasks.stores.source import FileInfo, engine_files
-from tasks.weights.recipe import Checkpoint
+from tasks.stores.source import Checkpoint, FileInfo, engine_files
 
 __all__ = ["HubSource"]
 
@@ -60,7 +59,7 @@ class HubSource:
 
     def __init__(self, uri: str, revision: str | None = None) -> None:
         where = f"{uri}@{revision}" if revision else uri
-        listing = patiently(where, partial(list_repository, uri, revision))
+        listing = with_retries(where, partial(list_repository, uri, revision))
         self._uri, self._commit, self._listed = uri, listing.commit, listing.files
         self._files = {
             name: FileInfo(size=f.size, sha256=f.sha256, etag=f.etag) for name, f in self._listed.items()
@@ -146,7 +145,7 @@ class HubSource:
         if missing:
             remove_orphans(self._blobs)
         call = partial(hf_hub_download, self._uri, name, revision=self._commit, etag_timeout=TIMEOUT_S)
-        return Path(patiently(self._where(name), call))
+        return Path(with_retries(self._where(name), call))
 
     def _download_blob(self, name: str, size: int, blob: Path) -> None:
         """Fetches a large file to where the client looks for it, named by its sha256."""
@@ -163,7 +162,7 @@ class HubSource:
 
     def _read_range(self, name: str, start: int, length: int) -> bytes:
         """Exactly `length` bytes from `start`; the request is repeated by itself when it fails."""
-        return patiently(self._where(name), partial(self._request_range, name, start, length))
+        return with_retries(self._where(name), partial(self._request_range, name, start, length))
 
     def _request_range(self, name: str, start: int, length: int) -> bytes:
         # Without "identity" a compressing proxy would ignore the range.

@@ -1,10 +1,8 @@
 """One large file from range requests: several in flight, resumed where a killed process stopped."""
 
-import errno
 import fcntl
 import hashlib
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.core.errors import PermanentError
+from tasks.stores.disk import check_room, write_errors
 
 __all__ = ["download", "download_verified", "in_order", "only_writer"]
 
@@ -38,7 +36,9 @@ def download(part: BinaryIO, size: int, read_range: ReadRange) -> str:
     part.seek(0)
     while block := part.read(1 << 20):
         digest.update(block)
-    with _space_for(Path(part.name).parent, size - part.tell()):
+    folder = Path(part.name).parent
+    check_room(folder, size - part.tell())
+    with write_errors(folder):
         for content in in_order(read_range, part.tell(), size):
             part.write(content)
             digest.update(content)
@@ -99,20 +99,3 @@ def in_order(read_range: ReadRange, start: int, stop: int) -> Iterator[bytes]:
         finally:
             for future in running:
                 future.cancel()
-
-
-@contextmanager
-def _space_for(folder: Path, needed: int) -> Iterator[None]:
-    """Looks for the space before, and tells the error if it is used up meanwhile."""
-    free = shutil.disk_usage(folder).free
-    message = (
-        f"{folder}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; free some or use another disk"
-    )
-    if needed > free:
-        raise PermanentError(message)
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PermanentError(message) from error
-        raise

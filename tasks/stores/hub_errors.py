@@ -1,6 +1,5 @@
-"""The Hub client's errors, told as ours: by what to do next. And the patience with a busy Hub."""
+"""Maps Hub exceptions to ExpoError; retries while the Hub is busy."""
 
-import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,15 +19,16 @@ from huggingface_hub.errors import (
 
 from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
 from tasks.stores import retry
+from tasks.stores.disk import is_full
 
-__all__ = ["hub_errors", "patiently"]
+__all__ = ["hub_errors", "with_retries"]
 
 T = TypeVar("T")
 
 # The HTTP library's own base of a refused, dropped or timed-out connection. The library has another
 # name in each major version of the client, so it is taken from where the client takes it.
 TRANSPORT_ERRORS: tuple[type, ...] = HfHubHTTPError.__bases__[:1]
-BUSY = (408, 409, 412, 425, 429)  # 412: the branch moved between reading and committing
+BRANCH_MOVED = 412  # between reading it and committing to it
 
 
 @contextmanager
@@ -45,17 +45,17 @@ def hub_errors(where: str) -> Iterator[None]:
         raise known from error
 
 
-def patiently(where: str, call: Callable[[], T]) -> T:
-    """What `call` gives, tried again while the Hub is busy: after Retry-After, else 1, 2, 4 s and a bit.
+def with_retries(where: str, call: Callable[[], T]) -> T:
+    """What `call` gives, retried while the Hub is busy: after Retry-After, else 1, 2, 4 s and jitter.
 
     The client itself retries some requests and not others (no listing, no 503 for a file).
     """
 
-    def told() -> T:
+    def translated() -> T:
         with hub_errors(where):
             return call()
 
-    return retry.patiently(told, _retry_after)
+    return retry.with_retries(translated, _retry_after)
 
 
 def _translate(error: BaseException, where: str) -> ExpoError | None:
@@ -119,7 +119,7 @@ def _not_located(error: Exception, where: str) -> ExpoError:
 
 def _by_status(error: HfHubHTTPError, where: str) -> ExpoError:
     status = error.response.status_code
-    if status in BUSY or status >= 500:
+    if status == BRANCH_MOVED or retry.is_retryable(status):
         wait = _retry_after(error)
         after = f" in {wait:.0f} s" if wait is not None else " later"
         return RetryableError(f"{where}: the Hub answered {status}; try again{after}")
@@ -130,7 +130,7 @@ def _by_status(error: HfHubHTTPError, where: str) -> ExpoError:
 
 
 def _of_system(error: BaseException, where: str) -> ExpoError | None:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_full(error):
         return PermanentError(
             f"{where}: no space left in {constants.HF_HUB_CACHE}; free some or set HF_HOME to a larger disk"
         )

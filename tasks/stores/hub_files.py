@@ -17,58 +17,23 @@ from pathlib import Path
 from threading import Lock
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants
-from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint
-from tasks.publishing.repository import NEW_REPOSITORY
-from tasks.stores.artefact import Artefact
+from tasks.stores.disk import cache_folder, sha256_of
 from tasks.stores.hub import HubSource
-from tasks.stores.hub_errors import patiently
-from tasks.stores.local import LocalFiles, cache_folder
-from tasks.stores.source import sha256_of
+from tasks.stores.hub_errors import with_retries
+from tasks.stores.local import LocalFiles
 
-__all__ = ["HubFiles", "branch_in", "close_branch", "open_branch"]
+__all__ = ["CARD", "NEW_REPOSITORY", "HubFiles"]
 
 WEIGHTS = ".safetensors"
+CARD = "README.md"
+# What a repository may hold before: what the Hub itself puts into a new one, and a card.
+NEW_REPOSITORY = {".gitattributes", CARD}
 
 _committing = Lock()  # two commits to one branch at once would refuse each other
-
-
-def open_branch(repo_id: str, recipe: str) -> Artefact:
-    """Where the model of a recipe (its fingerprint) is put together; what a killed run left there is kept.
-
-    Raises:
-        InputError: there is no such repository.
-        PermanentError: HF_TOKEN may not do this.
-        RetryableError: the Hub is busy or cannot be reached.
-    """
-    create = partial(HfApi().create_branch, repo_id, branch=_branch(recipe), exist_ok=True)
-    patiently(repo_id, create)
-    return Artefact(f"hf://{repo_id}@{_branch(recipe)}")
-
-
-def close_branch(repo_id: str, recipe: str) -> None:
-    """Removes the branch of a model that is published, if there is one; raises as `open_branch`."""
-
-    def remove() -> None:
-        try:
-            HfApi().delete_branch(repo_id, branch=_branch(recipe))
-        except RevisionNotFoundError:
-            return
-
-    patiently(repo_id, remove)
-
-
-def branch_in(repo_id: str, uri: str) -> str | None:
-    """The branch that an artefact's uri names, if it is one of this repository."""
-    begin = f"hf://{repo_id}@"
-    return uri.removeprefix(begin) if uri.startswith(begin) else None
-
-
-def _branch(recipe: str) -> str:
-    return f"expo-{recipe[:16]}"
 
 
 class HubFiles:
@@ -103,7 +68,7 @@ class HubFiles:
 
     def create(self, content: bytes, name: str) -> bool:
         """Commits a file that must not replace another, with all that wait; False if there is one."""
-        created: bool = patiently(self._where, partial(self._create_once, content, name))
+        created: bool = with_retries(self._where, partial(self._create_once, content, name))
         shutil.rmtree(self._folder, ignore_errors=True)
         return created
 
@@ -146,10 +111,10 @@ class HubFiles:
         """The content first, several files at a time; then a commit that names it."""
         api, operation = HfApi(), CommitOperationAdd(name, file)
         send = partial(api.preupload_lfs_files, self._repo_id, [operation], revision=self._branch)
-        patiently(f"{self._where} {name}", send)
+        with_retries(f"{self._where} {name}", send)
         commit = partial(api.create_commit, self._repo_id, [operation], revision=self._branch)
         with _committing:
-            patiently(f"{self._where} {name}", partial(commit, commit_message=name))
+            with_retries(f"{self._where} {name}", partial(commit, commit_message=name))
 
     def _create_once(self, content: bytes, name: str) -> bool:
         head = self._source()
@@ -169,7 +134,7 @@ class HubFiles:
 
     def _held(self) -> dict[str, RepoFile]:
         """What is on the branch now."""
-        listed = patiently(
+        listed = with_retries(
             self._where, lambda: list(HfApi().list_repo_tree(self._repo_id, revision=self._branch))
         )
         return {one.path: one for one in listed if isinstance(one, RepoFile)}

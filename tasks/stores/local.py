@@ -3,18 +3,14 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.core.errors import CorruptError, InputError, PermanentError
-from tasks.stores.source import sha256_of
+from tasks.core.errors import CorruptError
+from tasks.stores.disk import sha256_of, write_errors
 
-__all__ = ["SCRATCH", "LocalFiles", "cache_folder", "write_errors"]
+__all__ = ["SCRATCH", "LocalFiles"]
 
 SCRATCH = ".partial"
-FULL = (errno.ENOSPC, errno.EDQUOT)
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -99,34 +95,6 @@ class LocalFiles:
         if not self._folder.is_dir():
             return []
         return [path for path in self._folder.iterdir() if path.is_file()]
-
-
-@contextmanager
-def write_errors(place: Path) -> Iterator[None]:
-    """Tells what the system says about writes to a place as errors of this project.
-
-    Raises:
-        PermanentError: the disk is full or over quota, or the file too large for the filesystem.
-        InputError: this user may not write there.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise PermanentError(f"{place}: the disk is full; make room, then run again") from error
-        if error.errno == errno.EFBIG:
-            raise PermanentError(f"{place}: no file may be so large here; use smaller shards") from error
-        if error.errno in CLOSED:
-            reason = os.strerror(error.errno).lower()
-            raise InputError(
-                f"{place}: nothing can be written there ({reason}); give another place"
-            ) from error
-        raise
-
-
-def cache_folder() -> Path:
-    """Where this machine keeps what can be fetched or made again: $EXPO_CACHE, or ~/.cache/expo."""
-    return Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()
 
 
 def _make_durable(path: Path) -> None:

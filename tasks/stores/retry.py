@@ -1,4 +1,4 @@
-"""Patience with a server that is busy: the same call again, after a while."""
+"""The same call again, after a while, when a server is busy."""
 
 import logging
 import random
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tasks.core.errors import RetryableError
 
-__all__ = ["patiently"]
+__all__ = ["is_retryable", "with_retries"]
 
 T = TypeVar("T")
 
@@ -18,19 +18,24 @@ LONGEST_WAIT_S = 300.0  # the Hub counts requests in windows of five minutes
 _log = logging.getLogger(__name__)
 
 
-def patiently(
-    call: Callable[[], T], asked_to_wait: Callable[[RetryableError], float | None] | None = None
+def is_retryable(status: int) -> bool:
+    """Whether an HTTP status may pass: a timeout, a conflict, too many requests, a server error."""
+    return status in (408, 409, 425, 429) or status >= 500
+
+
+def with_retries(
+    call: Callable[[], T], retry_after: Callable[[RetryableError], float | None] | None = None
 ) -> T:
     """What `call` gives; after a RetryableError tried again, in all four times.
 
-    It waits as long as the server asked (`asked_to_wait` reads that from the error, in
-    seconds), else 1, 2, 4 s and a bit.
+    It waits as long as the server asked (`retry_after` reads that from the error, in
+    seconds), else 1, 2, 4 s and up to a second of jitter.
     """
     for attempt in range(TRIES - 1):
         try:
             return call()
         except RetryableError as error:
-            asked = asked_to_wait(error) if asked_to_wait else None
+            asked = retry_after(error) if retry_after else None
             wait = min(asked or 2.0**attempt + random.random(), LONGEST_WAIT_S)
             _log.warning("%s; waiting %.0f s", error, wait)
             time.sleep(wait)

@@ -16,10 +16,10 @@ import s3fs
 from fsspec.asyn import sync
 
 from tasks.core.errors import CorruptError, RetryableError
+from tasks.stores.disk import sha256_of
 from tasks.stores.hub_download import download_verified, only_writer
-from tasks.stores.retry import patiently
+from tasks.stores.retry import with_retries
 from tasks.stores.s3_errors import code_of, s3_errors
-from tasks.stores.source import sha256_of
 
 __all__ = ["S3Files", "filesystem", "forget_clients"]
 
@@ -137,7 +137,7 @@ class S3Files:
         Raises:
             PermanentError: the object does not have this `etag` any more.
         """
-        return patiently(partial(self._request_range, name, start, length, etag))
+        return with_retries(partial(self._request_range, name, start, length, etag))
 
     def _request_range(self, name: str, start: int, length: int, etag: str | None) -> bytes:
         asked = {"Range": f"bytes={start}-{start + length - 1}"} | ({"IfMatch": etag} if etag else {})

@@ -1,4 +1,4 @@
-"""The errors of S3 and its client, told as ours: by what to do next."""
+"""Maps the exceptions of S3 and its client to ExpoError, by what to do next."""
 
 import os
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import aiohttp
 import botocore.exceptions as boto  # type: ignore[import-untyped]
 
 from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.stores.retry import is_retryable
 
 __all__ = ["code_of", "s3_errors"]
 
-BUSY_STATUS = (408, 409, 425, 429)
 WRONG_INPUT = (boto.ParamValidationError, boto.InvalidRegionError, boto.UnknownEndpointError)
 NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound)
 
@@ -55,7 +55,7 @@ def _translate(error: Exception, uri: str) -> ExpoError | None:
         return InputError(f"{uri}: {error}; check the store's uri, AWS_REGION and AWS_ENDPOINT_URL")
     if code == "PreconditionFailed":
         return PermanentError(f"{uri}: the object has changed since it was listed; start the run again")
-    if status in BUSY_STATUS or status >= 500:
+    if is_retryable(status):
         return RetryableError(f"{uri}: the object store answered {status} ({code}); try again later")
     if isinstance(error, boto.BotoCoreError | aiohttp.ClientError | TimeoutError | ConnectionError):
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")

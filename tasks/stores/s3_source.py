@@ -6,10 +6,9 @@ from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.core.values import fingerprint
-from tasks.stores.local import cache_folder
+from tasks.stores.disk import cache_folder
 from tasks.stores.s3 import S3Files
-from tasks.stores.source import FileInfo, engine_files
-from tasks.weights.recipe import Checkpoint
+from tasks.stores.source import Checkpoint, FileInfo, engine_files
 
 __all__ = ["S3Source"]
 

@@ -9,7 +9,7 @@ from tasks.weights.receipts import TensorStatistics
 from tasks.weights.recipe import Nonfinite
 
 if TYPE_CHECKING:
-    from tasks.weights.kernel import Sums
+    from tasks.weights.kernel import BlockStats
 
 __all__ = ["RunningStatistics"]
 
@@ -23,7 +23,7 @@ class RunningStatistics:
         self._squares = self._update_squares = self._product = self._largest = 0.0
         self._nonfinite = 0
 
-    def add(self, sums: "Sums", nonfinite: int) -> None:
+    def add(self, sums: "BlockStats", nonfinite: int) -> None:
         """Adds a piece, with the count of NaN and Inf at this α.
 
         Raises:
@@ -51,7 +51,7 @@ class RunningStatistics:
             nonfinite=self._nonfinite,
         )
 
-    def _complaint(self, sums: "Sums", count: int) -> str:
+    def _complaint(self, sums: "BlockStats", count: int) -> str:
         tensor = self._tensor
         if math.isfinite(sums.squares) and math.isfinite(sums.update_squares):
             return (

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.weights.recipe import Arithmetic
 
-__all__ = ["Array", "extrapolate", "figures"]
+__all__ = ["Array", "block_stats", "extrapolate"]
 
 Array = NDArray[np.uint16] | NDArray[np.int16] | NDArray[np.float32]
 
@@ -151,7 +151,7 @@ def _row(aligned, sft, base, factor, in_bf16, out):
 
 
 @njit
-def _figures_row(aligned, sft):
+def _block_stats_row(aligned, sft):
     squares, update_squares, product, largest = f32(0), f32(0), f32(0), u32(0)
     for i in range(len(aligned)):
         value = _load(aligned[i])
@@ -175,10 +175,10 @@ def _rows(aligned, sft, base, factor, in_bf16, out):
 
 
 @_kept
-def _figures(aligned, sft):
+def _block_stats(aligned, sft):
     squares, update_squares, product, largest = 0.0, 0.0, 0.0, u32(0)
     for row in range(0, len(aligned), ROW):
-        of_row = _figures_row(aligned[row : row + ROW], sft[row : row + ROW])
+        of_row = _block_stats_row(aligned[row : row + ROW], sft[row : row + ROW])
         squares += of_row[0]
         update_squares += of_row[1]
         product += of_row[2]
@@ -197,10 +197,10 @@ def extrapolate(aligned: Array, sft: Array, alpha: float, arithmetic: Arithmetic
     return int(_rows(aligned, sft, sft, weight - np.float32(1), False, out))
 
 
-def figures(aligned: Array, sft: Array) -> tuple[float, float, float, float]:
+def block_stats(aligned: Array, sft: Array) -> tuple[float, float, float, float]:
     """‖θ‖₂², ‖Δ‖₂², θ·Δ and max |Δ| of θ = θ_aligned and Δ = θ_aligned − θ_sft, in fp32.
 
     The sums are of rows in fp32, added up in fp64. The last is NaN where Δ has one.
     """
-    squares, update_squares, product, largest = _figures(aligned, sft)
+    squares, update_squares, product, largest = _block_stats(aligned, sft)
     return squares, update_squares, product, float(np.uint32(largest).view(np.float32))

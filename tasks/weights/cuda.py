@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tasks.weights.compiled import Array
 from tasks.weights.formula import DTYPES, extrapolate_block
-from tasks.weights.kernel import STORED, Sums
+from tasks.weights.kernel import STORED, BlockStats
 from tasks.weights.recipe import Arithmetic
 
 __all__ = ["CudaKernel", "pinned"]
@@ -27,7 +27,7 @@ class CudaKernel:
         self._arithmetic: Arithmetic = arithmetic
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
-    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> Sums:
+    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> BlockStats:
         """See `Kernel`."""
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             new, old = (_tensor(side).to("cuda", non_blocking=True) for side in (aligned, sft))
@@ -38,10 +38,10 @@ class CudaKernel:
                 _tensor(out).copy_(result, non_blocking=True)
                 results.append(result)
             # The figures are waited for, and with them all that the stream was given before.
-            squares, update_squares, product, largest, *nonfinite = _figures(
+            squares, update_squares, product, largest, *nonfinite = _block_stats(
                 new.float(), old.float(), results
             ).tolist()
-        return Sums(squares, update_squares, product, largest, tuple(int(count) for count in nonfinite))
+        return BlockStats(squares, update_squares, product, largest, tuple(int(count) for count in nonfinite))
 
 
 def pinned(size: int) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ def pinned(size: int) -> NDArray[np.uint8]:
     return buffer
 
 
-def _figures(new: Tensor, old: Tensor, results: Sequence[Tensor]) -> Tensor:
+def _block_stats(new: Tensor, old: Tensor, results: Sequence[Tensor]) -> Tensor:
     """‖θ‖₂², ‖Δ‖₂², θ·Δ, max |Δ|, and of each result the number of NaN and Inf: fp64, one copy."""
     update = new - old
     pairs = ((new, new), (update, update), (new, update))

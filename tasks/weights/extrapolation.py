@@ -7,13 +7,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Lock
 
 from tasks.stores.artefact import Artefact
+from tasks.stores.disk import check_room
 from tasks.stores.source import Source
 from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
-from tasks.weights.part_file import check_room
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt

@@ -13,17 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError
-from tasks.stores.artefact import Artefact
+from tasks.stores.artefact import Artefact, Store
+from tasks.stores.disk import sha256_of
 from tasks.stores.local import SCRATCH
-from tasks.stores.source import Source, sha256_of
+from tasks.stores.source import Source
 from tasks.weights.checkpoint import INDEX
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
 from tasks.weights.receipts import ShardReceipt
+from tasks.weights.recipe import Recipe
 
-__all__ = ["finished_model", "finished_shard", "put_shard", "seal"]
+__all__ = ["finished_model", "finished_shard", "local_copy", "model_artefact", "put_shard", "seal"]
 
 RECEIPT = ".receipt.json"
+
+
+def model_artefact(store: Store, recipe: Recipe) -> Artefact:
+    """The extrapolated model's place in the store."""
+    return store.artefact("models", recipe.fingerprint[:16])
 
 
 def put_shard(receipt: ShardReceipt, part: Path, model: Artefact) -> None:
@@ -92,6 +99,23 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: A
         model.remove(file + RECEIPT)
     model.seal(manifest.model_dump_json(indent=1).encode())
     return manifest
+
+
+def local_copy(artefact: Artefact) -> Path:
+    """A folder of this machine that holds every file of a whole model.
+
+    Raises:
+        CorruptError: there is no whole model, or a file of it differs from what was uploaded.
+    """
+    content = artefact.manifest()
+    if content is None:
+        raise CorruptError(f"{artefact.uri}: no manifest, so there is no whole model; extrapolate first")
+    folder = artefact.work_dir()
+    for file in read_manifest(content).files:
+        here = folder / file.name
+        if not (here.exists() and here.stat().st_size == file.size):
+            artefact.fetch(file.name, folder)
+    return folder
 
 
 def _copy_side_file(name: str, aligned: Source, model: Artefact) -> ModelFile:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tasks.weights.compiled import Array, extrapolate, figures
+from tasks.weights.compiled import Array, block_stats, extrapolate
 from tasks.weights.recipe import Arithmetic
 
-__all__ = ["STORED", "CpuKernel", "Kernel", "Sums"]
+__all__ = ["STORED", "BlockStats", "CpuKernel", "Kernel"]
 
 # How kernels are handed the items of a dtype: numpy knows no bf16, numba on the CPU no fp16.
 STORED: dict[str, np.dtype[Any]] = {
@@ -18,7 +18,7 @@ STORED: dict[str, np.dtype[Any]] = {
 }
 
 
-class Sums(NamedTuple):
+class BlockStats(NamedTuple):
     """Figures of a piece, of θ = θ_aligned and Δ = θ_aligned − θ_sft, each in fp32.
 
     squares, update_squares  ‖θ‖₂² and ‖Δ‖₂²
@@ -37,7 +37,7 @@ class Sums(NamedTuple):
 class Kernel(Protocol):
     """Computes a piece at every α of a pass."""
 
-    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> Sums:
+    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> BlockStats:
         """Writes one output for each α; all arrays are flat, of equal length, as STORED."""
 
 
@@ -47,10 +47,10 @@ class CpuKernel:
     def __init__(self, arithmetic: Arithmetic) -> None:
         self._arithmetic: Arithmetic = arithmetic
 
-    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> Sums:
+    def run(self, aligned: Array, sft: Array, alphas: Sequence[float], outs: Sequence[Array]) -> BlockStats:
         """See `Kernel`."""
         nonfinite = tuple(
             extrapolate(aligned, sft, alpha, self._arithmetic, out)
             for alpha, out in zip(alphas, outs, strict=True)
         )
-        return Sums(*figures(aligned, sft), nonfinite)
+        return BlockStats(*block_stats(aligned, sft), nonfinite)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
 
-__all__ = ["MODULES", "alpha_of", "module_complaints"]
+__all__ = ["LAYER", "MODULES", "alpha_of", "module_complaints"]
 
 # Words for what every architecture has under names of its own; a norm inside attention is of both.
 MODULES = {

@@ -3,14 +3,12 @@
 import errno
 import hashlib
 import os
-import shutil
 from pathlib import Path
 from types import TracebackType
 
-from tasks.core.errors import PermanentError
-from tasks.stores.local import write_errors
+from tasks.stores.disk import write_errors
 
-__all__ = ["PartFile", "check_room"]
+__all__ = ["PartFile"]
 
 # Direct writes begin and end at multiples of the disk's block; no disk has larger ones.
 BLOCK_BYTES = 4096
@@ -75,20 +73,6 @@ class PartFile:
                 raise
             return False  # the filesystem opened the file but takes no direct writes, or no such block
         return written == len(content)
-
-
-def check_room(folder: Path, size: int) -> None:
-    """Tells of a disk that cannot take `size` bytes before any are written.
-
-    Raises:
-        PermanentError: fewer are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise PermanentError(
-            f"{folder}: {free / 1e6:,.0f} MB are free, {size / 1e6:,.0f} MB are needed; "
-            "make room, then run again"
-        )
 
 
 def _open_direct(path: Path) -> int | None:

@@ -13,14 +13,14 @@ from tasks.weights.block_stats import RunningStatistics
 from tasks.weights.jobs import ShardJob, shard_header
 from tasks.weights.part_file import PartFile
 from tasks.weights.receipts import TensorStatistics
-from tasks.weights.slot_queue import InOrder, StoppedError
+from tasks.weights.slot_queue import ReorderBuffer, StoppedError
 from tasks.weights.slots import cut_shard
 
 if TYPE_CHECKING:
-    from tasks.weights.kernel import Sums
+    from tasks.weights.kernel import BlockStats
     from tasks.weights.worker import Outputs, Worker
 
-    MadeSums: TypeAlias = list[Sums | None]
+    SlotStats: TypeAlias = list[BlockStats | None]
 
 __all__ = ["Pipeline"]
 
@@ -56,7 +56,7 @@ class Pipeline:
         """Makes every slot, with a worker for each thread; raises what the first failure raised."""
         workers = [worker() for _ in range(threads)]
         buffers = [one.outputs() for one in workers]
-        slots = InOrder(-(-self._size // self._slot_bytes), buffers, self._take)
+        slots = ReorderBuffer(-(-self._size // self._slot_bytes), buffers, self._take)
         with ThreadPoolExecutor(threads) as pool, slots.stop_on_error():
             futures = [pool.submit(self._work, one, slots) for one in workers]
             wait(futures)
@@ -68,12 +68,12 @@ class Pipeline:
         """For each job those of its extrapolated tensors, in their order."""
         return [tuple(one.result() for one in of_job.values()) for of_job in self._statistics]
 
-    def _work(self, worker: "Worker", slots: "InOrder[Outputs, MadeSums]") -> None:
+    def _work(self, worker: "Worker", slots: "ReorderBuffer[Outputs, SlotStats]") -> None:
         with slots.stop_on_error():
             for slot, outs in slots.slots():
                 slots.put(slot, outs, self._make(slot, worker, outs))
 
-    def _make(self, slot: int, worker: "Worker", outs: "Outputs") -> "MadeSums":
+    def _make(self, slot: int, worker: "Worker", outs: "Outputs") -> "SlotStats":
         start = slot * self._slot_bytes
         head = self._header[start : start + self._slot_bytes]
         for out in outs:
@@ -83,7 +83,7 @@ class Pipeline:
             file.write(content, start)
         return sums
 
-    def _take(self, slot: int, outs: "Outputs", sums: "MadeSums") -> None:
+    def _take(self, slot: int, outs: "Outputs", sums: "SlotStats") -> None:
         for file, content in zip(self._files, self._contents(slot, outs), strict=True):
             file.hash(content)
             self._advance(len(content))

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
-from tasks.stores.source import FolderSource, Source
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Source
 from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.jobs import ShardJob
 
-__all__ = ["are_local", "fetch_inputs", "receiving"]
+__all__ = ["are_local", "fetch_inputs", "limit_incoming"]
 
 SHARDS_AT_ONCE = 2  # each with several ranges in flight, which fill a link
 _turns = BoundedSemaphore(SHARDS_AT_ONCE)
@@ -25,7 +26,7 @@ def are_local(*sources: Source) -> bool:
 
 
 @contextmanager
-def receiving(*sources: Source) -> Iterator[None]:
+def limit_incoming(*sources: Source) -> Iterator[None]:
     """Waits until a shard may come in from these sources; local ones never wait."""
     if are_local(*sources):
         yield
@@ -42,7 +43,7 @@ def fetch_inputs(job: ShardJob, aligned: Source, sft: Source) -> None:
         RetryableError: the Hub or the store did not answer.
     """
     job = without_identical(job, identical_files(aligned, sft))
-    with receiving(aligned, sft):
+    with limit_incoming(aligned, sft):
         for source, files in ((aligned, job.aligned_files), (sft, job.sft_files)):
             for name in files:
                 source.fetch(name)

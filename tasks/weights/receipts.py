@@ -6,7 +6,7 @@ from pydantic import ConfigDict
 
 from tasks.core.values import Value
 
-__all__ = ["Check", "InputCheck", "ShardReceipt", "TensorStatistics"]
+__all__ = ["Check", "InputCheck", "ShardPart", "ShardReceipt", "TensorStatistics"]
 
 
 Check = Literal["none", "sha256", "size and etag", "not read"]
@@ -74,3 +74,10 @@ class ShardReceipt(Value):
     sha256: str
     inputs: tuple[InputCheck, ...]
     statistics: tuple[TensorStatistics, ...]
+
+
+class ShardPart(Value):
+    """A shard on this machine's disk that is not in the store yet."""
+
+    path: str
+    receipt: ShardReceipt

@@ -5,11 +5,11 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.core.values import Value, fingerprint
+from tasks.stores.source import Checkpoint
 
 __all__ = [
     "AdapterMode",
     "Arithmetic",
-    "Checkpoint",
     "ModuleAlpha",
     "Nonfinite",
     "OutputDtype",
@@ -26,18 +26,6 @@ AdapterMode = Literal["scale", "merge"]
 # Fields that recipes of earlier versions did not have: at their default they are left out of the
 # canonical form, so that the recipes, models and reports of those versions keep their fingerprints.
 LATER_FIELDS = ("adapter",)
-
-
-class Checkpoint(Value):
-    """A checkpoint at one moment: where it lies and which commit of it.
-
-    uri     a hub id (`org/name`), an absolute folder, `s3://…`, or `demo:aligned` / `demo:sft`
-    commit  the hub's commit sha (40 hex digits); for a folder `local-` and a digest of its
-            listing and headers, so that an edited folder is another checkpoint
-    """
-
-    uri: str
-    commit: str
 
 
 class ModuleAlpha(Value):

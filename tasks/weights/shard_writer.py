@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.core.errors import InputError, MismatchError
-from tasks.stores.source import FolderSource, Source
+from tasks.stores.disk import check_room
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Source
 from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.jobs import ShardJob
 from tasks.weights.memory import memory_budget
-from tasks.weights.part_file import PartFile, check_room
+from tasks.weights.part_file import PartFile
 from tasks.weights.pass_options import THREADS, Device, Parents, PassOptions
 from tasks.weights.pipeline import Pipeline
-from tasks.weights.prefetch import receiving
+from tasks.weights.prefetch import limit_incoming
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
@@ -73,7 +75,7 @@ def write_shards(
     same = identical_files(*parents)
     reading = [without_identical(one, same) for one in jobs]
     with (
-        receiving(*parents) if inputs == "stream" else nullcontext(),
+        limit_incoming(*parents) if inputs == "stream" else nullcontext(),
         memory_budget().hold(shard_memory(len(jobs), inputs, options.threads)),
         _reader("aligned", parents.aligned, reading[0], inputs) as aligned,
         _reader("sft", parents.sft, reading[0], inputs) as sft,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import Generic, TypeVar
 
-__all__ = ["InOrder", "StoppedError"]
+__all__ = ["ReorderBuffer", "StoppedError"]
 
 Buffers = TypeVar("Buffers")
 Made = TypeVar("Made")
@@ -15,7 +15,7 @@ class StoppedError(Exception):
     """Another thread failed; its error is the one to look at."""
 
 
-class InOrder(Generic[Buffers, Made]):
+class ReorderBuffer(Generic[Buffers, Made]):
     """Hands out slot numbers with buffers to make them in, and takes the made slots in order.
 
     A slot that is made early waits in its buffers, not in its thread: whoever makes the one

@@ -26,7 +26,7 @@ from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import Check
 from tasks.weights.slots import spans
-from tasks.weights.streaming_digest import OrderedDigest
+from tasks.weights.streaming_digest import StreamingDigest
 
 __all__ = ["AHEAD", "RANGE_BYTES", "Read", "StreamedInputs", "reads_of"]
 
@@ -71,7 +71,7 @@ class StreamedInputs:
         sizes = {file: info.size for file, info in source.files().items()}
         ranges, whole = _plan(list(reads), sizes)
         stated = {file: source.files()[file].sha256 for file in whole}
-        self._digests = {file: OrderedDigest(sha256) for file, sha256 in stated.items() if sha256}
+        self._digests = {file: StreamingDigest(sha256) for file, sha256 in stated.items() if sha256}
         self._waiting = iter(ranges)
         self._of_file: dict[str, list[_Range]] = defaultdict(list)
         for one in ranges:

@@ -5,10 +5,10 @@ from threading import Lock
 
 from tasks.core.errors import RetryableError
 
-__all__ = ["OrderedDigest"]
+__all__ = ["StreamingDigest"]
 
 
-class OrderedDigest:
+class StreamingDigest:
     """Hashes parts in the order of their places; a part that comes early waits for those before it."""
 
     def __init__(self, sha256: str) -> None:

@@ -7,7 +7,6 @@ S3 or on the Hub needs no disk here.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
@@ -16,12 +15,12 @@ from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.core.values import Value
 from tasks.stores.artefact import MANIFEST
 from tasks.stores.hub_download import in_order
-from tasks.stores.source import Source
+from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.jobs import ShardJob, TensorJob, shard_header
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Arithmetic, Checkpoint
+from tasks.weights.recipe import Arithmetic
 from tasks.weights.slots import spans
 
 __all__ = ["Difference", "Kind", "Verification", "verify"]
@@ -34,8 +33,6 @@ ELEMENTS = 1 << 22
 
 HUBS_OWN = {".gitattributes", "README.md"}
 """What a repository of the Hub has beside a model's files."""
-
-_HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Difference(Value):
@@ -66,7 +63,7 @@ def verify(
     """Hashes every file of a model, and computes `tensors` of its tensors again.
 
     `open_parent` opens a parent at exactly its commit, or says by a PermanentError why not
-    (`tasks.stores.source.reopen`); without it only files are checked. The tensors are taken
+    (`tasks.stores.open.reopen`); without it only files are checked. The tensors are taken
     at equal distances through the whole model, the same at each call.
 
     Raises:
@@ -107,7 +104,7 @@ def _files(manifest: Manifest, model: Source) -> Iterator[Difference]:
         elif (found := _sha256(model, file)) != file.sha256:
             yield Difference(kind="sha256", file=file.name, message=f"sha256 {found}, not {file.sha256}")
     others = set(there) - {file.name for file in manifest.files} - {MANIFEST}
-    for name in sorted(others - (HUBS_OWN if _HUB_COMMIT.fullmatch(model.checkpoint.commit) else set())):
+    for name in sorted(others - (HUBS_OWN if is_hub_commit(model.checkpoint.commit) else set())):
         yield Difference(kind="unknown file", file=name, message="it is there, but not in the manifest")
 
 

@@ -10,7 +10,7 @@ from tasks.weights.compiled import Array
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.inputs import Reader
 from tasks.weights.jobs import ShardJob
-from tasks.weights.kernel import STORED, CpuKernel, Kernel, Sums
+from tasks.weights.kernel import STORED, BlockStats, CpuKernel, Kernel
 from tasks.weights.slots import Piece
 
 __all__ = ["Outputs", "Worker"]
@@ -35,7 +35,7 @@ class Worker:
         """Buffers for one slot of each job."""
         return [self._empty(self._slot_bytes) for _ in self._jobs]
 
-    def make(self, piece: Piece, outs: Outputs) -> Sums | None:
+    def make(self, piece: Piece, outs: Outputs) -> BlockStats | None:
         """Reads a piece and computes it into its place in each output; None for a buffer, only copied."""
         tensor = self._jobs[0].tensors[piece.tensor]
         size = piece.elements * ITEM_BYTES[tensor.dtype]

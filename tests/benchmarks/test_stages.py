@@ -23,10 +23,11 @@ from tasks.judge import Judgments
 from tasks.judge import judge as stage
 from tasks.reports.run_report import FamilyReport
 from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.disk import sha256_of
 from tasks.stores.s3 import forget_clients
-from tasks.stores.source import sha256_of
+from tasks.stores.source import Checkpoint
 from tasks.verdict import FAMILY_REPORT, verdict
-from tasks.weights.recipe import Checkpoint, Recipe
+from tasks.weights.recipe import Recipe
 from tests.benchmarks.conftest import write_outputs
 from tests.servers.judge import JudgeServer, question_of
 from tests.servers.s3 import BUCKET, S3Server, weed_program

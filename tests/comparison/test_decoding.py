@@ -11,7 +11,8 @@ from tasks.comparison.decoding import ArmEndpoints, GenerationConfig, reseeded, 
 from tasks.core.errors import InputError
 from tasks.core.families import family, names
 from tasks.generation.settings import GenerationSettings, Sampling
-from tasks.weights.recipe import Checkpoint, Recipe
+from tasks.stores.source import Checkpoint
+from tasks.weights.recipe import Recipe
 
 
 def test_alpaca_eval_has_the_authors_sampling() -> None:

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.demo.checkpoints import DemoFamily
 from tasks.demo.training import Training, train
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import sha256_of
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -58,7 +58,7 @@ def test_both_benchmarks_to_their_verdicts(
     with serve_zoo((NAME,)) as hub, JudgeServer() as models, JudgeServer() as server:
         use_in_this_process(monkeypatch, hub, tmp_path / "hf")
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr("tasks.stores.source._opened", {})
+        monkeypatch.setattr("tasks.stores.open._opened", {})
         models.says, server.says = _answers, _rating
         judge = Judge(
             model="longer",

@@ -20,7 +20,6 @@ from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.comparison.arm import model_artefact
 from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
 from tasks.report import report
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
@@ -30,9 +29,9 @@ from tasks.runtime.stage import failed_stage, stage
 from tasks.stats.decision import decide
 from tasks.stats.figures import ArmMetrics
 from tasks.stores.artefact import Store
-from tasks.stores.source import open_source, reopen
+from tasks.stores.open import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
-from tasks.weights.folder import put_shard
+from tasks.weights.folder import model_artefact, put_shard
 from tasks.weights.planner import make_plan
 from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify

@@ -25,7 +25,7 @@ from tasks.generation.answer_journal import journal_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.formula import extrapolate_block
 from tasks.weights.jobs import Plan

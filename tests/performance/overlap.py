@@ -79,7 +79,7 @@ def _measure(folder: Path, to_hub: "SlowLink", to_s3: "SlowLink") -> None:
 
     from flows import shards
     from flows.family import extrapolate_models
-    from tasks.stores.source import open_source
+    from tasks.stores.open import open_source
     from tasks.weights.inputs import InputMode
     from tasks.weights.recipe import Recipe
     from tests.servers.s3 import BUCKET

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights import kernel
 from tasks.weights.jobs import Plan
 from tasks.weights.part_file import PartFile
@@ -54,10 +54,10 @@ def measure_parts(work: Path, gigabytes: float, rounds: int) -> dict[str, float]
     variants: dict[str, Callable[[Path], None]] = {
         "floor": lambda folder: floor(aligned, sft, ALPHA, folder),
         "whole": without(),
-        "without arithmetic": without(_no_arithmetic, _no_figures),
+        "without arithmetic": without(_no_arithmetic, _no_block_stats),
         "without sha256": without(_no_hash),
-        "without statistics": without(_no_figures),
-        "without either": without(_no_hash, _no_figures),
+        "without statistics": without(_no_block_stats),
+        "without either": without(_no_hash, _no_block_stats),
     }
     return in_turn(variants, rounds, work)
 
@@ -83,8 +83,8 @@ def _no_hash() -> Iterator[None]:
 
 
 @contextmanager
-def _no_figures() -> Iterator[None]:
-    with patch.object(kernel, "figures", lambda *_: (0.0, 0.0, 0.0, 0.0)):
+def _no_block_stats() -> Iterator[None]:
+    with patch.object(kernel, "block_stats", lambda *_: (0.0, 0.0, 0.0, 0.0)):
         yield
 
 

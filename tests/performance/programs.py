@@ -26,7 +26,7 @@ __all__ = ["authors", "floor", "safe_open_loop"]
 
 def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
     """Reads both checkpoints and writes the aligned one: what disk and page cache take by themselves."""
-    from tasks.stores.source import FolderSource
+    from tasks.stores.folder_source import FolderSource
     from tasks.weights.inputs import Inputs
     from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe

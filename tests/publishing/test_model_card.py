@@ -12,10 +12,11 @@ from tasks.core.families import family
 from tasks.publishing.model_card import Licence, licence_of, model_card
 from tasks.publishing.publication import repository_of
 from tasks.reports.run_report import FamilyReport
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Checkpoint
 from tasks.weights.manifest import Manifest, ModelFile
 from tasks.weights.receipts import InputCheck, TensorStatistics
-from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
+from tasks.weights.recipe import ModuleAlpha, Recipe
 
 ALIGNED = Checkpoint(uri="org/aligned", commit="a" * 40)
 SFT = Checkpoint(uri="org/sft", commit="b" * 40)

@@ -11,9 +11,10 @@ import pytest
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.publishing.commit import publish
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.source import open_source
+from tasks.stores.open import open_source
+from tasks.stores.source import Checkpoint
 from tasks.weights.manifest import Manifest, ModelFile
-from tasks.weights.recipe import Checkpoint, Recipe
+from tasks.weights.recipe import Recipe
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.servers.hub_repos import Blob, Repo, blob_of
 

@@ -17,7 +17,7 @@ from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.stats.decision import decide
 from tasks.stats.figures import ArmMetrics
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.source import open_source, reopen
+from tasks.stores.open import open_source, reopen
 from tasks.verdict import FAMILY_REPORT
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
@@ -90,7 +90,7 @@ def test_the_commands(hub: HubServer, model: Artefact, store: Store, tmp_path: P
     assert checked.returncode == 0, checked.stderr
     assert "5 files and 4 tensors are as they should be" in checked.stdout
     tidy = _expo(environment, "gc", store.uri, "--older-than", "0")
-    assert "0 leftovers" in tidy.stdout or "cache" in tidy.stdout
+    assert "0 orphans" in tidy.stdout or "cache" in tidy.stdout
 
 
 def _report(model: Artefact) -> RunReport:

@@ -24,7 +24,7 @@ def hub(_hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     """An empty Hub that huggingface_hub talks to, and an empty cache."""
     _hub_server.clear()
     use_in_this_process(monkeypatch, _hub_server, tmp_path / "cache")
-    monkeypatch.setattr("tasks.stores.source._opened", {})
+    monkeypatch.setattr("tasks.stores.open._opened", {})
     return _hub_server
 
 

@@ -11,7 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 from tasks.core.errors import PermanentError
 from tasks.core.families import Family
 from tasks.stores.artefact import Store
-from tasks.stores.source import open_source, reopen
+from tasks.stores.open import open_source, reopen
 from tasks.weights.inputs import InputMode
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer

@@ -1,4 +1,4 @@
-"""What no manifest claims is found and removed; what is whole, young or paid for stays."""
+"""Files that no manifest references are found and removed; what is whole, young or paid for stays."""
 
 import os
 from datetime import timedelta
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.gc import find_leftovers, remove
+from tasks.stores.gc import find_orphans, remove
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair
@@ -30,7 +30,7 @@ def _own_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_tidy_store_has_none(store: Store, model: Artefact) -> None:
-    assert find_leftovers(store.uri, NOW) == ()
+    assert find_orphans(store.uri, NOW) == ()
 
 
 def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
@@ -42,7 +42,7 @@ def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
     Artefact(model.uri)._files.copy_in(_file(model, shard), "model.safetensors.old")
     Artefact(f"{store.uri}/models").write("lost.bin", b"in no artefact")
 
-    found = find_leftovers(store.uri, NOW)
+    found = find_orphans(store.uri, NOW)
     expected = {
         ("stray", "/models/lost.bin"),
         ("stray", f"{model.uri.removeprefix(store.uri)}/model.safetensors.old"),
@@ -51,11 +51,11 @@ def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
     told = {(one.kind, one.place.removeprefix(store.uri)) for one in found}
     assert {one for one in told if one[0] != "cache"} == expected
     assert next(one for one in found if one.kind == "unfinished").bytes == 1000
-    assert find_leftovers(store.uri, timedelta(days=1)) == ()
+    assert find_orphans(store.uri, timedelta(days=1)) == ()
 
     for one in found:
         remove(one)
-    assert find_leftovers(store.uri, NOW) == ()
+    assert find_orphans(store.uri, NOW) == ()
     assert model.manifest()
     assert half.names() == []
     assert store.artefact("judgments", "half").read("judgments.jsonl") == b"paid for"
@@ -65,7 +65,7 @@ def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
 def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
     artefact = store.artefact("generations", "a")
     artefact.write("answers.json", b"[]")
-    (found,) = (one for one in find_leftovers(store.uri, NOW) if one.kind == "unfinished")
+    (found,) = (one for one in find_orphans(store.uri, NOW) if one.kind == "unfinished")
     artefact.seal(b"{}")
     remove(found)
     assert artefact.names() == ["answers.json", MANIFEST]
@@ -74,21 +74,21 @@ def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
 def test_an_old_cache(store: Store, tmp_path: Path) -> None:
     """Parts on their way to S3, copies on their way to the Hub, partial downloads; never whole files."""
     cache, blobs = tmp_path / "expo-cache", tmp_path / "hub" / "models--org--name" / "blobs"
-    leftovers = [
+    orphans = [
         cache / "parts" / "a1" / "x.part",
         cache / "publish" / "b2" / "y",
         blobs / "c.expo.incomplete",
     ]
     whole = [blobs / "whole", cache / "s3" / "d" / "config.json"]
-    for path in (*leftovers, *whole):
+    for path in (*orphans, *whole):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(10))
-    os.utime(leftovers[2], (0, 0))
-    (old,) = find_leftovers(store.uri, timedelta(days=7))
-    assert (old.kind, old.place, old.bytes) == ("cache", str(leftovers[2]), 10)
-    for one in find_leftovers(store.uri, NOW):
+    os.utime(orphans[2], (0, 0))
+    (old,) = find_orphans(store.uri, timedelta(days=7))
+    assert (old.kind, old.place, old.bytes) == ("cache", str(orphans[2]), 10)
+    for one in find_orphans(store.uri, NOW):
         remove(one)
-    assert not any(path.exists() for path in leftovers)
+    assert not any(path.exists() for path in orphans)
     assert all(path.exists() for path in whole)
 
 

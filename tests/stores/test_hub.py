@@ -12,7 +12,8 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores.hub import HubSource
-from tasks.stores.source import engine_files, open_source, reopen
+from tasks.stores.open import open_source, reopen
+from tasks.stores.source import engine_files
 from tests.servers.hub import HubServer
 
 WEIGHTS = bytes(range(256)) * 2048
@@ -154,9 +155,9 @@ def test_bodies_that_stay_truncated_are_retryable(hub: HubServer, waits: list[fl
 
 DOWNLOAD = """
 import sys
-from tasks.stores import download
-from tasks.stores.source import open_source
-download.RANGE_BYTES = 64 * 1024
+from tasks.stores import hub_download
+from tasks.stores.open import open_source
+hub_download.RANGE_BYTES = 64 * 1024
 open_source(sys.argv[1]).fetch("model.safetensors")
 """
 

@@ -16,7 +16,7 @@ from tasks.publishing.commit import Published, find_published
 from tasks.publishing.publication import extrapolate_and_publish, publish_with_card
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import HubFiles
-from tasks.stores.source import open_source, reopen
+from tasks.stores.open import open_source, reopen
 from tasks.weights import extrapolation, shard_writer
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan

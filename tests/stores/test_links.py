@@ -15,13 +15,13 @@ import pytest
 from tasks.core.errors import InputError, PermanentError, RetryableError
 from tasks.publishing.publication import publish_with_card
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.gc import find_leftovers, remove
+from tasks.stores.gc import find_orphans, remove
+from tasks.stores.open import open_source
 from tasks.stores.s3 import S3Files, forget_clients
-from tasks.stores.source import open_source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
-from tasks.weights.prefetch import SHARDS_AT_ONCE, receiving
+from tasks.weights.prefetch import SHARDS_AT_ONCE, limit_incoming
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.servers.s3 import BUCKET, S3Server
@@ -111,7 +111,7 @@ def test_no_space_for_the_copies_of_a_publication(
     for name in model.names():
         remote.copy_in(model.fetch(name, Path()), name)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(PermanentError, match="free some or use another disk"):
+    with pytest.raises(PermanentError, match="or use another disk"):
         publish_with_card(remote, REPO)
     assert [commit.title for commit in hub.repos[REPO].commits] == ["initial commit"]
 
@@ -119,7 +119,7 @@ def test_no_space_for_the_copies_of_a_publication(
 def test_killed_between_hub_and_s3(
     hub: HubServer, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the Hub to S3 without inputs on a disk, killed with -9: the same bytes, and no leftovers."""
+    """From the Hub to S3 without inputs on a disk, killed with -9: the same bytes, and no orphans."""
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache-of-expo"))
     _, aligned, sft = pair(tmp_path / "pair")
     hub.add("org/aligned", aligned.folder())
@@ -144,10 +144,10 @@ def test_killed_between_hub_and_s3(
     plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3), new, old)
     made = extrapolate(plan, new, old, out, options=PassOptions(inputs="stream"))
     assert made.files == extrapolate(plan, new, old, expected, options=PassOptions(inputs="download")).files
-    for one in find_leftovers(store.uri, timedelta(0)):
+    for one in find_orphans(store.uri, timedelta(0)):
         assert one.kind == "cache"  # the killed process's part, on this machine
         remove(one)
-    assert find_leftovers(store.uri, timedelta(0)) == ()
+    assert find_orphans(store.uri, timedelta(0)) == ()
 
 
 def test_shards_come_in_a_few_at_a_time(hub: HubServer, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_shards_come_in_a_few_at_a_time(hub: HubServer, tmp_path: Path) -> None:
     inside, release = threading.Semaphore(0), threading.Event()
 
     def come_in() -> None:
-        with receiving(remote):
+        with limit_incoming(remote):
             inside.release()
             release.wait()
 
@@ -167,7 +167,7 @@ def test_shards_come_in_a_few_at_a_time(hub: HubServer, tmp_path: Path) -> None:
         thread.start()
     assert all(inside.acquire(timeout=60) for _ in range(SHARDS_AT_ONCE))
     assert not inside.acquire(timeout=0.2)
-    with receiving(aligned, sft):
+    with limit_incoming(aligned, sft):
         pass
     release.set()
     assert inside.acquire(timeout=60)

@@ -15,7 +15,7 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores import s3 as s3_module
-from tasks.stores.gc import find_leftovers, remove
+from tasks.stores.gc import find_orphans, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
 
@@ -93,8 +93,8 @@ def test_killed_upload_leaves_nothing_whole(
     upload.wait()
 
     assert (files.names(), files.size("model.safetensors")) == ([], None)
-    assert find_leftovers(files._uri, timedelta(hours=1)) == ()
-    (orphan,) = find_leftovers(files._uri, timedelta(0))
+    assert find_orphans(files._uri, timedelta(hours=1)) == ()
+    (orphan,) = find_orphans(files._uri, timedelta(0))
     assert (orphan.kind, orphan.place) == ("upload", f"{files._uri}/model.safetensors")
     assert orphan.bytes % PART_BYTES == 0
     remove(orphan)

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.source import open_source, reopen
+from tasks.stores.open import open_source, reopen
 
 WEIGHTS = bytes(range(256)) * 1000
 

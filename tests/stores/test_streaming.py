@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import PermanentError, RetryableError
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.source import FolderSource, Source, open_source
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import open_source
+from tasks.stores.source import Source
 from tasks.weights import streaming
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
@@ -241,7 +243,7 @@ def test_object_replaced_during_the_run(
 STREAM = """
 import sys
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import open_source
+from tasks.stores.open import open_source
 from tasks.weights import streaming
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.pass_options import PassOptions

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.source import FolderSource, Source, open_source
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import open_source
+from tasks.stores.source import Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
 from tasks.weights.planner import make_plan

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.recipe import Recipe
 
 Tensors = Mapping[str, Tensor]

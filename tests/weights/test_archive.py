@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tasks.core.errors import CorruptError
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights import archive
 from tasks.weights.checkpoint import read_checkpoint
 from tests.weights.checkpoints import write_pickles

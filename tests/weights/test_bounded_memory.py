@@ -19,7 +19,7 @@ import json, resource, sys
 from pathlib import Path
 import torch
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate_all
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import make_plans

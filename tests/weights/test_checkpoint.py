@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tasks.core.errors import CorruptError, InputError
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.checkpoint import read_checkpoint
 from tests.weights.checkpoints import write_checkpoint
 

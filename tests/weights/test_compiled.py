@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numba.core.caching import CacheImpl
 from torch import Tensor
 
-from tasks.weights.compiled import _kept, extrapolate, figures
-from tasks.weights.cuda import _figures as cuda_figures
+from tasks.weights.compiled import _kept, block_stats, extrapolate
+from tasks.weights.cuda import _block_stats as cuda_block_stats
 from tasks.weights.formula import DTYPES, extrapolate_block
 from tasks.weights.kernel import CpuKernel
 from tasks.weights.recipe import Arithmetic
@@ -69,27 +69,27 @@ def test_any_values(
 
 @pytest.mark.parametrize("name", DTYPES)
 @pytest.mark.parametrize("count", [1, 7, 8191, 8192, 8193, 100_000])
-def test_figures(name: str, count: int) -> None:
+def test_block_stats(name: str, count: int) -> None:
     torch.manual_seed(count)
     new = (0.02 * torch.randn(count)).to(DTYPES[name])
     old = (new.float() + 1e-3 * torch.randn(count)).to(DTYPES[name])
-    squares, update_squares, product, largest = figures(stored(new), stored(old))
+    squares, update_squares, product, largest = block_stats(stored(new), stored(old))
     update = new.float() - old.float()
     assert squares == pytest.approx(float(new.double().square().sum()), rel=1e-5)
     assert update_squares == pytest.approx(float(update.double().square().sum()), rel=1e-5)
     assert product == pytest.approx(float((new.double() * update.double()).sum()), abs=1e-5 * squares)
     assert largest == float(update.abs().max())
-    on_gpu = cuda_figures(new.float(), old.float(), []).tolist()
+    on_gpu = cuda_block_stats(new.float(), old.float(), []).tolist()
     assert on_gpu == pytest.approx([squares, update_squares, product, largest], rel=1e-5, abs=1e-5 * squares)
 
 
 @pytest.mark.parametrize(
     ("bad", "largest"), [(math.nan, math.nan), (math.inf, math.inf), (-math.inf, math.inf)]
 )
-def test_figures_of_bad_values(bad: float, largest: float) -> None:
+def test_block_stats_of_bad_values(bad: float, largest: float) -> None:
     new, old = torch.full((9000,), 0.5), torch.zeros(9000)
     new[8500] = bad
-    assert figures(stored(new), stored(old))[3] == pytest.approx(largest, nan_ok=True)
+    assert block_stats(stored(new), stored(old))[3] == pytest.approx(largest, nan_ok=True)
 
 
 def test_kernel_computes_every_alpha() -> None:

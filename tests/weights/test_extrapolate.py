@@ -17,7 +17,9 @@ from torch import Tensor
 
 from tasks.core.errors import InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource, open_source, reopen, sha256_of
+from tasks.stores.disk import sha256_of
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import open_source, reopen
 from tasks.weights.extrapolation import extrapolate, extrapolate_all
 from tasks.weights.folder import finished_shard, put_shard
 from tasks.weights.inputs import Inputs

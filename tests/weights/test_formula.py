@@ -91,7 +91,7 @@ for alpha in sys.argv[4:]:
 def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     """Bit for bit, on a real Llama of fp16 and fp32, tied embeddings included."""
     from tasks.stores.artefact import Artefact
-    from tasks.stores.source import FolderSource
+    from tasks.stores.folder_source import FolderSource
     from tasks.weights import extrapolation
     from tasks.weights.planner import make_plan
     from tests.weights.checkpoints import read_tensors, recipe

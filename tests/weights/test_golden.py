@@ -18,12 +18,14 @@ from torch import Tensor
 from tasks.core.errors import CorruptError
 from tasks.core.values import Value
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource, sha256_of
+from tasks.stores.disk import sha256_of
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Checkpoint
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
-from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
+from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import recipe, write_checkpoint
 
 GOLDEN = Path(__file__).with_name("golden_manifest.json")

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from tasks.core.errors import MismatchError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Checkpoint
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan
 from tasks.weights.modules import MODULES, alpha_of
 from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Checkpoint, ModuleAlpha, Recipe
+from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint, write_pickles
 
 

@@ -9,7 +9,8 @@ import torch
 
 from tasks.core.errors import CorruptError, InputError, MismatchError, PermanentError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource, sha256_of
+from tasks.stores.disk import sha256_of
+from tasks.stores.folder_source import FolderSource
 from tasks.weights import part_file, shard_writer
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.inputs import Inputs

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.weights.slot_queue import InOrder, StoppedError
+from tasks.weights.slot_queue import ReorderBuffer, StoppedError
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -19,7 +19,7 @@ def test_slots_are_taken_in_order(threads: int, buffers: int) -> None:
         assert buffer == [made]
         taken.append(number)
 
-    slots = InOrder(60, [[0] for _ in range(buffers)], take)
+    slots = ReorderBuffer(60, [[0] for _ in range(buffers)], take)
 
     def work() -> None:
         for number, buffer in slots.slots():
@@ -41,7 +41,7 @@ def test_a_failure_ends_every_thread(where: str) -> None:
         if (where, number) == ("take", 3):
             raise ValueError("of slot 3")
 
-    slots = InOrder(1000, [None, None], take)
+    slots = ReorderBuffer(1000, [None, None], take)
 
     def work() -> None:
         with slots.stop_on_error():

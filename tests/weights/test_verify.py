@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from tasks.core.errors import InputError
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import Source, open_source, reopen, sha256_of
+from tasks.stores.disk import sha256_of
+from tasks.stores.open import open_source, reopen
+from tasks.stores.source import Checkpoint, Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Checkpoint
 from tasks.weights.verify import Verification
 from tasks.weights.verify import verify as verify_source
 from tests.weights.checkpoints import pair, recipe, write_checkpoint

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tasks.weights.vocabulary import common_rows

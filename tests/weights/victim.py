@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import FolderSource
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import PassOptions

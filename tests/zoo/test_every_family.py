@@ -17,7 +17,8 @@ from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import Source, open_source
+from tasks.stores.open import open_source
+from tasks.stores.source import Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan
 from tasks.weights.manifest import Manifest
@@ -109,7 +110,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
         patch.setenv("HF_TOKEN", TOKEN)
         patch.setenv("HF_MODULES_CACHE", str(cache / "modules"))
         patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(cache / "modules"))
-        patch.setattr("tasks.stores.source._opened", {})
+        patch.setattr("tasks.stores.open._opened", {})
         yield Zoo(tmp_path_factory.mktemp("zoo"))
 
 

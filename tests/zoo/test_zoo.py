@@ -11,7 +11,8 @@ import pytest
 
 from tasks.core.errors import PermanentError
 from tasks.core.families import family, names
-from tasks.stores.source import FolderSource, open_source
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import open_source
 from tasks.weights.checkpoint import read_checkpoint
 from tests.servers.hub import use_in_this_process
 from tests.zoo.serve import TOKEN, serve_zoo

@@ -13,7 +13,7 @@ import pytest
 
 from flows.cli.main import main
 from tasks.stores.artefact import Artefact
-from tasks.stores.source import sha256_of
+from tasks.stores.disk import sha256_of
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
 from tasks.weights.planner import make_plan

@@ -1,0 +1,85 @@
+"""This machine's disk: digests of files, files that appear whole, room, the cache folder."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.core.errors import InputError, PermanentError
+
+__all__ = ["cache_folder", "check_room", "is_full", "sha256_of", "whole_file", "write_errors"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to; the file appears under its own name when the block ends.
+
+    The place is of this block alone, so two processes may write one file at once. Where the block
+    fails nothing stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Tells of a disk that cannot take `size` bytes before any are written.
+
+    Raises:
+        PermanentError: fewer are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise PermanentError(
+            f"{folder}: {free / 1e6:,.0f} MB are free, {size / 1e6:,.0f} MB are needed; "
+            "make room, then run again, or use another disk"
+        )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the system refused a write because the disk is full, or over quota."""
+    return error.errno in FULL
+
+
+@contextmanager
+def write_errors(place: Path) -> Iterator[None]:
+    """Tells what the system says about writes to a place as errors of this project.
+
+    Raises:
+        PermanentError: the disk is full or over quota, or the file too large for the filesystem.
+        InputError: this user may not write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise PermanentError(f"{place}: the disk is full; make room, then run again") from error
+        if error.errno == errno.EFBIG:
+            raise PermanentError(f"{place}: no file may be so large here; use smaller shards") from error
+        if error.errno in CLOSED:
+            reason = os.strerror(error.errno).lower()
+            raise InputError(
+                f"{place}: nothing can be written there ({reason}); give another place"
+            ) from error
+        raise
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what can be fetched or made again: $EXPO_CACHE, or ~/.cache/expo."""
+    return Path(os.environ.get("EXPO_CACHE", "~/.cache/expo")).expanduser()

@@ -1,0 +1,79 @@
+"""Opens a source: where a checkpoint's bytes come from.
+
+source = open_source("HuggingFaceH4/zephyr-7b-beta")      the Hub, at the head of main
+source = open_source("org/name@v1.0")                     …at a branch, tag or commit
+source = open_source("/models/my-sft")                    a folder of this machine
+source = open_source("s3://bucket/my-sft")                objects directly under a prefix
+source = open_source("demo:aligned")                      the demo's pair, trained if need be
+source = reopen(recipe.aligned)                           what an earlier stage resolved, or an error
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from tasks.core.errors import PermanentError
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.source import Checkpoint, Source, is_hub_commit
+
+__all__ = ["open_source", "reopen"]
+
+OPENERS = {
+    "s3://": "tasks.stores.s3_source:S3Source",
+    "demo:": "tasks.demo.checkpoints:open_checkpoint",
+}
+"""What opens a uri that begins so, as module:name; loaded when it is needed."""
+
+
+def open_source(uri: str, revision: str | None = None) -> Source:
+    """Opens a folder, a hub id, an S3 prefix or a demo checkpoint; `revision` is for hub ids.
+
+    A hub id may bring it itself: `org/name@revision`.
+
+    Raises:
+        InputError: there is no such folder, hub id, revision or bucket.
+        PermanentError: access is not granted, or offline and not in the cache.
+        RetryableError: the Hub or the object store is busy or cannot be reached.
+    """
+    for scheme, opener in OPENERS.items():
+        if uri.startswith(scheme):
+            return _load(opener)(uri)
+    if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
+        return FolderSource(Path(uri).expanduser())
+    uri, _, named = uri.partition("@")
+    return _hub_source(uri, revision or named or None)
+
+
+def reopen(checkpoint: Checkpoint) -> Source:
+    """Opens a checkpoint at exactly its commit.
+
+    Raises:
+        PermanentError: it is no hub id, and its files have changed since it was resolved.
+    """
+    pinned = checkpoint.commit if is_hub_commit(checkpoint.commit) else None
+    source = open_source(checkpoint.uri, pinned)
+    if source.checkpoint != checkpoint:
+        raise PermanentError(
+            f"{checkpoint.uri}: its files have changed since this run was planned "
+            f"(was {checkpoint.commit}, is {source.checkpoint.commit}); start the run again"
+        )
+    return source
+
+
+_opened: dict[tuple[str, str], Source] = {}
+
+
+def _hub_source(uri: str, revision: str | None) -> Source:
+    """Stages open the same commit again and again: one listing serves them all."""
+    if revision and (uri, revision) in _opened:
+        return _opened[uri, revision]
+    from tasks.stores.hub import HubSource
+
+    source = HubSource(uri, revision)
+    return _opened.setdefault((uri, source.checkpoint.commit), source)
+
+
+def _load(opener: str) -> Callable[[str], Source]:
+    module, _, name = opener.partition(":")
+    opened: Callable[[str], Source] = getattr(import_module(module), name)
+    return opened
