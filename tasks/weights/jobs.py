@@ -66,7 +66,10 @@ class Plan(Value):
     """All of the work of one recipe, and its size.
 
     side_files    copied byte for byte from the aligned checkpoint
-    skipped       what only the SFT checkpoint has and nothing is made of: buffers, tied copies
+    skipped       what only the SFT checkpoint has and nothing is made of: buffers, tied copies, extras
+    copied        tensors of the aligned checkpoint that are taken over as they are
+    left_out      files of the aligned checkpoint that are not copied
+    notices       how the two were matched where it was not by equal names and equal configs
     parameters    number of extrapolated elements
     output_bytes  of all shards
     input_bytes   of both checkpoints' weight files
@@ -76,6 +79,9 @@ class Plan(Value):
     shards: tuple[ShardJob, ...]
     side_files: tuple[str, ...]
     skipped: tuple[str, ...]
+    copied: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     parameters: int
     output_bytes: int
     input_bytes: int

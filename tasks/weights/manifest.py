@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Literal
 
+from pydantic import Field
+
 from tasks.core.errors import CorruptError
 from tasks.core.values import Value
 from tasks.weights.jobs import Plan
@@ -34,6 +36,8 @@ class Manifest(Value):
     files           every other file of the model, sorted by name
     inputs          the parents' weight files, and what was checked of each
     skipped         what only the SFT checkpoint has and nothing was made of
+    copied          what only the aligned checkpoint has, or is no parameter: taken over as it is
+    notices         how the pair was matched where names, rows or files did not speak for themselves
     statistics      the update, tensor by tensor, in the order of the shards
     """
 
@@ -44,6 +48,8 @@ class Manifest(Value):
     files: tuple[ModelFile, ...]
     inputs: tuple[InputCheck, ...]
     skipped: tuple[str, ...]
+    copied: tuple[str, ...] = Field(default=(), exclude_if=lambda copied: not copied)
+    notices: tuple[str, ...] = Field(default=(), exclude_if=lambda notices: not notices)
     statistics: tuple[TensorStatistics, ...]
 
 
@@ -58,6 +64,8 @@ def build_manifest(plan: Plan, receipts: Sequence[ShardReceipt], others: Iterabl
         files=tuple(sorted([*shards, *others], key=lambda file: file.name)),
         inputs=tuple(inputs[key] for key in sorted(inputs)),
         skipped=plan.skipped,
+        copied=plan.copied,
+        notices=plan.notices,
         statistics=tuple(one for receipt in receipts for one in receipt.statistics),
     )
 

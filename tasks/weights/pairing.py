@@ -1,117 +1,145 @@
 """Which tensor of the SFT checkpoint belongs to which of the aligned one, and every reason why not."""
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 
 from tasks.core.values import Value
-from tasks.stores.source import Source
-from tasks.weights.checkpoint import CheckpointLayout
+from tasks.weights.buffers import FLOATS, is_buffer
 from tasks.weights.headers import TensorRange
+from tasks.weights.quantized import quantization
 from tasks.weights.recipe import Recipe
-from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING, RowRun, common_rows, is_vocabulary
+from tasks.weights.refusals import examples, grouped
+from tasks.weights.renaming import rename_to
+from tasks.weights.samples import same_bytes
+from tasks.weights.sides import Side, is_same_checkpoint
+from tasks.weights.ties import is_tied_head, stand_ins, trained_head, with_embedding
+from tasks.weights.vocabulary import RowRun, common_rows, is_vocabulary
 
 __all__ = ["Pairing", "pair_tensors"]
 
-# Computed from the config by every engine, not trained: taken from the aligned side.
-BUFFER = re.compile(r"(^|\.)(rotary_emb\.(inv_freq|cos_cached|sin_cached)|position_ids|masked_bias)$")
-FLOATS = ("BF16", "F16", "F32")
+Tensors = Mapping[str, TensorRange]
+Complaints = Iterator[tuple[str, str]]
 
 
 class Pairing(Value):
     """The result of matching two checkpoints by name.
 
-    sft         for each tensor of the aligned side its counterpart; None for a buffer, to be copied
+    aligned     the aligned side's tensors by the names that the output gives them, in their order
+    sft         for each of these its counterpart; None where the aligned tensor is copied
     rows        for each vocabulary tensor whose rows are matched one by one, how
-    skipped     names of the SFT side that nothing is made of: buffers, and copies of tied weights
-    mismatches  one sentence for each reason why the two cannot be combined
+    skipped     names of the SFT side that nothing is made of: buffers, copies of tied weights, extras
+    copied      names of the aligned side that are taken over as they are
+    notices     one sentence for each thing that did not go by equal names
+    mismatches  one line for each reason why the two cannot be combined
     """
 
+    aligned: dict[str, TensorRange]
     sft: dict[str, TensorRange | None]
     rows: dict[str, tuple[RowRun, ...]]
     skipped: tuple[str, ...]
+    copied: tuple[str, ...]
+    notices: tuple[str, ...]
     mismatches: tuple[str, ...]
 
 
-def pair_tensors(
-    recipe: Recipe, aligned: Source, sft: Source, ours: CheckpointLayout, theirs: CheckpointLayout
-) -> Pairing:
+def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
     """Matches tensors by name, tied weights by what they are tied to."""
-    known = theirs.tensors | _tied(sft, ours.tensors, theirs.tensors)
-    pairs: dict[str, TensorRange | None] = {}
+    impossible = (*_unusable(aligned), *_unusable(sft), *_same_checkpoint(aligned, sft))
+    if impossible:
+        return _refused(impossible)
+    aligned, sft = with_embedding(aligned, sft), with_embedding(sft, aligned)
+    renamed = rename_to(aligned.tensors, sft.tensors)
+    sft = sft._replace(tensors=renamed.tensors)
+    known = renamed.tensors | stand_ins(aligned, sft)
+    copied = {name for name, tensor in aligned.tensors.items() if _is_copied(recipe, name, tensor, known)}
     rows: dict[str, tuple[RowRun, ...]] = {}
-    mismatches: list[str] = []
-    for name, tensor in ours.tensors.items():
-        if BUFFER.search(name):
-            pairs[name] = None
+    complaints = [*trained_head(aligned, sft.tensors), *trained_head(sft, aligned.tensors)]
+    dropped = {name for name, _ in complaints}
+    for name, tensor in aligned.tensors.items():
+        other = known.get(name)
+        if name in copied or name in dropped:
             continue
-        pairs[name] = other = known.get(name)
         if other is None:
-            mismatches.append(f"{name}: only in the aligned checkpoint; is the other its SFT model?")
-        elif (
-            recipe.vocabulary == "common-rows" and is_vocabulary(name) and tensor.shape[1:] == other.shape[1:]
-        ):
-            rows[name] = common_rows(aligned, sft, tensor.shape[0], other.shape[0])
+            complaints.append((name, "only in the aligned checkpoint; is the other its SFT model?"))
+        elif not {tensor.dtype, other.dtype} <= set(FLOATS):
+            if _same_numbers(aligned, tensor, sft, other):
+                copied.add(name)
+            else:
+                complaints.append((name, _dtypes(tensor, other)))
+        elif recipe.vocabulary == "common-rows" and _has_rows(name, tensor, other):
+            rows[name] = common_rows(aligned.source, sft.source, tensor.shape[0], other.shape[0])
         elif tensor.shape != other.shape:
-            mismatches.append(_shapes_differ(name, tensor, other))
-        if other and not {tensor.dtype, other.dtype} <= set(FLOATS):
-            mismatches.append(
-                f"{name}: {tensor.dtype} and {other.dtype}; only {', '.join(FLOATS)} can be extrapolated, "
-                "use the checkpoints before quantisation"
-            )
-    skipped = tuple(name for name in theirs.tensors if name not in ours.tensors)
-    mismatches += _not_skippable(sft, skipped, ours.tensors, theirs.tensors)
-    return Pairing(sft=pairs, rows=rows, skipped=skipped, mismatches=tuple(mismatches))
+            complaints.append((name, _shapes(name, tensor, other)))
+    skipped = tuple(name for name in sft.tensors if name not in aligned.tensors)
+    complaints += [item for item in _not_skippable(recipe, aligned, sft, skipped) if item[0] not in dropped]
+    return Pairing(
+        aligned=aligned.tensors,
+        sft={name: None if name in copied else known.get(name) for name in aligned.tensors},
+        rows=rows,
+        skipped=skipped,
+        copied=tuple(name for name in aligned.tensors if name in copied),
+        notices=(*aligned.notices, *sft.notices, *renamed.notices),
+        mismatches=grouped(complaints),
+    )
 
 
-def _tied(
-    sft: Source, ours: Mapping[str, TensorRange], theirs: Mapping[str, TensorRange]
-) -> dict[str, TensorRange]:
-    """What stands for the names that only the aligned side has because the SFT side ties them.
-
-    Either the aligned side stores both names at one place (a `.bin` does), or the SFT
-    side's config ties the head to the embedding.
-    """
-    found: dict[str, TensorRange] = {}
-    for name, tensor in ours.items():
-        if name in theirs:
-            continue
-        aliases = [other for other in ours if other in theirs and _same_place(ours[other], tensor)]
-        if not aliases and HEAD.search(name) and _ties_words(sft):
-            aliases = [other for other in theirs if INPUT_EMBEDDING.search(other)]
-        if len(aliases) == 1:
-            found[name] = theirs[aliases[0]]
-    return found
+def _refused(mismatches: tuple[str, ...]) -> Pairing:
+    return Pairing(aligned={}, sft={}, rows={}, skipped=(), copied=(), notices=(), mismatches=mismatches)
 
 
-def _not_skippable(
-    sft: Source, skipped: tuple[str, ...], ours: Mapping[str, TensorRange], theirs: Mapping[str, TensorRange]
-) -> Iterator[str]:
+def _unusable(side: Side) -> Iterator[str]:
+    """Why a side's tensors are no weights to compute with."""
+    if line := quantization(side):
+        yield line
+    empty = [name for name, tensor in side.tensors.items() if 0 in tensor.shape]
+    if empty:
+        yield (
+            f"{side.words}: {examples(empty)} of shape {list(side.tensors[empty[0]].shape)}, placeholders as "
+            "DeepSpeed ZeRO-3 leaves them; consolidate first (zero_to_fp32.py, or "
+            "stage3_gather_16bit_weights_on_model_save in training)"
+        )
+
+
+def _same_checkpoint(aligned: Side, sft: Side) -> Iterator[str]:
+    if is_same_checkpoint(aligned, sft):
+        yield "both sides have the same weights, so there is no update to extrapolate; give two checkpoints"
+
+
+def _is_copied(recipe: Recipe, name: str, tensor: TensorRange, known: Tensors) -> bool:
+    return is_buffer(name, tensor) or (name not in known and recipe.extra == "aligned")
+
+
+def _has_rows(name: str, tensor: TensorRange, other: TensorRange) -> bool:
+    return is_vocabulary(name) and tensor.shape[1:] == other.shape[1:]
+
+
+def _same_numbers(aligned: Side, tensor: TensorRange, sft: Side, other: TensorRange) -> bool:
+    return tensor.dtype == other.dtype and same_bytes(aligned.source, tensor, sft.source, other)
+
+
+def _not_skippable(recipe: Recipe, aligned: Side, sft: Side, skipped: tuple[str, ...]) -> Complaints:
     """A complaint for each name of the SFT side alone that is neither a buffer nor a tied copy."""
+    if recipe.extra == "aligned":
+        return
+    places = {sft.tensors[name] for name in aligned.tensors if name in sft.tensors}
     for name in skipped:
-        alias = any(other in ours and _same_place(theirs[other], theirs[name]) for other in theirs)
-        if not BUFFER.search(name) and not alias and not (HEAD.search(name) and _ties_words(sft)):
-            yield f"{name}: only in the SFT checkpoint; is this the model that the aligned one came from?"
+        tensor = sft.tensors[name]
+        alias = tensor.nbytes > 0 and tensor in places
+        if not is_buffer(name, tensor) and not alias and not is_tied_head(sft, name):
+            yield name, "only in the SFT checkpoint; is this the model that the aligned one came from?"
 
 
-def _same_place(one: TensorRange, other: TensorRange) -> bool:
-    return one.nbytes > 0 and one == other
+def _dtypes(tensor: TensorRange, other: TensorRange) -> str:
+    floats = ", ".join(FLOATS)
+    if "F64" in (tensor.dtype, other.dtype):
+        return f"{tensor.dtype} and {other.dtype}; only {floats} can be extrapolated, save it as float32"
+    return (
+        f"{tensor.dtype} and {other.dtype}; only {floats} can be extrapolated, "
+        "use the checkpoints before quantisation"
+    )
 
 
-def _ties_words(source: Source) -> bool:
-    """Whether the config says that the head is the input embedding."""
-    files = source.files()
-    if "config.json" not in files:
-        return False
-    try:
-        config = json.loads(source.read("config.json", 0, files["config.json"].size))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(config, dict) and config.get("tie_word_embeddings") is True
-
-
-def _shapes_differ(name: str, tensor: TensorRange, other: TensorRange) -> str:
-    what = f"{name}: shape {list(tensor.shape)}, on the SFT side {list(other.shape)}"
-    if is_vocabulary(name) and tensor.shape[1:] == other.shape[1:]:
-        return f"{what}; vocabulary 'common-rows' extrapolates the tokens that both have"
+def _shapes(name: str, tensor: TensorRange, other: TensorRange) -> str:
+    what = f"shape {list(tensor.shape)}, on the SFT side {list(other.shape)}"
+    if _has_rows(name, tensor, other):
+        return f"{what}; --vocabulary common-rows extrapolates the tokens that both have"
     return f"{what}; is this the model that the aligned one came from?"

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.core.errors import MismatchError
 from tasks.stores.source import Source
-from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
+from tasks.weights.checkpoint import CheckpointLayout
+from tasks.weights.configuration import compare
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
 from tasks.weights.modules import alpha_of, module_complaints
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
+from tasks.weights.sides import Side, read_side
 
 __all__ = ["make_plan", "make_plans"]
 
@@ -29,29 +31,52 @@ def make_plans(recipes: Sequence[Recipe], aligned: Source, sft: Source) -> tuple
         MismatchError: the two do not fit; it names every mismatch and what to do.
         InputError, CorruptError: as `read_checkpoint`.
     """
-    ours, theirs = read_checkpoint(aligned), read_checkpoint(sft)
-    return tuple(_plan(recipe, aligned, sft, ours, theirs) for recipe in recipes)
+    sides = read_side("aligned", aligned), read_side("SFT", sft)
+    return tuple(_plan(recipe, *sides) for recipe in recipes)
 
 
-def _plan(
-    recipe: Recipe, aligned: Source, sft: Source, ours: CheckpointLayout, theirs: CheckpointLayout
-) -> Plan:
-    pairing = pair_tensors(recipe, aligned, sft, ours, theirs)
-    mismatches = [*_impossible(recipe, ours.tensors), *pairing.mismatches]
+def _plan(recipe: Recipe, aligned: Side, sft: Side) -> Plan:
+    pairing = pair_tensors(recipe, aligned, sft)
+    differences, notices = _compare_configs(recipe, aligned, sft)
+    mismatches = [*differences, *pairing.mismatches]
+    mismatches += _impossible(recipe, pairing.aligned) if pairing.aligned or not mismatches else ()
     if mismatches:
         lines = "\n  ".join(mismatches)
         raise MismatchError(f"{recipe.aligned.uri} and {recipe.sft.uri} do not fit each other:\n  {lines}")
-    jobs = [_tensor_job(recipe, name, tensor, pairing) for name, tensor in ours.tensors.items()]
-    shards = tuple(_shard(recipe, file, tensors) for file, tensors in _cut(recipe, ours, jobs))
+    jobs = [_tensor_job(recipe, name, tensor, pairing) for name, tensor in pairing.aligned.items()]
+    shards = tuple(_shard(recipe, file, tensors) for file, tensors in _cut(recipe, aligned.layout, jobs))
     return Plan(
         recipe=recipe,
         shards=shards,
-        side_files=ours.side_files,
+        side_files=aligned.layout.side_files,
         skipped=pairing.skipped,
+        copied=pairing.copied,
+        left_out=aligned.layout.left_out,
+        notices=(*pairing.notices, *notices),
         parameters=sum(job.elements for job in jobs if job.sft),
         output_bytes=sum(shard.bytes for shard in shards),
-        input_bytes=_weight_bytes(aligned, ours) + _weight_bytes(sft, theirs),
+        input_bytes=_weight_bytes(aligned) + _weight_bytes(sft),
     )
+
+
+def _compare_configs(recipe: Recipe, aligned: Side, sft: Side) -> tuple[list[str], list[str]]:
+    """The differences that refuse a pair, and what is only worth saying."""
+    if aligned.config is None:
+        return [f"{aligned.words} has no config.json; without it nothing loads the output, add it"], []
+    if sft.config is None:
+        return [], ["the SFT side has no config.json that can be read: configurations were not compared"]
+    differences, notices = compare(aligned.config, sft.config)
+    refused = [
+        f"config.json: {difference}; if that is meant, --allow {difference.name}"
+        for difference in differences
+        if difference.name not in recipe.allow
+    ]
+    allowed = [
+        f"config.json: {difference}, which was allowed"
+        for difference in differences
+        if difference.name in recipe.allow
+    ]
+    return refused, [*allowed, *notices]
 
 
 def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[str]:
@@ -120,6 +145,6 @@ def _shard(recipe: Recipe, file: str, tensors: list[TensorJob]) -> ShardJob:
     )
 
 
-def _weight_bytes(source: Source, layout: CheckpointLayout) -> int:
-    files = source.files()
-    return sum(files[name].size for name in layout.weight_files)
+def _weight_bytes(side: Side) -> int:
+    files = side.source.files()
+    return sum(files[name].size for name in side.layout.weight_files)

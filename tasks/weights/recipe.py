@@ -10,6 +10,7 @@ from tasks.stores.source import Checkpoint
 __all__ = [
     "AdapterMode",
     "Arithmetic",
+    "Extra",
     "ModuleAlpha",
     "Nonfinite",
     "OutputDtype",
@@ -21,11 +22,12 @@ Arithmetic = Literal["fp32", "parity"]
 OutputDtype = Literal["bfloat16", "float16", "float32"]
 Vocabulary = Literal["error", "common-rows"]
 Nonfinite = Literal["error", "allow"]
+Extra = Literal["error", "aligned"]
 AdapterMode = Literal["scale", "merge"]
 
 # Fields that recipes of earlier versions did not have: at their default they are left out of the
 # canonical form, so that the recipes, models and reports of those versions keep their fingerprints.
-LATER_FIELDS = ("adapter",)
+LATER_FIELDS = ("adapter", "extra", "allow")
 
 
 class ModuleAlpha(Value):
@@ -55,6 +57,9 @@ class Recipe(Value):
     shard_bytes    None: the aligned checkpoint's layout if it is safetensors, else 5 GB shards
     adapter        None: the aligned side is a whole checkpoint. Otherwise it is a LoRA adapter on the SFT
                    model: "scale" writes it again at (1 + α) times its scale, "merge" adds it to the weights
+    extra          parameters of one side alone: an error, or the aligned side's are copied and the SFT
+                   side's left out
+    allow          fields of config.json that may differ although they change what weights mean
     """
 
     aligned: Checkpoint
@@ -67,6 +72,8 @@ class Recipe(Value):
     module_alphas: tuple[ModuleAlpha, ...] = ()
     shard_bytes: int | None = Field(default=None, gt=0)
     adapter: AdapterMode | None = None
+    extra: Extra = "error"
+    allow: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def vocabulary_pair(folder: Path) -> tuple[Tensors, Tensors, FolderSource, Folde
 def test_vocabularies_that_differ_are_refused(tmp_path: Path) -> None:
     _, _, aligned, sft = vocabulary_pair(tmp_path)
     with pytest.raises(
-        MismatchError, match=r"shape \[6, 3\], on the SFT side \[4, 3\]; vocabulary 'common-rows'"
+        MismatchError, match=r"shape \[6, 3\], on the SFT side \[4, 3\]; --vocabulary common-rows"
     ):
         make_plan(recipe(aligned, sft), aligned, sft)
 
