@@ -234,7 +234,10 @@ def _compare(
     others: list[str],
 ) -> None:
     sides = _effective(aligned), _effective(sft)
-    for name in sorted(sides[0].keys() | sides[1].keys()):
+    if not path:
+        for side, config in zip(sides, (aligned, sft), strict=True):
+            side["tie_word_embeddings"] = ties_words(config)
+    for name in sorted((sides[0].keys() | sides[1].keys()) - ({"tie_word_embeddings"} if path else set())):
         one, other = (side.get(name, _UNKNOWN) for side in sides)
         if _equal(one, other):
             continue
