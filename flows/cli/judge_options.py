@@ -78,14 +78,14 @@ def make_judge(
     Raises:
         InputError: the options contradict each other.
     """
-    from pydantic import ValidationError
-
-    from tasks.benchmarks.judge_config import Judge, ServeConfig
-
     if model is None and serve is None:
         if url is not None:
             raise InputError(f"--judge-url {url}: give --judge-model as well, its model's name there")
         return None
+    from pydantic import ValidationError
+
+    from tasks.benchmarks.judge_config import Judge, ServeConfig
+
     try:
         return Judge(
             model=model or Path(str(serve)).name,

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flows.cli import benchmarks, generation_options, judge_options
+from flows.cli import benchmarks, extras, generation_options, judge_options
 from flows.cli.history import history
 from flows.cli.stores import gc, publish
 from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
@@ -51,7 +51,6 @@ DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 app = typer.Typer(
     name="expo",
-    help="Model extrapolation (ExPO): a better-aligned model from two checkpoints, without training.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,10 +68,30 @@ STORE = Annotated[
 def main() -> None:
     """Runs the command; exit status 2 for bad input, 1 for any other known error."""
     try:
-        app()
+        try:
+            app()
+        except ModuleNotFoundError as error:
+            extras.explain_missing(error)
     except ExpoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"expo-flows {version('expo-flows')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Model extrapolation (ExPO): a better-aligned model from two checkpoints, without training."""
 
 
 @app.command()
@@ -107,7 +126,7 @@ def report(
     store: STORE = "expo-store",
 ) -> None:
     """Prints a run's verdicts again, and where its page lies."""
-    from flows.cli.tables import show_report
+    from flows.cli.reports import show_report
 
     show_report(store, name)
 
@@ -181,10 +200,14 @@ def _run(
     benchmarks: "tuple[BenchmarkName, ...]" = ("alpaca_eval",),
     **parameters: Any,  # noqa: ANN401 - the flow's own, which checks them
 ) -> None:
-    from flows.cli.tables import show_report
+    from flows.cli.reports import show_report
     from tasks.core.families import family as find
 
     families = [find(name) for name in names]
+    answers = parameters.get("generation")
+    answered_here = answers is None or answers.endpoint is None
+    served_here = judge is not None and judge.serve is not None
+    extras.require_for_run(demo="demo" in names, engine=answered_here or served_here)
     _show_progress()
     from flows.expo import expo
     from flows.family import find_judge

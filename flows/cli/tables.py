@@ -3,47 +3,24 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-from tasks.core.errors import InputError
-from tasks.core.families import Family, registry
-from tasks.reports.history import History, history
-from tasks.reports.run_report import RunReport
-from tasks.reports.text import terminal_table
-from tasks.stats.decision import Verdict
-from tasks.stores.artefact import Artefact, Store
-from tasks.stores.gc import Orphan
-from tasks.weights.extrapolation import memory_needed
-from tasks.weights.jobs import Plan
+if TYPE_CHECKING:
+    from tasks.core.families import Family
+    from tasks.stores.gc import Orphan
+    from tasks.weights.jobs import Plan
 
-__all__ = [
-    "families_table",
-    "family_table",
-    "find_report",
-    "orphans_table",
-    "plan_table",
-    "progress_bar",
-    "read_history",
-    "show_report",
-    "verdicts_of",
-]
-
-REPORT = "report.json"
+__all__ = ["families_table", "family_table", "orphans_table", "plan_table", "progress_bar"]
 
 
 def families_table() -> None:
     """Prints the registry; the published figures are original → + ExPO, AlpacaEval 2.0 in %."""
+    from tasks.core.families import registry
+
     table = Table(box=None, pad_edge=False)
     for name in ("family", "α", "WR", "LC", "MT-Bench"):
         table.add_column(name, no_wrap=True)
@@ -52,7 +29,7 @@ def families_table() -> None:
     Console().print(table)
 
 
-def family_table(entry: Family) -> None:
+def family_table(entry: "Family") -> None:
     """Prints all that the registry knows of one family."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for field, value in entry.model_dump(mode="json", exclude_defaults=True).items():
@@ -60,8 +37,10 @@ def family_table(entry: Family) -> None:
     Console().print(table)
 
 
-def plan_table(plan: Plan) -> None:
+def plan_table(plan: "Plan") -> None:
     """Prints what an extrapolation reads and writes."""
+    from tasks.weights.extrapolation import memory_needed
+
     table = Table(box=None, show_header=False, pad_edge=False)
     recipe = plan.recipe
     table.add_row("aligned", f"{recipe.aligned.uri} at {recipe.aligned.commit[:12]}")
@@ -77,42 +56,7 @@ def plan_table(plan: Plan) -> None:
     Console().print(table)
 
 
-def show_report(store: str, name: str | None) -> None:
-    """Prints a run's verdict table, its α curve and where the page lies; None: the latest run's.
-
-    Raises:
-        InputError: the store has no such report.
-    """
-    artefact, run = find_report(Store(store), name)
-    print(terminal_table(run, colour=Console().is_terminal))
-    print(f"report: {artefact.uri}/report.html")
-
-
-def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
-    """A run's report by name, or the one that was created last."""
-    reports = []
-    for one in [name] if name else store.names("reports"):
-        artefact = store.artefact("reports", one)
-        if content := artefact.read(REPORT):
-            reports.append((artefact, RunReport.model_validate_json(content)))
-    if not reports:
-        raise InputError(f"{store.uri}: no report {name or 'of any run'} in this store")
-    return max(reports, key=lambda report: report[1].created)
-
-
-def read_history(store: Store) -> History:
-    """The history of a store's runs.
-
-    Raises:
-        InputError: the store has no report.
-    """
-    found = {name: store.artefact("reports", name).read(REPORT) for name in store.names("reports")}
-    if not found:
-        raise InputError(f"{store.uri}: no report of any run in this store")
-    return history({name: content or b"" for name, content in found.items()})
-
-
-def orphans_table(orphans: Sequence[Orphan]) -> None:
+def orphans_table(orphans: "Sequence[Orphan]") -> None:
     """Prints files that no manifest references, the oldest first."""
     table = Table(box=None, pad_edge=False)
     table.add_column("kind", no_wrap=True)
@@ -127,29 +71,25 @@ def orphans_table(orphans: Sequence[Orphan]) -> None:
         Console().print(table)
 
 
-def verdicts_of(store: Store, fingerprint: str) -> tuple[Verdict, ...]:
-    """The verdicts on a model in the latest of a store's reports that has some; empty without one."""
-    reports = []
-    for name in store.names("reports"):
-        if content := store.artefact("reports", name).read(REPORT):
-            reports.append(RunReport.model_validate_json(content))
-    for run in sorted(reports, key=lambda run: run.created, reverse=True):
-        for family in run.families:
-            if family.settings.get("recipe") == fingerprint and family.verdicts:
-                return family.verdicts
-    return ()
-
-
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal: gives a function that counts bytes, callable from any thread."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     columns = (TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
 
 
-def _published(entry: Family) -> tuple[str, str, str]:
+def _published(entry: "Family") -> tuple[str, str, str]:
     if entry.published is None:
         return "–", "–", "–"
     win_rate, lc, mt_bench = entry.published.win_rate, entry.published.lc_win_rate, entry.published.mt_bench

@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,12 @@ from flows.cli import judge_options
 from flows.cli.stores import extrapolate_to_hub
 from tasks.core.errors import CorruptError, InputError
 from tasks.weights.memory import parse_bytes
-from tasks.weights.pass_options import Device, Parents, PassOptions
-from tasks.weights.recipe import Arithmetic, ModuleAlpha, Nonfinite, OutputDtype, Recipe, Vocabulary
+from tasks.weights.options import Arithmetic, Device, Nonfinite, OutputDtype, Vocabulary
+
+if TYPE_CHECKING:
+    from tasks.core.families import Family
+    from tasks.weights.pass_options import Parents
+    from tasks.weights.recipe import ModuleAlpha
 
 __all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
 
@@ -70,12 +74,12 @@ def check(
     With a judge named, also what judging both arms takes.
     """
     from flows.cli.tables import plan_table
-    from tasks.core.families import family as find
     from tasks.weights.planner import make_plan
+    from tasks.weights.recipe import Recipe
 
     if family is not None and (sft or aligned):
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
-    entry = find(family) if family is not None else None
+    entry = _find(family) if family is not None else None
     aligned, sft = entry.checkpoints if entry else (aligned, sft)
     if sft is None or aligned is None:
         raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
@@ -140,7 +144,9 @@ def extrapolate(
     from flows.cli.tables import progress_bar
     from tasks.stores.artefact import Artefact
     from tasks.weights.extrapolation import extrapolate_all
+    from tasks.weights.pass_options import PassOptions
     from tasks.weights.planner import make_plans
+    from tasks.weights.recipe import Recipe
 
     parents = _open_parents(aligned, sft)
     recipe = Recipe(
@@ -192,10 +198,17 @@ def verify(
     print(f"{model}: {found.files} files and {len(found.tensors)} tensors are as they should be")
 
 
-def _open_parents(aligned: str, sft: str) -> Parents:
+def _open_parents(aligned: str, sft: str) -> "Parents":
     from tasks.stores.open import open_source
+    from tasks.weights.pass_options import Parents
 
     return Parents(open_source(aligned), open_source(sft))
+
+
+def _find(name: str) -> "Family":
+    from tasks.core.families import family
+
+    return family(name)
 
 
 def _plain(alpha: float) -> str:
@@ -206,7 +219,9 @@ def _uri(text: str) -> str:
     return text if "://" in text else str(Path(text).expanduser().resolve())
 
 
-def _module_alpha(text: str) -> ModuleAlpha:
+def _module_alpha(text: str) -> "ModuleAlpha":
+    from tasks.weights.recipe import ModuleAlpha
+
     found = MODULE_ALPHA.fullmatch(text)
     try:
         if not found or not (found["pattern"] or found["first"]):

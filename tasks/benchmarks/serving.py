@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from urllib.request import ProxyHandler, build_opener
 import tasks
 from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import InputError, RetryableError
+from tasks.generation.interpreter import engine_python
 from tasks.generation.launch import ENVIRONMENT, SECRET
 
 __all__ = ["DEMO_RULE", "LOG", "demo_judge", "serving"]
@@ -132,7 +132,7 @@ def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list
 
 def _start(arguments: list[str], scratch: Path, log: Path) -> "subprocess.Popen[bytes]":
     """In a session of its own, so that its end takes its workers along; secrets stay here."""
-    python = os.environ.get("EXPO_ENGINE_PYTHON") or sys.executable
+    python = engine_python()
     (scratch / "tasks").symlink_to(Path(tasks.__path__[0]).resolve())
     environment = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
     path = [str(scratch), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -7,15 +7,14 @@ From files on this machine's disk (`Inputs`), or straight from where they lie
 import os
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from tasks.core.errors import CorruptError
 from tasks.stores.source import Source
+from tasks.weights.options import InputMode
 from tasks.weights.receipts import Check
 
 __all__ = ["InputMode", "Inputs", "Reader"]
-
-InputMode = Literal["download", "stream"]
 
 
 class Reader(Protocol):

@@ -1,15 +1,14 @@
 """What a pass over two checkpoints works on, and how: values that go together through its functions."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tasks.core.values import Value
 from tasks.stores.source import Source
-from tasks.weights.inputs import InputMode
+from tasks.weights.options import Device, InputMode
 
 __all__ = ["THREADS", "Device", "Parents", "PassOptions"]
 
 THREADS = 4
-Device = Literal["cpu", "cuda", "auto"]
 
 
 class Parents(NamedTuple):

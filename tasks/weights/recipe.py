@@ -1,11 +1,12 @@
 """The recipe: everything that decides θ_expo, and nothing else."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from tasks.core.values import Value, fingerprint
 from tasks.stores.source import Checkpoint
+from tasks.weights.options import AdapterMode, Arithmetic, Extra, Nonfinite, OutputDtype, Vocabulary
 
 __all__ = [
     "AdapterMode",
@@ -17,13 +18,6 @@ __all__ = [
     "Recipe",
     "Vocabulary",
 ]
-
-Arithmetic = Literal["fp32", "parity"]
-OutputDtype = Literal["bfloat16", "float16", "float32"]
-Vocabulary = Literal["error", "common-rows"]
-Nonfinite = Literal["error", "allow"]
-Extra = Literal["error", "aligned"]
-AdapterMode = Literal["scale", "merge"]
 
 # Fields that recipes of earlier versions did not have: at their default they are left out of the
 # canonical form, so that the recipes, models and reports of those versions keep their fingerprints.

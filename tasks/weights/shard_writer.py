@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -126,6 +127,10 @@ def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Rea
 def _place(device: Device) -> str:
     if device == "cpu":
         return device
+    if find_spec("torch") is None:
+        if device == "auto":
+            return "cpu"
+        raise InputError("device 'cuda': no torch here; pip install 'expo-flows[cuda]', or use 'cpu'")
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():

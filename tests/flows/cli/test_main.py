@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,14 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "extrapolate" in done.stdout and "Model extrapolation" in done.stdout
-    assert not set(eval(done.stdout.splitlines()[-1])) & {"torch", "prefect", "numpy", "vllm", "fsspec"}
+    assert not set(eval(done.stdout.splitlines()[-1])) & {
+        *("torch", "prefect", "numpy", "vllm", "fsspec", "pydantic", "yaml")
+    }
+
+
+def test_version() -> None:
+    done = expo("--version")
+    assert done.returncode == 0 and done.stdout.strip() == f"expo-flows {version('expo-flows')}"
 
 
 def test_check_tells_what_the_extrapolation_needs(pair: tuple[str, str]) -> None:

@@ -1,0 +1,81 @@
+"""A command whose extra is missing says in one line which one to install."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from flows.cli import extras
+from tasks.core.errors import InputError, PermanentError
+from tasks.generation.interpreter import engine_version
+
+HIDDEN = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {modules!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+from flows.cli.main import main
+sys.argv = ["expo", *{arguments!r}]
+main()
+"""
+
+
+def expo_without(*modules: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs the command where some modules cannot be imported, as in an environment that lacks them."""
+    code = HIDDEN.format(modules=modules, arguments=arguments)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_module_of_an_extra_names_it(tmp_path: Path) -> None:
+    names = ("instruction", "output_1", "generator_1", "output_2", "generator_2", "dataset", "annotator")
+    (tmp_path / "a.json").write_text(json.dumps([{**dict.fromkeys(names, "x"), "preference": 1}]))
+    done = expo_without("alpaca_eval", arguments=["score", "alpaca_eval", str(tmp_path / "a.json")])
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: no module 'alpaca_eval': it comes with the extra `run`; pip install 'expo-flows[run]'\n"
+    )
+
+
+@pytest.mark.parametrize(("module", "extra"), [("prefect.flows", "run"), ("torch", "demo"), ("vllm", "cpu")])
+def test_explains_a_missing_module(module: str, extra: str) -> None:
+    with pytest.raises(PermanentError, match=rf"pip install 'expo-flows\[{extra}\]'"):
+        extras.explain_missing(ModuleNotFoundError(name=module))
+
+
+def test_a_module_of_no_extra_stays_an_error_of_ours() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        extras.explain_missing(ModuleNotFoundError(name="tasks.nowhere"))
+
+
+def test_run_names_every_missing_extra_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        extras, "find_spec", lambda name: None if name in ("prefect", "vllm", "torch") else find_spec(name)
+    )
+    with pytest.raises(PermanentError, match=r"expo-flows\[run,demo,cpu\]'; on a machine with GPUs gpu"):
+        extras.require_for_run(demo=True, engine=True)
+    with pytest.raises(PermanentError, match=r"expo-flows\[run\]'$"):
+        extras.require_for_run(demo=False, engine=False)
+
+
+def test_engine_of_another_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is asked for its vLLM before the run begins."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 0.33.0\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "vllm" else find_spec(name))
+    monkeypatch.setenv("EXPO_ENGINE_PYTHON", str(python))
+    extras.require_for_run(demo=False, engine=True)
+    assert engine_version(str(python)) == "0.33.0"
+    bare = tmp_path / "bare"
+    bare.write_text("#!/bin/sh\n")
+    bare.chmod(0o755)
+    with pytest.raises(InputError, match=f"{bare}: no vLLM to answer with"):
+        engine_version(str(bare))
+    with pytest.raises(InputError, match="nowhere: cannot be started"):
+        engine_version(os.fspath(tmp_path / "nowhere"))
