@@ -175,6 +175,15 @@ def _rows(aligned, sft, base, factor, in_bf16, out):
 
 
 @_kept
+def _cast(side, out):
+    nonfinite = 0
+    for i in range(len(out)):
+        out[i] = _stored(out[i], _load(side[i]))
+        nonfinite += _magnitude(_load(out[i])) >= INFINITY
+    return nonfinite
+
+
+@_kept
 def _block_stats(aligned, sft):
     squares, update_squares, product, largest = 0.0, 0.0, 0.0, u32(0)
     for row in range(0, len(aligned), ROW):
@@ -191,7 +200,9 @@ def extrapolate(aligned: Array, sft: Array, alpha: float, arithmetic: Arithmetic
     if arithmetic == "parity":
         return int(_rows(aligned, sft, aligned, np.float32(alpha), True, out))
     weight = np.float32(-alpha)
-    # lerp starts from the nearer end, which makes it exact at both.
+    if weight in (0, 1):
+        return int(_cast(sft if weight else aligned, out))
+    # lerp starts from the nearer end.
     if abs(weight) < 0.5:
         return int(_rows(aligned, sft, aligned, weight, False, out))
     return int(_rows(aligned, sft, sft, weight - np.float32(1), False, out))

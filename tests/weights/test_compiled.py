@@ -16,6 +16,7 @@ from tasks.weights.cuda import _block_stats as cuda_block_stats
 from tasks.weights.formula import DTYPES, extrapolate_block
 from tasks.weights.kernel import CpuKernel
 from tasks.weights.recipe import Arithmetic
+from tests.weights.reference import fused_multiply_add, reference
 from tests.weights.stored import stored
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "parity")
@@ -30,12 +31,15 @@ def all_values(dtype: torch.dtype, count: int = 1 << 16) -> Tensor:
 
 
 def check(new: Tensor, old: Tensor, alpha: float, arithmetic: Arithmetic, dtype: torch.dtype) -> None:
-    wanted, out = torch.empty(len(new), dtype=dtype), torch.empty(len(new), dtype=dtype)
-    extrapolate_block(new, old, alpha, arithmetic, wanted)
+    """The loops and torch's operations, each against the reference, bit for bit."""
+    wanted = reference(new, old, alpha, arithmetic, dtype)
+    by_torch, out = torch.empty(len(new), dtype=dtype), torch.empty(len(new), dtype=dtype)
+    extrapolate_block(new, old, alpha, arithmetic, by_torch)
     nonfinite = extrapolate(stored(new), stored(old), alpha, arithmetic, stored(out))
     bits = torch.int16 if dtype.itemsize == 2 else torch.int32
-    same = (out.view(bits) == wanted.view(bits)) | (out.isnan() & wanted.isnan())
-    assert same.all(), [one[~same][:3] for one in (new, old, wanted, out)]
+    for name, found in (("torch", by_torch), ("compiled", out)):
+        same = (found.view(bits) == wanted.view(bits)) | (found.isnan() & wanted.isnan())
+        assert same.all(), (name, [side[~same][:3] for side in (new, old, wanted, found)])
     assert nonfinite == int((~wanted.isfinite()).sum())
 
 
@@ -48,6 +52,50 @@ def test_bits_are_the_formulas(dtypes: tuple[str, str, str], arithmetic: Arithme
     any_order = all_values(sft)[torch.randperm(1 << 16, generator=torch.Generator().manual_seed(1))]
     for old, alpha in itertools.product(((new.float() * 1.01).to(sft), any_order), ALPHAS):
         check(new, old, alpha, arithmetic, out)
+
+
+ZEROS = (0.0, -0.0)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("alpha", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids="-".join)
+def test_sign_of_zero(dtypes: tuple[str, str, str], alpha: float, arithmetic: Arithmetic) -> None:
+    """At every length: torch computes a vector's tail by other instructions than the vector."""
+    aligned, sft, out = (DTYPES[name] for name in dtypes)
+    for of_aligned, of_sft, count in itertools.product(ZEROS, ZEROS, range(1, 71)):
+        new, old = torch.full((count,), of_aligned).to(aligned), torch.full((count,), of_sft).to(sft)
+        check(new, old, alpha, arithmetic, out)
+
+
+@pytest.mark.parametrize(("alpha", "side"), [(0.0, 0), (-0.0, 0), (1e-60, 0), (-1.0, 1), (-1 - 1e-12, 1)])
+def test_ends_are_the_checkpoints_bits(alpha: float, side: int) -> None:
+    """Also where the other side is infinite or not a number, and where zeros are negative."""
+    new = torch.tensor([0.0, -0.0, 0.0, -0.0, -0.0, 1.0, 1.0, math.inf])
+    old = torch.tensor([0.0, 0.0, -0.0, -0.0, -1.0, math.inf, math.nan, 1.0])
+    out = torch.empty(len(new))
+    nonfinite = extrapolate(stored(new), stored(old), alpha, "fp32", stored(out))
+    end = (new, old)[side]
+    assert out.view(torch.int32).tolist() == end.view(torch.int32).tolist()
+    assert nonfinite == int((~end.isfinite()).sum())
+    check(new, old, alpha, "fp32", torch.float32)
+
+
+def test_reference_rounds_once() -> None:
+    """The cases where a product rounded by itself, or a sum rounded to fp64 first, would show."""
+    cases = [
+        (1 + 2**-12, 1 + 2**-12, -1 - 2**-11, 2**-24),  # all that is left is the product's last bit
+        (1 + 2**-23, 1 + 2**-23, 2.0**30, 2.0**30),
+        (2.0**-30, 2.0**-30, 1 + 2**-23, 1 + 2**-23),
+        (1.0, 2.0**24 + 2, -(2.0**-100), 2.0**24 + 2),
+        (2.0**-24, 1 + 2**-23, 1.0, 1 + 2**-23),  # just above a tie
+        (2.0**-24, 1.0, 1.0, 1.0),  # the tie, to even
+        (2.0**-24, 1 - 2**-24, 1.0, 1.0),  # just below it
+        (-(2.0**-75), 2.0**-75, 0.0, -0.0),  # underflows
+    ]
+    for factor, other, addend, wanted in cases:
+        found = fused_multiply_add(np.float32(factor), np.float32([other]), np.float32([addend]))
+        assert found.view(np.int32) == np.float32([wanted]).view(np.int32), (factor, other, addend)
 
 
 @settings(max_examples=200, deadline=None)

@@ -30,6 +30,7 @@ from tasks.weights.recipe import Recipe
 from tasks.weights.shard_writer import write_shard, write_shards
 from tasks.weights.verify import verify
 from tests.weights.checkpoints import Tensors, pair, read_tensors, recipe, write_checkpoint
+from tests.weights.reference import reference
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 ROOT = Path(__file__).parents[2]
@@ -41,11 +42,9 @@ def oracle(new: Tensors, old: Tensors, settings: Recipe) -> dict[str, Tensor]:
     out = {}
     for name in new:
         dtype = DTYPES[settings.output_dtype] if settings.output_dtype else new[name].dtype
-        if settings.arithmetic == "parity":
-            one, two = new[name].bfloat16(), old[name].bfloat16()
-            out[name] = one + settings.alpha * (one - two)
-        else:
-            out[name] = torch.lerp(new[name].float(), old[name].float(), -settings.alpha).to(dtype)
+        dtype = torch.bfloat16 if settings.arithmetic == "parity" else dtype
+        sides = new[name].flatten(), old[name].flatten()
+        out[name] = reference(*sides, settings.alpha, settings.arithmetic, dtype).reshape(new[name].shape)
     return out
 
 
