@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.properties", "tests.servers.fixtures"]
 
 ACCOUNTS = (
     "AWS_",
@@ -20,10 +19,6 @@ ACCOUNTS = (
     "EXPO_FAMILIES",
     "EXPO_DASK",
 )
-
-# a busy machine is no reason to fail a property
-settings.register_profile("expo", deadline=None)
-settings.load_profile("expo")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.benchmarks.budget import Usage
@@ -15,7 +15,6 @@ ONE = Usage(requests=1, prompt_tokens=10)
 ENTRIES = st.lists(st.tuples(st.sampled_from("abcde"), st.text(max_size=8)), max_size=6)
 
 
-@settings(deadline=None)  # it waits for the disk
 @given(entries=ENTRIES, data=st.data())
 def test_a_journal_cut_anywhere_is_continued(entries: list[tuple[str, str]], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.benchmarks.data import MTBenchFiles
@@ -177,7 +177,6 @@ def judged(question: int, turn: int, score: float | None, **other: object) -> di
 RATING = st.integers(1, 10).map(float)
 
 
-@settings(deadline=None)  # it writes a file
 @given(scores=st.lists(st.tuples(RATING, RATING), min_size=2, max_size=80))
 def test_the_averages_are_fastchats(
     scores: list[tuple[float, float]], tmp_path_factory: pytest.TempPathFactory

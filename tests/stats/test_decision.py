@@ -64,7 +64,7 @@ def test_different_judges_are_corrected_apart() -> None:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=6))
 def test_better_and_worse_need_interval_and_test_together(shifts: list[float]) -> None:
     for verdict in across_families([judged(shift) for shift in shifts]):
@@ -134,7 +134,7 @@ def _read(number: str) -> float:
     return float(number.replace("−", "-"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(-5, 5), st.floats(-4, 1), st.integers(1, 12))
 def test_no_rounding_contradicts_the_word(shift: float, magnitude: float, families: int) -> None:
     """A bound close to zero and a p-value close to the level are the ones that rounding would move."""

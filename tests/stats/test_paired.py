@@ -120,7 +120,7 @@ def test_clusters_of_unequal_size_weigh_items_alike() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(2 * (3.0**2 + 3.0**2)) / 3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=40), st.integers(0, 5))
 def test_swapping_the_arms_mirrors_everything(pairs: list[tuple[float, float]], seed: int) -> None:
     original, expo = zip(*pairs, strict=True)

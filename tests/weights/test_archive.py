@@ -45,7 +45,7 @@ def refused(source: FolderSource, match: str) -> None:
     assert "pytorch_model.bin" in str(caught.value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shapes=st.lists(st.lists(st.integers(0, 5), max_size=3), min_size=1, max_size=6),
     dtypes=st.lists(st.sampled_from(list(DTYPES.values())), min_size=6, max_size=6),
@@ -249,7 +249,7 @@ def test_truncated_archive(tmp_path: Path, damage: Callable[[bytes], bytes]) -> 
     refused(FolderSource(source.folder()), "pytorch_model.bin")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(position=st.integers(0, 700), value=st.integers(0, 255))
 def test_flipped_bytes_never_escape(position: int, value: int) -> None:
     """Whatever a damaged archive or pickle says, the answer is a description or a CorruptError."""

@@ -98,7 +98,7 @@ def test_reference_rounds_once() -> None:
         assert found.view(np.int32) == np.float32([wanted]).view(np.int32), (factor, other, addend)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     values=st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), min_size=1, max_size=70),
     alpha=st.floats(-1e6, 1e6),

@@ -63,7 +63,7 @@ def two_checkpoints(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tenso
     return side(), side()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tensors=two_checkpoints(),
     cuts=st.tuples(st.sets(st.integers(1, 6)), st.sets(st.integers(1, 6))),

@@ -27,7 +27,7 @@ def checkpoint(folder: Path, tokens: list[str], padding: int) -> FolderSource:
     return FolderSource(folder)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ours=TOKENS, theirs=TOKENS, padding=st.tuples(st.integers(0, 3), st.integers(0, 3)))
 def test_rows_follow_their_tokens(ours: list[str], theirs: list[str], padding: tuple[int, int]) -> None:
     """Larger and smaller vocabularies, moved and missing tokens, rows without a token."""
