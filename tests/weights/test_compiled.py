@@ -94,8 +94,9 @@ def test_reference_rounds_once() -> None:
         (-(2.0**-75), 2.0**-75, 0.0, -0.0),  # underflows
     ]
     for factor, other, addend, wanted in cases:
-        found = fused_multiply_add(np.float32(factor), np.float32([other]), np.float32([addend]))
-        assert found.view(np.int32) == np.float32([wanted]).view(np.int32), (factor, other, addend)
+        operands = (np.array([value], np.float32) for value in (other, addend))
+        found = fused_multiply_add(np.float32(factor), *operands)
+        assert found.tobytes() == np.float32(wanted).tobytes(), (factor, other, addend)
 
 
 @settings(max_examples=200)
