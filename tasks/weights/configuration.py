@@ -175,13 +175,7 @@ def compare(
 
 def ties_words(config: Mapping[str, Any]) -> bool:
     """Whether the head is the input embedding: by the flag, the text model's, or the class's default."""
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
-        if isinstance(flag := part.get("tie_word_embeddings"), bool):
-            return flag
-    types = [part.get("model_type") for part in (config, text) if isinstance(part, dict)]
-    flags = [_defaults().get(kind, {}).get("tie_word_embeddings") for kind in types if isinstance(kind, str)]
-    return next((flag for flag in flags if isinstance(flag, bool)), False)
+    return _tie(config) or False
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +230,7 @@ def _compare(
     sides = _effective(aligned), _effective(sft)
     if not path:
         for side, config in zip(sides, (aligned, sft), strict=True):
-            side["tie_word_embeddings"] = ties_words(config)
+            side["tie_word_embeddings"] = _UNKNOWN if (tie := _tie(config)) is None else tie
     for name in sorted((sides[0].keys() | sides[1].keys()) - ({"tie_word_embeddings"} if path else set())):
         one, other = (side.get(name, _UNKNOWN) for side in sides)
         if _equal(one, other):
@@ -255,6 +249,17 @@ def _compare(
             others.append(path + name)
 
 
+def _tie(config: Mapping[str, Any]) -> bool | None:
+    """See `ties_words`; None where nothing says it."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        if isinstance(flag := part.get("tie_word_embeddings"), bool):
+            return flag
+    types = [part.get("model_type") for part in (config, text) if isinstance(part, dict)]
+    flags = [_defaults().get(kind, {}).get("tie_word_embeddings") for kind in types if isinstance(kind, str)]
+    return next((flag for flag in flags if isinstance(flag, bool)), None)
+
+
 def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a config states, and where it states nothing what its class takes."""
     kind = config.get("model_type")
@@ -269,7 +274,7 @@ def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _equal(one: object, other: object) -> bool:
     if one is _UNKNOWN or other is _UNKNOWN:
-        return one is None or other is None
+        return one is other or one is None or other is None
     return one == other
 
 
