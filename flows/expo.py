@@ -4,7 +4,8 @@ prefect deployment run expo/all-models --watch -p families='["demo"]'
 expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -21,23 +22,23 @@ from prefect.states import Cancelling
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.family import expo_family, find_judge
-from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
+from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.run_config import Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import family, names
+from tasks.core.family_result import FamilyResult
 from tasks.family_run import family_run
 from tasks.report import report
-from tasks.reports.run_report import Failure
 from tasks.runtime.stage import failed_stage
 from tasks.stores.artefact import Store
-from tasks.summary import summary
 from tasks.weights.inputs import InputMode
 
-__all__ = ["expo"]
+__all__ = ["check_run", "expo"]
 
 # families that a run waits for at once, where each is a run of its own; they wait without working
 WAITING = 256
@@ -108,40 +109,47 @@ def expo(
     """
     store = Store(store or default_store()).uri
     families = tuple(dict.fromkeys(families))
-    if publish_to and "/" in publish_to and len(families) > 1:
-        raise InputError(f"publish_to {publish_to!r}: a repository holds one model; give a namespace")
-    if benchmarks:
-        for name in families:
-            find_judge(family(name), judge, benchmarks)
+    config = RunConfig(
+        alpha=alpha,
+        curve=curve,
+        arms=arms,
+        benchmarks=benchmarks,
+        judge=split_budget(judge, len(families)) if judge else None,
+        store=store,
+        inputs=inputs,
+        publish_to=publish_to,
+        rejudge=rejudge,
+        generation=generation,
+    )
+    check_run(families, config)
     measured = (measure(anchors, judge, store),) if anchors and judge else ()
-    asked = {
-        "alpha": alpha,
-        "curve": curve,
-        "arms": arms,
-        "benchmarks": benchmarks,
-        "judge": split_budget(judge, len(families)) if judge else None,
-        "store": store,
-        "inputs": inputs,
-        "publish_to": publish_to,
-        "rejudge": rejudge,
-        "generation": generation,
-    }
     before = frozenset(Store(store).names("verdicts"))
-    states = _run_families(families, asked, deployment)
-    completed = {name: state for name, state in states.items() if state.is_completed()}
-    reports: dict[str, str | None] = {name: state.result() for name, state in completed.items()}
-    failures = tuple(_failure(name, state) for name, state in states.items() if name not in reports)
-    done = tuple(one for one in reports.values() if one)
-    uri = report(_report_name(), done, failures, store, tuple(one.agreement for one in measured))
-    summary(reports, failures, before)
-    if failures:
-        failed = ", ".join(one.family for one in failures)
-        raise ExpoError(f"{len(failures)} of {len(families)} families failed: {failed}; the report is {uri}")
+    states = _run_families(families, config, deployment)
+    results = tuple(_result(name, state, before) for name, state in states.items())
+    uri = report(_report_name(), results, store, tuple(anchored.agreement for anchored in measured))
+    if failed := [result.family for result in results if result.reason]:
+        raise ExpoError(
+            f"{len(failed)} of {len(families)} families failed: {', '.join(failed)}; the report is {uri}"
+        )
     return uri
 
 
+def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
+    """Refuses what cannot be done before anything is spent.
+
+    Raises:
+        InputError: a family without a judge, or one repository for several families.
+    """
+    target = config.publish_to
+    if target and "/" in target and len(families) > 1:
+        raise InputError(f"publish_to {target!r}: a repository holds one model; give a namespace")
+    if config.benchmarks:
+        for name in families:
+            find_judge(family(name), config)
+
+
 def _run_families(
-    families: tuple[FamilyName, ...], asked: dict[str, Any], deployment: str | None
+    families: tuple[FamilyName, ...], config: RunConfig, deployment: str | None
 ) -> dict[FamilyName, State[Any]]:
     """Each family's final state, in the order of `families`; the largest begin first.
 
@@ -149,9 +157,9 @@ def _run_families(
     """
     largest_first = sorted(families, key=lambda name: -(family(name).billions or 0))
     if deployment is None:
-        states = {name: expo_family(name, **asked, return_state=True) for name in largest_first}
+        states = {name: expo_family(name, config, return_state=True) for name in largest_first}
     else:
-        futures = {name: family_run.submit(name, deployment, asked) for name in largest_first}
+        futures = {name: family_run.submit(name, deployment, config) for name in largest_first}
         for future in futures.values():
             future.wait()
         states = {name: future.state for name, future in futures.items()}
@@ -164,7 +172,13 @@ def _report_name() -> str:
     return f"{flow_run.name}-{again}" if again > 1 else str(flow_run.name)
 
 
-def _failure(name: FamilyName, state: State[str | None]) -> Failure:
-    """Why a family has no verdict: the error itself, not Prefect's words around it."""
+def _result(name: FamilyName, state: State[str | None], before: frozenset[str]) -> FamilyResult:
+    """How a family ended; of one that failed the error itself, not Prefect's words around it.
+
+    before   the names of the store's verdicts when the run began: one that was there cost nothing
+    """
+    if state.is_completed():
+        uri = cast(str | None, state.result())
+        return FamilyResult(family=name, report=uri, cached=(uri or "").rpartition("/")[2] in before)
     error = state.result(raise_on_failure=False)
-    return Failure(family=name, stage=failed_stage(error) or "run", reason=str(error) or repr(error))
+    return FamilyResult(family=name, stage=failed_stage(error) or "run", reason=str(error) or repr(error))

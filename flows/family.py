@@ -7,17 +7,17 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.parameters import BenchmarkName, FamilyName, Rejudge, default_store
+from flows.parameters import BenchmarkName, FamilyName, default_store
 from flows.shards import run_shards
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.serving import demo_judge
-from tasks.comparison.arm import Arm, ArmName
-from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
+from tasks.comparison.arm import Arm
+from tasks.comparison.decoding import reseeded, settings_of
 from tasks.comparison.judge_session import within_budget
+from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
 from tasks.core.families import Family
-from tasks.core.families import family as find
-from tasks.family_run import tells_parent
+from tasks.core.families import family as find_family
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
@@ -28,6 +28,7 @@ from tasks.publish import publish
 from tasks.publishing.publication import repository_of
 from tasks.publishing.repository import prepare_repository
 from tasks.resolve import resolve
+from tasks.runtime.outcome import publishes_outcome
 from tasks.seal import seal
 from tasks.stores.artefact import Store
 from tasks.verdict import verdict
@@ -42,97 +43,79 @@ RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
 @flow(name="expo-family", flow_run_name="{family}", task_runner=RUNNER)
-@tells_parent
-def expo_family(
-    family: FamilyName,
-    alpha: float | None = None,
-    curve: tuple[float, ...] = (),
-    arms: tuple[ArmName, ...] = ("original", "expo"),
-    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
-    judge: Judge | None = None,
-    store: str | None = None,
-    inputs: InputMode = "download",
-    publish_to: str | None = None,
-    rejudge: Rejudge | None = None,
-    generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
-) -> str | None:
-    """Extrapolates a family, lets both arms answer the benchmark, has them judged, and decides.
+@publishes_outcome
+def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | None:  # noqa: B008 - frozen
+    """Extrapolates a family, lets both arms answer the benchmarks, has them judged, and decides.
 
     Args:
         family: A name of the registry.
-        alpha: In place of the family's own.
-        curve: More values of α, each against the original on held-out instructions.
-        arms: "original", "expo", or both; only both make a verdict.
-        benchmarks: "alpaca_eval", "mt_bench", or both; none of them extrapolates only.
-        judge: Who judges the answers. A family that brings its own judge keeps it.
-        store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
-        inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
-            them, and no sha256 of a file that is not read whole. An engine still downloads its model.
-        publish_to: Where on the Hugging Face Hub the model goes, privately, with its card: org/name,
-            or a namespace. None: nothing is uploaded.
-        rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
-        generation: How the answers are made: by an endpoint in place of an engine of our own, with
-            several seeds, with an A/A run for the noise band.
+        config: What to do with it, as the parameters of the flow expo say.
 
     Returns:
         The uri of the family's report in the store; None without a benchmark.
     """
-    entry, store = find(family), Store(store or default_store()).uri
-    alphas = tuple(dict.fromkeys((entry.alpha if alpha is None else alpha, *curve)))
-    if not benchmarks:
-        recipes = resolve(entry, alphas)
-        target = _target(entry, recipes[0], publish_to)
-        extrapolate_models(recipes, store, inputs)
-        if target:
-            publish(recipes[0], target, None, store)
+    entry, store = find_family(family), Store(config.store or default_store()).uri
+    alphas = tuple(dict.fromkeys((entry.alpha if config.alpha is None else config.alpha, *config.curve)))
+    if not config.benchmarks:
+        _extrapolate_only(entry, alphas, config, store)
         return None
-    judge, held_out = find_judge(entry, judge, benchmarks), _held_out(entry) if curve else None
+    judge = find_judge(entry, config)
+    held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas)
-    target = _target(entry, recipes[0], publish_to)
-    asked = [instructions(_instructions_of(entry, benchmark)) for benchmark in benchmarks]
-    aside = instructions(held_out) if held_out else None
-    seeds = {name: generation.seeds_of(name) for name in arms}
+    target = _target(entry, recipes[0], config.publish_to)
+    asked = [instructions(_instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
+    held_out = instructions(held_out_uri) if held_out_uri else None
+    seeds = {name: config.generation.seeds_of(name) for name in config.arms}
     judged_often = asked * sum(map(len, seeds.values()))
-    judges = within_budget(judge, [*judged_often, *([aside] * len(alphas) if aside else [])])
+    judges = within_budget(judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
 
-    both = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in arms]
+    arms = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms]
     answers = []
-    for arm in both:
+    for arm in arms:
         if arm.name == "expo":  # the original is answering while the shards are written
-            extrapolate_models(recipes, store, inputs)
-        for one, number in product(asked, seeds[arm.name]):
-            what = f"{one.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
-            settings = reseeded(settings_of(entry, one.benchmark), number)
-            answers.append((one, generate.submit(what, (arm,), one, settings, store, generation.endpoint)))
-    if aside or target:
-        extrapolate_models(recipes, store, inputs)  # where the arm expo is left out
-    points = _alpha_curve(recipes, aside, settings_of(entry), judges[aside], store) if aside else ()
+            extrapolate_models(recipes, store, config.inputs)
+        for questions, number in product(asked, seeds[arm.name]):
+            what = f"{questions.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
+            settings = reseeded(settings_of(entry, questions.benchmark), number)
+            endpoint = config.generation.endpoint
+            answers.append((questions, generate.submit(what, (arm,), questions, settings, store, endpoint)))
+    if held_out or target:
+        extrapolate_models(recipes, store, config.inputs)  # where the arm expo is left out
+    points = _alpha_curve(recipes, held_out, settings_of(entry), judges[held_out], store) if held_out else ()
     judged = [
-        judge_arm.submit(answer.result()[0], one, judges[one], store, rejudge == "failed")
-        for one, answer in answers
+        judge_arm.submit(answer.result()[0], questions, judges[questions], store, config.rejudge == "failed")
+        for questions, answer in answers
     ]
-    told = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
+    report_uri = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
     if target:
-        publish(recipes[0], target, told, store)
-    return told
+        publish(recipes[0], target, report_uri, store)
+    return report_uri
 
 
-def find_judge(family: Family, judge: Judge | None, benchmarks: Sequence[BenchmarkName]) -> Judge:
+def _extrapolate_only(family: Family, alphas: tuple[float, ...], config: RunConfig, store: str) -> None:
+    recipes = resolve(family, alphas)
+    target = _target(family, recipes[0], config.publish_to)
+    extrapolate_models(recipes, store, config.inputs)
+    if target:
+        publish(recipes[0], target, None, store)
+
+
+def find_judge(family: Family, config: RunConfig) -> Judge:
     """The judge of a family's answers: its own, or the run's.
 
     Raises:
         InputError: the family brings none and the run names none, or its own does not know a benchmark.
     """
     if family.judge:
-        if MT_BENCH in benchmarks:
+        if MT_BENCH in config.benchmarks:
             raise InputError(f"{family.name}: its judge is a rule that rates nothing; leave {MT_BENCH} out")
         return demo_judge()
-    if judge is None:
+    if config.judge is None:
         raise InputError(
             f"{family.name}: no judge; give one (its model, and base_url for an endpoint of your own), "
             "or no benchmarks to extrapolate only"
         )
-    return judge
+    return config.judge
 
 
 def _target(family: Family, recipe: Recipe, publish_to: str | None) -> str | None:
@@ -146,12 +129,12 @@ def _target(family: Family, recipe: Recipe, publish_to: str | None) -> str | Non
 
 def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode = "download") -> None:
     """Writes the models that the store does not have yet: one task for each output shard."""
-    todo = tuple(one for one in recipes if model_artefact(Store(store), one).manifest() is None)
+    todo = tuple(recipe for recipe in recipes if model_artefact(Store(store), recipe).manifest() is None)
     if not todo:
         return
     plans = plan(todo)
-    for one, of_model in zip(plans, run_shards(plans, store, inputs), strict=True):
-        seal(one, of_model, store)
+    for model_plan, receipts in zip(plans, run_shards(plans, store, inputs), strict=True):
+        seal(model_plan, receipts, store)
 
 
 def _alpha_curve(
@@ -159,9 +142,9 @@ def _alpha_curve(
 ) -> tuple[Judgments, ...]:
     """+ ExPO at each α against the original, on instructions that the benchmark does not ask."""
     rising = sorted(recipes, key=lambda recipe: recipe.alpha)
-    arms = (Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in rising))
+    arms = (Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=recipe) for recipe in rising))
     original, *answers = generate("α curve", arms, asked, settings, store)
-    judged = [judge_arm.submit(one, original, judge, store) for one in answers]
+    judged = [judge_arm.submit(answer, original, judge, store) for answer in answers]
     return tuple(future.result() for future in judged)
 
 

@@ -15,9 +15,13 @@ from flows.expo import expo
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure
 from tasks.benchmarks.judge_config import Judge
+from tasks.compare_nights import compare_nights
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.nights import NIGHT
+from tasks.comparison.run_config import RunConfig
 from tasks.core.families import names
-from tasks.nightly import NIGHT, compare_nights, judge_drift, keep_reports
+from tasks.judge_drift import judge_drift
+from tasks.keep_reports import keep_reports
 from tasks.stores.artefact import Store
 from tasks.weights.inputs import InputMode
 
@@ -42,10 +46,10 @@ def nightly(
     keep: Annotated[int, Field(ge=1)] = 60,
     deployment: str | None = None,
 ) -> str:
-    """Runs the families, and tells of a drop, of a family without a verdict, and of a judge that drifts.
+    """Runs the families; a drop, a family without a verdict and a judge that drifts are events.
 
-    What it tells are events (`expo.nightly.drop`, `expo.nightly.missing`, `expo.judge.drift`): an
-    automation passes them on. Families that fail fail the run, after all was compared and told.
+    The events (`expo.nightly.drop`, `expo.nightly.missing`, `expo.judge.drift`) are passed on by an
+    automation. Families that fail fail the run, after everything was compared.
 
     Args:
         families: Names of the registry; by default the twelve of the published tables.
@@ -64,15 +68,15 @@ def nightly(
     store = Store(store or default_store()).uri
     night = datetime.now(UTC).date()
     seed = (night - FIRST_NIGHT).days % SEEDS if fresh else 0
-    state: Any = expo.with_options(flow_run_name=flow_run.name)(
-        families,
+    config = RunConfig(
         benchmarks=benchmarks,
         judge=judge,
         store=store,
         inputs=inputs,
         generation=GenerationConfig(first_seed=seed, noise_band=fresh),
-        deployment=deployment,
-        return_state=True,
+    )
+    state: Any = expo.with_options(flow_run_name=flow_run.name)(
+        families, **dict(config), deployment=deployment, return_state=True
     )
     compare_nights(flow_run.name, tuple(families), store)
     if anchors and judge:

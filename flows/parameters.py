@@ -2,16 +2,14 @@
 
 import os
 from enum import StrEnum
-from typing import Literal
 
 from tasks.core.families import names
 from tasks.generation.settings import Benchmark
 
-__all__ = ["BenchmarkName", "FamilyName", "Rejudge", "default_store"]
+__all__ = ["BenchmarkName", "FamilyName", "default_store"]
 
 FamilyName = StrEnum("FamilyName", {name: name for name in names()})  # type: ignore[misc]
 BenchmarkName = Benchmark
-Rejudge = Literal["failed"]
 
 
 def default_store() -> str:

@@ -38,8 +38,10 @@ def run_shards(plans: Sequence[Plan], store: str, inputs: InputMode) -> tuple[tu
     """
     jobs = list(zip(*(plan.shards for plan in plans), strict=True))
     with _runner() as runner:
-        futures = [runner.submit(shard, {"jobs": one, "store": store, "inputs": inputs}) for one in jobs]
-        receipts = [_receipts(future, one) for future, one in zip(futures, jobs, strict=True)]
+        futures = [
+            runner.submit(shard, {"jobs": same_file, "store": store, "inputs": inputs}) for same_file in jobs
+        ]
+        receipts = [_receipts(future, same_file) for future, same_file in zip(futures, jobs, strict=True)]
     return tuple(zip(*receipts, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Stage download: the input files of one output shard, verified, on this machine's disk."""
 
-from tasks.runtime.limits import HUB_DOWNLOADS, slots
+from tasks.runtime.limits import HUB_DOWNLOADS, hold
 from tasks.runtime.stage import stage
 from tasks.stores.open import reopen
 from tasks.weights.jobs import ShardJob
@@ -17,5 +17,5 @@ def download(job: ShardJob) -> None:
         CorruptError: a file's digest is not the Hub's, twice.
         RetryableError: the Hub did not answer.
     """
-    with slots(HUB_DOWNLOADS):
+    with hold(HUB_DOWNLOADS):
         fetch_inputs(job, reopen(job.recipe.aligned), reopen(job.recipe.sft))

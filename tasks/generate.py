@@ -17,7 +17,7 @@ from tasks.generation.settings import (
     GenerationSummary,
 )
 from tasks.instructions import Instructions
-from tasks.runtime.limits import GPUS, slots
+from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Artefact, Store
@@ -74,7 +74,7 @@ def generate(
         _job(arms[index], targets[index][0], instructions, settings, store, served[index]) for index in todo
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
-    with slots(GPUS, _gpus(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
+    with hold(GPUS, _gpus(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
         summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
     for index, summary in zip(todo, summaries, strict=True):
         artefact, name = targets[index]

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from tasks.core.errors import CorruptError
+from tasks.core.family_result import FamilyResult
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
@@ -27,23 +28,28 @@ REPORT, PAGE = "report.json", "report.html"
 @stage("report {name}")
 def report(
     name: str,
-    families: tuple[str, ...],
-    failures: tuple[Failure, ...],
+    results: tuple[FamilyResult, ...],
     store: str,
     anchors: tuple[Agreement, ...] = (),
 ) -> str:
     """Joins the families' reports, corrects for their number, and writes the run's; gives its uri."""
+    reports = tuple(result.report for result in results if result.report and not result.reason)
     run = RunReport(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=version("expo-flows"),
-        families=corrected(tuple(_family_report(uri) for uri in families)),
-        failures=failures,
+        families=corrected(tuple(_family_report(uri) for uri in reports)),
+        failures=tuple(
+            Failure(family=result.family, stage=result.stage, reason=result.reason)
+            for result in results
+            if result.reason
+        ),
         anchors=anchors,
     )
     artefact = Store(store).artefact("reports", name)
     write_report(run, artefact)
     _show(run, artefact)
+    _show_results(results)
     run_logger().info(f"report: {artefact.uri}/{PAGE}")
     return artefact.uri
 
@@ -66,10 +72,20 @@ def _family_report(uri: str) -> FamilyReport:
 def _show(run: RunReport, artefact: Artefact) -> None:
     """The run in Prefect's UI: a link to the page, the verdicts in short, and as a table."""
     page = _url(artefact)
-    told = f"{run.name}: verdicts {len(run.verdicts)}, failed families {len(run.failures)}"
-    create_link_artifact(page, key="expo-page", description=told)
-    create_markdown_artifact(render_summary(run, page), key="expo-report", description=f"{told}; {page}")
-    create_table_artifact([_row(one) for one in run.verdicts], key="expo-verdicts", description=page)
+    counts = f"{run.name}: verdicts {len(run.verdicts)}, failed families {len(run.failures)}"
+    create_link_artifact(page, key="expo-page", description=counts)
+    create_markdown_artifact(render_summary(run, page), key="expo-report", description=f"{counts}; {page}")
+    create_table_artifact([_row(verdict) for verdict in run.verdicts], key="expo-verdicts", description=page)
+
+
+def _show_results(results: tuple[FamilyResult, ...]) -> None:
+    """How each family ended: done, cached, or failed at which stage and why."""
+    rows = [
+        {"family": result.family, "outcome": result.outcome, "stage": result.stage, "why": result.reason}
+        for result in results
+    ]
+    done = sum(not result.reason for result in results)
+    create_table_artifact(rows, key="expo-families", description=f"{done} of {len(rows)} families done")
 
 
 def _url(artefact: Artefact) -> str:

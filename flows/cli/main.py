@@ -22,7 +22,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,8 +33,7 @@ from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
 from tasks.core.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
-    from flows.parameters import BenchmarkName
-    from tasks.benchmarks.judge_config import Judge
+    from tasks.comparison.run_config import RunConfig
 
 __all__ = ["app", "main"]
 
@@ -172,52 +171,45 @@ def run(
         max_requests=max_judge_requests,
         max_cost=max_judge_cost,
     )
-    _run(
-        tuple(names),
-        store,
-        judge=judge,
-        benchmarks=tuple(one.value for one in benchmark or [Choice.alpaca_eval]),
+    from tasks.comparison.run_config import RunConfig
+
+    config = RunConfig(
         alpha=alpha,
         curve=tuple(curve or ()),
+        benchmarks=tuple(chosen.value for chosen in benchmark or [Choice.alpaca_eval]),
+        judge=judge,
+        store=store,
         inputs="stream" if stream else "download",
         rejudge=rejudge,
-        anchors=str(anchors.resolve()) if anchors else None,
         generation=generation,
     )
+    _run(tuple(names), config, str(anchors.resolve()) if anchors else None)
 
 
 @app.command()
 def demo(store: STORE = "expo-store") -> None:
     """Trains a tiny family, extrapolates it, and shows that it helped: about three minutes."""
-    _run(("demo",), store, curve=DEMO_ALPHAS)
+    from tasks.comparison.run_config import RunConfig
+
+    _run(("demo",), RunConfig(curve=DEMO_ALPHAS, store=store))
 
 
-def _run(
-    names: tuple[str, ...],
-    store: str,
-    *,
-    judge: "Judge | None" = None,
-    benchmarks: "tuple[BenchmarkName, ...]" = ("alpaca_eval",),
-    **parameters: Any,  # noqa: ANN401 - the flow's own, which checks them
-) -> None:
+def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None) -> None:
     from flows.cli.reports import show_report
-    from tasks.core.families import family as find
+    from tasks.core.families import family
 
-    families = [find(name) for name in names]
-    answers = parameters.get("generation")
-    answered_here = answers is None or answers.endpoint is None
-    served_here = judge is not None and judge.serve is not None
-    extras.require_for_run(demo="demo" in names, engine=answered_here or served_here)
+    for name in names:
+        family(name)  # refuses an unknown one before Prefect is loaded
+    served_here = config.judge is not None and config.judge.serve is not None
+    extras.require_for_run(demo="demo" in names, engine=config.generation.endpoint is None or served_here)
     _show_progress()
-    from flows.expo import expo
-    from flows.family import find_judge
+    from flows.expo import check_run, expo
     from flows.parameters import FamilyName
 
-    for entry in families:
-        find_judge(entry, judge, benchmarks)
     chosen = tuple(FamilyName(name) for name in names)
-    uri = expo(chosen, benchmarks=benchmarks, judge=judge, store=store, **parameters)
-    show_report(store, uri.rpartition("/")[2])
+    check_run(chosen, config)
+    uri = expo(chosen, **dict(config), anchors=anchors)
+    show_report(str(config.store), uri.rpartition("/")[2])
 
 
 def _show_progress() -> None:

@@ -16,8 +16,8 @@ from tasks.benchmarks.serving import LOG, serving
 from tasks.core.errors import OverBudgetError
 from tasks.generate import ENGINE_SLOTS, HAS_GPU
 from tasks.instructions import Instructions
-from tasks.runtime.events import OVERSPENT, tell
-from tasks.runtime.limits import GPUS, JUDGE_REQUESTS, slots
+from tasks.runtime.events import OVERSPENT, emit
+from tasks.runtime.limits import GPUS, JUDGE_REQUESTS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.stores.artefact import MANIFEST, Artefact
 
@@ -63,8 +63,8 @@ def judge_session(artefact: Artefact, judge: Judge, requests: int) -> Iterator[J
     try:
         with (
             _telling(judge),
-            slots(JUDGE_REQUESTS, judge.max_concurrency),
-            slots(GPUS, gpus),
+            hold(JUDGE_REQUESTS, judge.max_concurrency),
+            hold(GPUS, gpus),
             serving(judge, folder / LOG, ENGINE_SLOTS) as endpoint,
         ):
             yield JudgeSession(folder, endpoint, advance)
@@ -105,7 +105,7 @@ def _telling(judge: Judge) -> Iterator[None]:
     try:
         yield
     except OverBudgetError as error:
-        tell(OVERSPENT, judge.model, str(error))
+        emit(OVERSPENT, judge.model, str(error))
         raise
 
 

@@ -1,4 +1,4 @@
-"""Events for people: what a run tells the Prefect server, whose automations pass it on.
+"""Events for people: a run emits them to the Prefect server, whose automations pass them on.
 
 expo.nightly.drop        a family's gain is lower than it was, by more than noise explains
 expo.nightly.missing     a family that had a verdict has none
@@ -11,13 +11,13 @@ from prefect.runtime import flow_run
 
 from tasks.runtime.progress import run_logger
 
-__all__ = ["DRIFT", "DROP", "MISSING", "OVERSPENT", "tell"]
+__all__ = ["DRIFT", "DROP", "MISSING", "OVERSPENT", "emit"]
 
 DROP, MISSING = "expo.nightly.drop", "expo.nightly.missing"
 DRIFT, OVERSPENT = "expo.judge.drift", "expo.judge.overspent"
 
 
-def tell(event: str, about: str, message: str) -> None:
+def emit(event: str, about: str, message: str) -> None:
     """Emits an event about a family or a judge, and says the same in the log; outside a run, only that."""
     run_logger().warning(f"{event}: {message}")
     if not flow_run.id:

@@ -17,14 +17,14 @@ from prefect.exceptions import ObjectNotFound
 
 from tasks.core.errors import InputError, RetryableError
 
-__all__ = ["GPUS", "HUB_DOWNLOADS", "JUDGE_REQUESTS", "slots"]
+__all__ = ["GPUS", "HUB_DOWNLOADS", "JUDGE_REQUESTS", "hold"]
 
 GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS = "expo-gpus", "expo-hub-downloads", "expo-judge-requests"
 LEASE_SECONDS = 60.0  # after which a holder that was killed has given its slots back
 
 
 @contextmanager
-def slots(limit: str, count: int = 1) -> Iterator[None]:
+def hold(limit: str, count: int = 1) -> Iterator[None]:
     """Holds `count` slots of a limit while the block works, and waits until they are free.
 
     Outside of a task run, and where the server has no such limit, it does nothing.
@@ -33,10 +33,10 @@ def slots(limit: str, count: int = 1) -> Iterator[None]:
         InputError: the limit is smaller than `count`: no waiting would help.
         RetryableError: the server does not answer.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if count and TaskRunContext.get() and _exists(limit):
             try:
-                held.enter_context(concurrency(limit, occupy=count, lease_duration=LEASE_SECONDS))
+                stack.enter_context(concurrency(limit, occupy=count, lease_duration=LEASE_SECONDS))
             except ConcurrencySlotAcquisitionError as error:
                 raise _refusal(limit, count, error) from error
         yield

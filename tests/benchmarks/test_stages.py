@@ -12,6 +12,7 @@ from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.judge_session import within_budget
+from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError, PermanentError, RetryableError
 from tasks.core.families import Family, Published, family
 from tasks.generate import Generation
@@ -293,4 +294,4 @@ def test_an_estimate_in_words() -> None:
 
 def test_the_demos_rule_rates_nothing() -> None:
     with pytest.raises(InputError, match="rates nothing; leave mt_bench out"):
-        find_judge(family("demo"), None, ("alpaca_eval", "mt_bench"))
+        find_judge(family("demo"), RunConfig(benchmarks=("alpaca_eval", "mt_bench")))

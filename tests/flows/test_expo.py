@@ -21,9 +21,10 @@ from prefect.runtime import flow_run
 from prefect.testing.utilities import prefect_test_harness
 
 from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
+from tasks.core.family_result import FamilyResult
 from tasks.report import report
-from tasks.reports.run_report import Failure, FamilyReport, RunReport
-from tasks.runtime.limits import slots
+from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.runtime.limits import hold
 from tasks.runtime.progress import Progress
 from tasks.runtime.stage import failed_stage, stage
 from tasks.stats.decision import decide
@@ -164,11 +165,14 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
     family = store.artefact("verdicts", "one")
     content = FamilyReport(family="demo", alpha=0.5, verdicts=(verdict,)).model_dump_json()
     family.write(FAMILY_REPORT, content.encode())
-    failure = Failure(family="tulu-2-dpo-7b", stage="judge", reason="the judge | refuses the key")
+    results = (
+        FamilyResult(family="demo", report=family.uri),
+        FamilyResult(family="tulu-2-dpo-7b", stage="judge", reason="the judge | refuses the key"),
+    )
 
     @flow
     def reporting() -> tuple[str, str]:
-        return str(flow_run.id), report("night (1)", (family.uri,), (failure,), store.uri)
+        return str(flow_run.id), report("night (1)", results, store.uri)
 
     run, folder = reporting()
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
@@ -181,6 +185,7 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
     assert f"]({target})" in shown["expo-report"]
     assert "| demo | 0.5 | better | 20.00 → 25.00 | +5.00 | +5.00 to +5.00 |" in shown["expo-report"]
     assert "**tulu-2-dpo-7b** failed in judge: the judge \\| refuses the key" in shown["expo-report"]
+    assert [row["outcome"] for row in json.loads(shown["expo-families"])] == ["done", "failed"]
     (row,) = json.loads(shown["expo-verdicts"])
     assert (row["verdict"], row["score"], row["gain"]) == ("better", "20.00 → 25.00", "+5.00")
 
@@ -195,7 +200,7 @@ def test_slots_of_a_limit_are_held_and_given_back() -> None:
 
         @task
         def work(limit: str, count: int) -> int:
-            with slots(limit, count):
+            with hold(limit, count):
                 return held()
 
         @flow
@@ -207,5 +212,5 @@ def test_slots_of_a_limit_are_held_and_given_back() -> None:
         assert working("no-such-limit", 7) == 0
         with pytest.raises(InputError, match="two-slots: 3 slots are needed at once"):
             working("two-slots", 3)
-    with slots("two-slots", 3):  # outside of a run there is nobody to ask
+    with hold("two-slots", 3):  # outside of a run there is nobody to ask
         pass

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.nightly import NIGHT, Change, changes_of, keep_reports
+from tasks.comparison.nights import NIGHT, Change, changes_of
+from tasks.keep_reports import keep_reports
 from tasks.reports.history import HistoryPoint, Series
 from tasks.stores.artefact import Store
 
@@ -40,14 +41,14 @@ def change(*points: HistoryPoint, run: str) -> tuple[Change, ...]:
 @pytest.mark.parametrize(("gain", "dropped"), [(2.0, True), (3.5, False), (9.0, False)])
 def test_a_drop_is_what_the_noise_band_does_not_explain(gain: float, dropped: bool) -> None:
     """A/A half width 1: two runs differ by √2 at 95%."""
-    (one,) = change(point("a", 4.5, 3.0), point("b", gain, 3.0, noise=1.0), run="b")
-    assert (one.earlier, one.change) == ("a", gain - 4.5)
-    assert one.noise == pytest.approx(math.sqrt(2)) and one.dropped is dropped
+    (measured,) = change(point("a", 4.5, 3.0), point("b", gain, 3.0, noise=1.0), run="b")
+    assert (measured.earlier, measured.change) == ("a", gain - 4.5)
+    assert measured.noise == pytest.approx(math.sqrt(2)) and measured.dropped is dropped
 
 
 def test_without_an_a_a_run_the_intervals_decide() -> None:
-    (one,) = change(point("a", 4.0, 3.0), point("b", -1.1, 4.0), run="b")
-    assert one.noise == pytest.approx(5.0) and one.dropped
+    (measured,) = change(point("a", 4.0, 3.0), point("b", -1.1, 4.0), run="b")
+    assert measured.noise == pytest.approx(5.0) and measured.dropped
 
 
 def test_what_was_never_measured_before_has_no_change() -> None:

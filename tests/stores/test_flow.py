@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 from prefect.testing.utilities import prefect_test_harness
 
+from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import PermanentError
 from tasks.core.families import Family
 from tasks.stores.artefact import Store
@@ -53,7 +54,8 @@ def _run(store: Store, inputs: InputMode = "download", publish_to: str | None = 
     from flows.family import expo_family
     from flows.parameters import FamilyName
 
-    expo_family(FamilyName("demo"), benchmarks=(), store=store.uri, inputs=inputs, publish_to=publish_to)
+    config = RunConfig(benchmarks=(), store=store.uri, inputs=inputs, publish_to=publish_to)
+    expo_family(FamilyName("demo"), config)
 
 
 def test_streamed_and_published_once(

@@ -1,0 +1,52 @@
+"""Stage compare nights: a night's figures held against the last earlier ones."""
+
+from tasks.comparison.nights import Change, changes_of
+from tasks.core.errors import RetryableError
+from tasks.report import REPORT
+from tasks.reports.history import history
+from tasks.reports.run_report import RunReport
+from tasks.runtime.events import DROP, MISSING, emit
+from tasks.runtime.progress import run_logger
+from tasks.runtime.stage import stage
+from tasks.stats.formatting import format_distinct
+from tasks.stores.artefact import Store
+
+__all__ = ["compare_nights"]
+
+
+@stage("compare {name}")
+def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Change, ...]:
+    """Emits an event for each family whose gain dropped since the last run that had it, or has no verdict.
+
+    Raises:
+        RetryableError: the night's report is not there yet.
+    """
+    reports = _reports(store)
+    tonight = max((run for run in reports if run.startswith(name)), default=None)
+    if tonight is None:
+        raise RetryableError(f"{store}/reports/{name}: no report of this night")
+    report = RunReport.model_validate_json(reports[tonight])
+    for family in sorted(set(families) - {verdict.family for verdict in report.verdicts}):
+        why = next(
+            (failure.reason for failure in report.failures if failure.family == family), "it was not judged"
+        )
+        emit(MISSING, family, f"{family}: no verdict tonight: {why}")
+    changes = changes_of(history(reports).series, tonight)
+    for change in changes:
+        if change.dropped:
+            lower, noise = format_distinct(change.change, change.noise)
+            emit(
+                DROP,
+                change.family,
+                f"{change.family} on {change.benchmark}: the gain is {lower} lower than in {change.earlier}; "
+                f"noise explains {noise}",
+            )
+    run_logger().info(f"{len(changes)} verdicts compared with earlier runs")
+    return changes
+
+
+def _reports(store: str) -> dict[str, bytes]:
+    held = {
+        name: Store(store).artefact("reports", name).read(REPORT) for name in Store(store).names("reports")
+    }
+    return {name: content for name, content in held.items() if content}

@@ -1,0 +1,43 @@
+"""What a run is asked to do with each of its families."""
+
+from typing import Literal
+
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.arm import ArmName
+from tasks.comparison.decoding import GenerationConfig
+from tasks.core.values import Value
+from tasks.generation.settings import Benchmark
+from tasks.weights.inputs import InputMode
+
+__all__ = ["Rejudge", "RunConfig"]
+
+Rejudge = Literal["failed"]
+
+
+class RunConfig(Value):
+    """The settings of a run, alike for all of its families.
+
+    alpha       one α for all, in place of each family's own
+    curve       more values of α, each against the original on held-out instructions
+    arms        "original", "expo", or both; only both make a verdict
+    benchmarks  none of them extrapolates only
+    judge       who judges the answers; a family that brings its own judge keeps it
+    store       where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE
+    inputs      "stream" reads the checkpoints' weights by ranges as they are needed: no disk for them,
+                and no sha256 of a file that is not read whole. An engine still downloads its model
+    publish_to  where on the Hugging Face Hub the models go, privately, with a card: a namespace, or
+                org/name for a single family. None: nothing is uploaded
+    rejudge     "failed" asks once more for the items that finished judgings have no judgment of
+    generation  how the answers are made
+    """
+
+    alpha: float | None = None
+    curve: tuple[float, ...] = ()
+    arms: tuple[ArmName, ...] = ("original", "expo")
+    benchmarks: tuple[Benchmark, ...] = ("alpaca_eval",)
+    judge: Judge | None = None
+    store: str | None = None
+    inputs: InputMode = "download"
+    publish_to: str | None = None
+    rejudge: Rejudge | None = None
+    generation: GenerationConfig = GenerationConfig()
