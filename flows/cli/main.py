@@ -30,7 +30,7 @@ from flows.cli import benchmarks, extras, generation_options, judge_options
 from flows.cli.history import history
 from flows.cli.stores import gc, publish
 from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
-from tasks.core.errors import ExpoError, InputError
+from tasks.core.errors import ExpoError, InputError, RetryableError
 
 if TYPE_CHECKING:
     from tasks.comparison.run_config import RunConfig
@@ -44,6 +44,7 @@ PREFECT_SETTINGS = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_run_name)s: %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",  # a busy machine, not a broken one
     "DO_NOT_TRACK": "1",
 }
 DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -208,7 +209,15 @@ def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None
 
     chosen = tuple(FamilyName(name) for name in names)
     check_run(chosen, config)
-    uri = expo(chosen, **dict(config), anchors=anchors)
+    try:
+        uri = expo(chosen, **dict(config), anchors=anchors)
+    except RuntimeError as error:
+        if "ephemeral Prefect API server" not in str(error):
+            raise
+        raise RetryableError(
+            "the temporary Prefect server did not start; run again when the machine is less busy, or start "
+            "`prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
+        ) from error
     show_report(str(config.store), uri.rpartition("/")[2])
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("simpy")
+pytest.importorskip("simpy", reason="simpy is not installed with the project: pip install simpy")
 
-from deployments.simulate import RACK, SCENARIOS, Cluster, Rates, simulate, table
+from deployments.plan.simulate import RACK, SCENARIOS, Cluster, Rates, simulate, table
 
-README = Path(__file__).parents[2] / "deployments" / "README.md"
+README = Path(__file__).parents[2] / "deployments" / "plan" / "README.md"
 ONE = Cluster("one family", nodes=1, families=1, hub_gb_s=3, s3_gb_s=3, judge_requests=22, servers=1)
 NOTHING_TO_WAIT_FOR = Rates(node_gb_s=3, records_s=1e12, judge_s=0, answer_tokens=0, start_s=0)
 

@@ -43,7 +43,7 @@ def store(
 ) -> Store:
     """An empty store on S3, and the family's parents on the Hub."""
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "expo-cache"))
-    monkeypatch.setattr("flows.family.find", lambda _: FAMILY)
+    monkeypatch.setattr("flows.family.find_family", lambda _: FAMILY)
     _, aligned, sft = pair(tmp_path / "pair")
     hub.add("org/aligned", aligned.folder())
     hub.add("org/sft", sft.folder())

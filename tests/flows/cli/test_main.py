@@ -1,6 +1,7 @@
 """The `expo` command as its users run it: in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -102,6 +103,16 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], message:
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_temporary_server_that_does_not_start_is_one_clear_line(tmp_path: Path) -> None:
+    """It has a database to make first, which takes longer than the second that it gets here."""
+    limit = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")} | limit
+    command = [sys.executable, "-m", "flows.cli", "run", "demo", "--store", str(tmp_path / "store")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "error: the temporary Prefect server did not start" in done.stderr
 
 
 def test_mismatch_names_every_tensor(pair: tuple[str, str], tmp_path: Path) -> None:

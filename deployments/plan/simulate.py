@@ -1,8 +1,8 @@
 """What saturates first when families are many: a discrete-event simulation of a run on a cluster.
 
     pip install simpy
-    python -m deployments.simulate                     the table in deployments/README.md
-    python -m deployments.simulate --nodes 40 --families 500 --judge-requests 256
+    python -m deployments.plan.simulate                     the table in README.md beside this file
+    python -m deployments.plan.simulate --nodes 40 --families 500 --judge-requests 256
 
 Families are the published twelve, over and over. Each writes its shards (download, extrapolate, upload),
 answers AlpacaEval with both arms on its GPUs, has the answers judged, and leaves its records in Prefect's
@@ -191,7 +191,7 @@ def _gigabytes(entry: Family) -> float:
 
 def main() -> None:
     """Prints the table of the scenarios, or of one cluster of your own."""
-    parser = ArgumentParser(prog="python -m deployments.simulate", description=main.__doc__)
+    parser = ArgumentParser(prog="python -m deployments.plan.simulate", description=main.__doc__)
     own = HUNDRED
     for name in ("nodes", "families", "gpus_per_node", "hub_gb_s", "s3_gb_s", "judge_requests", "servers"):
         kind = type(getattr(own, name))
