@@ -5,7 +5,7 @@ expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -178,7 +178,7 @@ def _result(name: FamilyName, state: State[str | None], before: frozenset[str]) 
     before   the names of the store's verdicts when the run began: one that was there cost nothing
     """
     if state.is_completed():
-        uri = cast(str | None, state.result())
+        uri = state.result()
         return FamilyResult(family=name, report=uri, cached=(uri or "").rpartition("/")[2] in before)
     error = state.result(raise_on_failure=False)
     return FamilyResult(family=name, stage=failed_stage(error) or "run", reason=str(error) or repr(error))

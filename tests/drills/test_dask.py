@@ -40,7 +40,7 @@ class Planned(NamedTuple):
 
 @pytest.fixture(scope="module")
 def harness(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 

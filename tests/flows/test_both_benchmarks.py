@@ -27,7 +27,7 @@ NAME = "zephyr-7b-beta"
 
 @pytest.fixture(scope="module", autouse=True)
 def prefect(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 

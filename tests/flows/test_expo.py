@@ -41,7 +41,7 @@ from tests.weights.checkpoints import pair
 
 @pytest.fixture(scope="module", autouse=True)
 def server(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 

@@ -90,7 +90,7 @@ def _measure(folder: Path, to_hub: "SlowLink", to_s3: "SlowLink") -> None:
         ("overlapped", shards.THREADS, "download"),
         ("overlapped, streamed", shards.THREADS, "stream"),
     ]
-    with prefect_test_harness(server_startup_timeout=300):
+    with prefect_test_harness(server_startup_timeout=600):
         for number, (way, shards.THREADS, inputs) in enumerate(ways):
             shutil.rmtree(folder / "hf", ignore_errors=True)
             recipe = Recipe(aligned=aligned, sft=sft, alpha=0.3 + number)
