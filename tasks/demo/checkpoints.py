@@ -13,7 +13,6 @@ The fingerprint covers the settings, the source of the training and the librarie
 import hashlib
 import json
 import logging
-import shutil
 import tempfile
 import time
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.demo.student import Pair
 from tasks.demo.training import Advance, Training, train
-from tasks.stores.disk import cache_folder
+from tasks.stores.disk import cache_folder, remove_tree
 from tasks.stores.folder_source import FolderSource
 
 __all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "open_checkpoint", "prepare"]
@@ -100,7 +99,7 @@ def _train_into(folder: Path, training: Training, advance: Advance) -> None:
     """Under another name until all is written; only the holder of the lock comes here."""
     log.info("demo  training the pair of checkpoints, once: %s", folder)
     for left_over in [*folder.parent.glob(f".{folder.name}-*"), folder]:
-        shutil.rmtree(left_over, ignore_errors=True)
+        remove_tree(left_over, cache_folder())
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     trained = train(part, training, advance)
     family = _family(part)

@@ -6,7 +6,6 @@ Then one commit, atomic, brings everything into sight: weights, side files, card
 A process killed before that has published nothing; one killed after it finds its commit.
 """
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from tasks.core.values import Value
 from tasks.publishing.branch import branch_in, close_branch
 from tasks.publishing.repository import differing, holds, open_repository, prepare_repository
 from tasks.stores.artefact import MANIFEST, Artefact
-from tasks.stores.disk import cache_folder
+from tasks.stores.disk import cache_folder, inside, remove_tree
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, with_retries
 from tasks.stores.hub_files import CARD
@@ -122,7 +121,7 @@ def _publish_once(
         commit_message=f"ExPO model {manifest.fingerprint[:16]}",
         parent_commit=head.checkpoint.commit,
     )
-    shutil.rmtree(_copies(manifest), ignore_errors=True)
+    remove_tree(_copies(manifest), cache_folder())
     return commit.oid
 
 
@@ -136,7 +135,7 @@ def _uploaded(
         operations.append(_upload(api, repo_id, file, model.fetch(file.name, copies)))
         advance(file.size)
         if model.local is None and file.size > LARGEST_GIT_FILE:
-            (copies / file.name).unlink()
+            inside(copies, file.name).unlink()
     return operations
 
 

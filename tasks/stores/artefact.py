@@ -13,13 +13,13 @@ manifest may use every file beside it; who finds none has found nothing.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Protocol
 
 from tasks.core.errors import InputError, PermanentError
+from tasks.core.names import is_plain_name
 from tasks.core.values import fingerprint
-from tasks.stores.disk import cache_folder, sha256_of, write_errors
+from tasks.stores.disk import cache_folder, remove_tree, sha256_of, write_errors
 from tasks.stores.local import SCRATCH, LocalFiles
 
 __all__ = ["MANIFEST", "Artefact", "Store"]
@@ -96,7 +96,7 @@ class Artefact:
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file at once."""
-        part = self.scratch() / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        part = self.scratch() / f"{name[:60]}.{os.getpid()}.{os.urandom(4).hex()}"
         with write_errors(part):
             part.write_bytes(content)
         self.put(part, name)
@@ -141,7 +141,7 @@ class Artefact:
         """
         if not self._files.create(manifest, MANIFEST) and self.manifest() != manifest:
             raise self._finished_by_another(MANIFEST)
-        shutil.rmtree(self._scratch_folder(), ignore_errors=True)
+        remove_tree(self._scratch_folder(), self.local or cache_folder())
 
     def _has(self, file: Path, name: str) -> bool:
         """Whether the artefact is whole and has this very file: then another run was faster."""
@@ -176,7 +176,13 @@ class Store:
         self.uri = uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
 
     def artefact(self, kind: str, name: str) -> Artefact:
-        """The artefact of a kind ("models", "generations", …) by fingerprint or name."""
+        """The artefact of a kind ("models", "generations", …) by fingerprint or name.
+
+        Raises:
+            InputError: the name is a path, hidden, or no name that a folder can have.
+        """
+        if not is_plain_name(name):
+            raise InputError(f"{self.uri}: {name[:80]!r} is no name of an artefact in {kind}")
         return Artefact(f"{self.uri}/{kind}/{name}")
 
     def names(self, kind: str) -> list[str]:

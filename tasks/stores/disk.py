@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.core.errors import InputError, PermanentError
+from tasks.core.errors import CorruptError, InputError, PermanentError
+from tasks.core.names import is_plain_name
 
-__all__ = ["cache_folder", "check_room", "is_full", "sha256_of", "whole_file", "write_errors"]
+__all__ = [
+    "cache_folder",
+    "check_room",
+    "inside",
+    "is_full",
+    "remove_tree",
+    "sha256_of",
+    "whole_file",
+    "write_errors",
+]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -36,6 +46,34 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file directly in a folder; every name from outside is joined here.
+
+    Raises:
+        CorruptError: the name is a path, hidden, or no name that a file can have.
+    """
+    if not is_plain_name(name):
+        raise CorruptError(f"{folder}: {name[:80]!r} is no name of a file in it; nothing was read or written")
+    return folder / name
+
+
+def remove_tree(folder: Path, within: Path) -> None:
+    """Removes a folder that this project made, with what is in it; links in it go, what they name stays.
+
+    Nothing happens where there is no such folder.
+
+    Raises:
+        PermanentError: it is not strictly below `within`, or a link on the way leaves it.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
+    target, root = folder.resolve(), within.resolve()
+    if root not in target.parents:
+        raise PermanentError(f"{folder}: not below {within}; nothing was removed")
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -11,7 +11,6 @@ meanwhile. What a branch names stays, and `CommitOperationCopy` takes it from th
 a restart. The branch of a run that is given up stays too, until somebody deletes it.
 """
 
-import shutil
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -21,7 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint
-from tasks.stores.disk import cache_folder, sha256_of
+from tasks.stores.disk import cache_folder, remove_tree, sha256_of
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import with_retries
 from tasks.stores.local import LocalFiles
@@ -69,7 +68,7 @@ class HubFiles:
     def create(self, content: bytes, name: str) -> bool:
         """Commits a file that must not replace another, with all that wait; False if there is one."""
         created: bool = with_retries(self._where, partial(self._create_once, content, name))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder, cache_folder())
         return created
 
     def sha256(self, name: str) -> str | None:

@@ -3,10 +3,11 @@
 import errno
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from tasks.core.errors import CorruptError
-from tasks.stores.disk import sha256_of, write_errors
+from tasks.stores.disk import inside, sha256_of, write_errors
 
 __all__ = ["SCRATCH", "LocalFiles"]
 
@@ -27,7 +28,7 @@ class LocalFiles:
     def put(self, file: Path, name: str) -> None:
         with write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            file.replace(self._folder / name)
+            file.replace(inside(self._folder, name))
 
     def copy_in(self, file: Path, name: str) -> None:
         with write_errors(self._folder):
@@ -37,7 +38,7 @@ class LocalFiles:
 
     def create(self, content: bytes, name: str) -> bool:
         """Writes a file that must not replace another; False if there is one. All files are durable then."""
-        target = self._folder / name
+        target = inside(self._folder, name)
         try:
             with write_errors(self._folder):
                 part = self._part(name)
@@ -56,19 +57,20 @@ class LocalFiles:
         return True
 
     def sha256(self, name: str) -> str | None:
-        return sha256_of(self._folder / name) if self.size(name) is not None else None
+        return sha256_of(inside(self._folder, name)) if self.size(name) is not None else None
 
     def read(self, name: str) -> bytes | None:
-        try:
-            return (self._folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+        return None if self.size(name) is None else inside(self._folder, name).read_bytes()
 
     def size(self, name: str) -> int | None:
+        path = inside(self._folder, name)
         try:
-            return (self._folder / name).stat().st_size
+            status = path.stat()
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptError(f"{path}: not a file; remove it, then run again")
+        return status.st_size
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self._paths())
@@ -79,17 +81,17 @@ class LocalFiles:
         return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
 
     def remove(self, name: str) -> None:
-        (self._folder / name).unlink(missing_ok=True)
+        inside(self._folder, name).unlink(missing_ok=True)
 
     def fetch(self, name: str, _folder: Path) -> Path:
         if self.size(name) is None:
             raise CorruptError(f"{self._folder}: {name} is missing; make the artefact again")
-        return self._folder / name
+        return inside(self._folder, name)
 
     def _part(self, name: str) -> Path:
         scratch = self._folder / SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
-        return scratch / f"{name}.{os.getpid()}.{os.urandom(4).hex()}"
+        return scratch / f"{name[:60]}.{os.getpid()}.{os.urandom(4).hex()}"
 
     def _paths(self) -> list[Path]:
         if not self._folder.is_dir():

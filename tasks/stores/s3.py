@@ -16,7 +16,7 @@ import s3fs
 from fsspec.asyn import sync
 
 from tasks.core.errors import CorruptError, RetryableError
-from tasks.stores.disk import sha256_of
+from tasks.stores.disk import inside, sha256_of
 from tasks.stores.hub_download import download_verified, only_writer
 from tasks.stores.retry import with_retries
 from tasks.stores.s3_errors import code_of, s3_errors
@@ -115,7 +115,7 @@ class S3Files:
 
     def fetch(self, name: str, folder: Path) -> Path:
         """A verified copy in `folder`; what an earlier try left there is used or continued."""
-        head, target = self._head(name), folder / name
+        head, target = self._head(name), inside(folder, name)
         if head is None:
             raise CorruptError(f"{self._uri}: {name} is missing; make the artefact again")
         stated = head["Metadata"].get(SHA256)

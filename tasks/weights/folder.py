@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.stores.artefact import Artefact, Store
-from tasks.stores.disk import sha256_of
+from tasks.stores.disk import inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
 from tasks.weights.checkpoint import INDEX
@@ -48,7 +48,7 @@ def finished_shard(job: ShardJob, model: Artefact) -> ShardReceipt | None:
         receipt = ShardReceipt.model_validate_json(content)
     except ValueError:  # cut off, or of another version
         return None
-    if receipt.job != job.fingerprint or model.size(receipt.file) != receipt.size:
+    if (receipt.job, receipt.file) != (job.fingerprint, job.file) or model.size(receipt.file) != receipt.size:
         return None
     return receipt if model.sha256(receipt.file) == receipt.sha256 else None
 
@@ -112,7 +112,7 @@ def local_copy(artefact: Artefact) -> Path:
         raise CorruptError(f"{artefact.uri}: no manifest, so there is no whole model; extrapolate first")
     folder = artefact.work_dir()
     for file in read_manifest(content).files:
-        here = folder / file.name
+        here = inside(folder, file.name)
         if not (here.exists() and here.stat().st_size == file.size):
             artefact.fetch(file.name, folder)
     return folder

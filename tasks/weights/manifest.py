@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from tasks.core.errors import CorruptError
+from tasks.core.names import FileName, Sha256
 from tasks.core.values import Value
 from tasks.weights.jobs import Plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
@@ -21,9 +22,9 @@ SCHEMA_VERSION: Literal[1] = 1
 class ModelFile(Value):
     """A file of the model: its name, its size in bytes and its sha256 (64 hex digits)."""
 
-    name: str
-    size: int
-    sha256: str
+    name: FileName
+    size: int = Field(ge=0)
+    sha256: Sha256
 
 
 class Manifest(Value):
@@ -43,7 +44,7 @@ class Manifest(Value):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     recipe: Recipe
-    fingerprint: str
+    fingerprint: Sha256
     code_version: str
     files: tuple[ModelFile, ...]
     inputs: tuple[InputCheck, ...]
@@ -74,7 +75,8 @@ def read_manifest(content: bytes) -> Manifest:
     """A manifest as it was written.
 
     Raises:
-        CorruptError: it is damaged, or of another version of this description.
+        CorruptError: it is damaged, of another version of this description, or edited: a file that
+            it names is none of a folder, or its recipe does not have its fingerprint.
     """
     try:
         found = json.loads(content)
@@ -84,10 +86,18 @@ def read_manifest(content: bytes) -> Manifest:
                 f"a manifest of schema version {version_found}, written by version "
                 f"{found.get('code_version')} of this program; this one reads {SCHEMA_VERSION}, use that one"
             )
-        return Manifest.model_validate_json(content)
+        manifest = Manifest.model_validate_json(content)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise CorruptError(f"a damaged manifest ({reason}); the model has to be made again") from error
+    if manifest.fingerprint != manifest.recipe.fingerprint:
+        raise CorruptError(
+            "an edited manifest (its recipe does not have its fingerprint); the model has to be made again"
+        )
+    names = [file.name for file in manifest.files]
+    if len(set(names)) != len(names):
+        raise CorruptError("an edited manifest (it names a file twice); the model has to be made again")
+    return manifest
 
 
 def build_index(plan: Plan) -> bytes:

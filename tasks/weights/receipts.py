@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+from tasks.core.names import FileName, Sha256
 from tasks.core.values import Value
 
 __all__ = ["Check", "InputCheck", "ShardPart", "ShardReceipt", "TensorStatistics"]
@@ -25,9 +26,9 @@ class InputCheck(Value):
     """
 
     side: Literal["aligned", "sft"]
-    file: str
+    file: FileName
     size: int
-    sha256: str | None
+    sha256: Sha256 | None
     check: Check = "none"
 
 
@@ -68,10 +69,10 @@ class ShardReceipt(Value):
     statistics  one for each extrapolated tensor
     """
 
-    job: str
-    file: str
+    job: Sha256
+    file: FileName
     size: int
-    sha256: str
+    sha256: Sha256
     inputs: tuple[InputCheck, ...]
     statistics: tuple[TensorStatistics, ...]
 

@@ -1,0 +1,149 @@
+"""A manifest is a stranger's text: no name in it leads out of a folder, no fingerprint of it is a path."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError
+from tasks.core.names import is_plain_name
+from tasks.publishing.publication import publish_with_card
+from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.disk import cache_folder, inside, remove_tree
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.folder import RECEIPT, finished_shard, local_copy
+from tasks.weights.manifest import read_manifest
+from tasks.weights.planner import make_plan
+from tests.servers.hub import WRITE_TOKEN, HubServer
+from tests.weights.checkpoints import pair
+
+REPOSITORY = Path(__file__).parents[2]
+BAD_NAMES = (
+    *("", ".", "..", "../x", "../../x", "/etc/passwd", "a/b", "a\\b", "~/x/y", ".bashrc", ".git"),
+    *("a\0b", "a\nb", "\x1b[31mred", "\ud800", "x" * 256, "é" * 128, "file:///x"),
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Artefact:
+    """A whole model of a store in a folder."""
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    made = Store(str(tmp_path / "store")).artefact("models", wanted.fingerprint[:16])
+    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
+    return made
+
+
+def _edit(model: Artefact, **changes: object) -> None:
+    path = Path(model.uri) / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_no_name_leaves_its_folder(tmp_path: Path, name: str) -> None:
+    assert not is_plain_name(name)
+    with pytest.raises(CorruptError, match="no name of a file"):
+        inside(tmp_path, name)
+    with pytest.raises(InputError, match="no name of an artefact"):
+        Store(str(tmp_path)).artefact("models", name)
+    for call in ("read", "size", "sha256", "remove"):
+        with pytest.raises(CorruptError):
+            getattr(Artefact(str(tmp_path)), call)(name)
+
+
+@pytest.mark.parametrize("fingerprint", ["../../..", "/", "", "0" * 63, "0" * 65, "0" * 64 + "\n", "0" * 64])
+def test_a_fingerprint_is_what_the_recipe_has(
+    hub: HubServer, model: Artefact, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`../../..` once made a publication remove the user's home."""
+    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
+    bystander = cache_folder().parent / "bystander"
+    bystander.parent.mkdir(parents=True, exist_ok=True)
+    bystander.write_text("of the user")
+    _edit(model, fingerprint=fingerprint)
+    with pytest.raises(CorruptError, match="manifest"):
+        publish_with_card(model, "lab/model")
+    assert bystander.read_text() == "of the user"
+    assert "lab/model" not in hub.repos
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_manifest_names_files_of_its_folder(model: Artefact, name: str) -> None:
+    manifest = json.loads(model.manifest() or b"")
+    manifest["files"][0]["name"] = name
+    with pytest.raises(CorruptError, match="damaged manifest"):
+        read_manifest(json.dumps(manifest).encode())
+
+
+def test_a_file_named_twice_is_refused(model: Artefact) -> None:
+    manifest = json.loads(model.manifest() or b"")
+    manifest["files"].append(manifest["files"][0])
+    with pytest.raises(CorruptError, match="names a file twice"):
+        read_manifest(json.dumps(manifest).encode())
+
+
+def test_a_worker_writes_nothing_outside(tmp_path: Path, model: Artefact) -> None:
+    """What fetches a model for an engine joins the manifest's names to a folder of its own."""
+    victim = tmp_path / "victim"
+    victim.write_text("of the user")
+    files = json.loads(model.manifest() or b"")["files"]
+    _edit(model, files=[file | {"name": str(victim)} for file in files[:1]])
+    with pytest.raises(CorruptError):
+        local_copy(model)
+    assert victim.read_text() == "of the user"
+
+
+def test_a_receipt_names_its_own_shard(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    plan = make_plan(wanted, aligned, sft)
+    made = Artefact(str(tmp_path / "out"))
+    extrapolate(plan, aligned, sft, made)
+    job = plan.shards[0]
+    receipt: dict[str, object] = {
+        "job": job.fingerprint,
+        "file": "config.json",
+        "size": made.size("config.json"),
+        "sha256": made.sha256("config.json"),
+        "inputs": [],
+        "statistics": [],
+    }
+    (Path(made.uri) / (job.file + RECEIPT)).write_text(json.dumps(receipt))
+    assert finished_shard(job, made) is None
+
+
+def test_a_manifest_that_is_a_folder(tmp_path: Path) -> None:
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    (tmp_path / "out" / MANIFEST).mkdir(parents=True)
+    with pytest.raises(ExpoError, match=r"manifest\.json: not a file"):
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+
+
+def test_removal_stays_below_its_root_and_follows_no_link(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "made").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "file").touch()
+    (root / "made" / "link").symlink_to(outside)
+    (root / "way").symlink_to(tmp_path)
+    for folder in (root, root / "made" / "..", root / "..", outside, root / "way" / "outside", Path("/")):
+        with pytest.raises(PermanentError, match="nothing was removed"):
+            remove_tree(folder, root)
+    (root / "alias").symlink_to(outside)
+    remove_tree(root / "alias", root)
+    remove_tree(root / "made", root)
+    remove_tree(root / "gone", root)
+    assert [path.name for path in root.iterdir()] == ["way"]
+    assert (outside / "file").exists()
+
+
+def test_one_function_removes_recursively() -> None:
+    """Any other recursive removal would be a second place to get it wrong."""
+    found = {
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("tasks", "flows")
+        for path in (REPOSITORY / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr in ("rmtree", "removedirs"))
+        or (isinstance(node, ast.keyword) and node.arg == "recursive")
+    }
+    assert found == {"tasks/stores/disk.py", "tasks/stores/gc.py", "tasks/stores/s3_admin.py"}
