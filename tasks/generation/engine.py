@@ -36,7 +36,17 @@ from tasks.generation.vllm_model import VllmModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["FAILURE", "EngineJob", "EngineRequest", "Failure", "log_file", "main"]
+__all__ = [
+    "FAILURE",
+    "EngineJob",
+    "EngineRequest",
+    "Failure",
+    "end_with",
+    "load_tokenizer",
+    "log_file",
+    "main",
+    "prepare_environment",
+]
 
 FAILURE = "failure.json"
 PR_SET_PDEATHSIG = 1
@@ -80,8 +90,8 @@ def log_file(engine: int) -> str:
 def main(path: str) -> int:
     """Does the jobs in order; the exit status of the first that fails, else 0."""
     request = EngineRequest.model_validate_json(Path(path).read_bytes())
-    _end_with(request.parent)
-    on_cpu = _prepare_environment()
+    end_with(request.parent)
+    on_cpu = prepare_environment()
     from transformers import AutoTokenizer  # noqa: F401  (paid once, before the forks)
     from vllm import LLM  # noqa: F401
 
@@ -94,7 +104,7 @@ def main(path: str) -> int:
     return 0
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ties this process's life to its parent's: the kernel kills it when the parent dies, or the
     parent's thread that started it (which waits for it all the while)."""
     if sys.platform == "linux":
@@ -103,7 +113,7 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _prepare_environment() -> bool:
+def prepare_environment() -> bool:
     """Sets what vLLM reads from the environment (the user's own variables win); whether on a CPU."""
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
@@ -127,7 +137,7 @@ def _in_child(work: Callable[[], object]) -> int:
     if child == 0:
         status = 1
         try:
-            _end_with(engine)
+            end_with(engine)
             _kept = work()
             status = 0
         except BaseException:
@@ -170,7 +180,7 @@ def _generate(
 
     job = engine_job.job
     questions = read_questions(Path(job.instructions), job.benchmark)
-    tokenizer = _tokenizer(job)
+    tokenizer = load_tokenizer(job)
     prompts = render_prompts(tokenizer, [question.turns[0] for question in questions], job.settings)
     header = Header(
         job=engine_job.fingerprint,
@@ -184,7 +194,7 @@ def _generate(
     return model if model is not None and model.is_in_process else None
 
 
-def _tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
+def load_tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     if job.settings.trust_remote_code:

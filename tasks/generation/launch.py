@@ -17,9 +17,10 @@ from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
 from tasks.generation.rounds import Share
 
-__all__ = ["ENVIRONMENT", "SECRET", "run_engines"]
+__all__ = ["ENVIRONMENT", "SECRET", "run_engines", "start_engine"]
 
 POLL_SECONDS = 0.25
+ENGINE = "tasks.generation.engine"
 ENVIRONMENT = {
     # Deterministic scheduling, and one process less: vLLM's advice for reproducible answers.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -68,7 +69,7 @@ def _engine(
         request = EngineRequest(jobs=tuple(jobs), share=share, parent=os.getpid(), progress=progress)
         (Path(scratch) / "request.json").write_bytes(canonical_json(request))
         log = Path(jobs[0].job.output) / log_file(share.engine)
-        process = _start(python, Path(scratch), log, gpus, progress)
+        process = start_engine(python, Path(scratch), ENGINE, log, gpus=gpus, pass_fd=progress)
         try:
             yield process
         finally:
@@ -77,27 +78,42 @@ def _engine(
             process.wait()
 
 
-def _start(
-    python: str, scratch: Path, log: Path, gpus: str | None, progress: int
+def start_engine(
+    python: str,
+    scratch: Path,
+    module: str,
+    log: Path,
+    *,
+    gpus: str | None = None,
+    pass_fd: int,
+    stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    """Starts the engine where it finds this project's `tasks`, and nothing else of this environment."""
+    """Starts `module` with scratch/request.json, where it finds this project's `tasks` and nothing else of
+    this environment.
+
+    Args:
+        pass_fd: a file descriptor of this process that the engine writes to.
+
+    Raises:
+        InputError: the interpreter cannot be started.
+    """
     (scratch / "tasks").symlink_to(Path(tasks.__path__[0]).resolve())
     environment = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
     path = [str(scratch), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = ENVIRONMENT | environment | {"PYTHONPATH": os.pathsep.join(path)}
     if gpus is not None:
         environment[VISIBLE] = gpus
-    command = [python, "-m", "tasks.generation.engine", str(scratch / "request.json")]
+    command = [python, "-m", module, str(scratch / "request.json")]
     try:
         with log.open("ab") as output:
             return subprocess.Popen(
                 command,
                 cwd=scratch,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
-                pass_fds=[progress],
+                pass_fds=[pass_fd],
                 start_new_session=True,
             )
     except OSError as error:

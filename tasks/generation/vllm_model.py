@@ -1,7 +1,8 @@
 """vLLM with a job's model in it. Imported by the engine process alone."""
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.generation.answer_journal import Answer
@@ -11,6 +12,7 @@ from tasks.generation.rounds import Request
 from tasks.generation.settings import GenerationJob
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
     from vllm import LLM, CompletionOutput, RequestOutput
 
@@ -51,6 +53,33 @@ class VllmModel:
         )
         made = dict(zip(fitting, answers, strict=True))
         return tuple(made.get(number, NO_ROOM) for number in range(len(requests)))
+
+    def reload(self, weights: "Iterable[tuple[str, Tensor]]") -> None:
+        """Replaces the weights, by their names in the checkpoint, and empties the prefix cache."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self._llm.reset_prefix_cache()
+
+    def mean_log_probability(self, questions: Sequence[str], answers: Sequence[str]) -> float | None:
+        """Of the answers' tokens behind their questions, in nats; None if they have none, -inf for NaN."""
+        from vllm import SamplingParams, TokensPrompt
+
+        values: list[float] = []
+        sampling = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
+        prompts = [render(self._tokenizer, self._prompts.template, (question,)) for question in questions]
+        said: list[list[int]] = [
+            self._tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers
+        ]
+        whole = [[*ids, *more][: self._room - 1] for ids, more in zip(prompts, said, strict=True)]
+        outputs = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
+        )
+        for ids, prompt, output in zip(whole, prompts, outputs, strict=True):
+            of_tokens = output.prompt_logprobs or []
+            for token, known in [*zip(ids, of_tokens, strict=False)][len(prompt) :]:
+                values.append(known[token].logprob if known else math.nan)
+        if not values:
+            return None
+        return math.fsum(values) / len(values) if all(map(math.isfinite, values)) else -math.inf
 
     def _generate(
         self, token_ids: list[tuple[int, ...]], requests: list[Request], on_progress: Callable[[int], None]

@@ -1,0 +1,161 @@
+"""A live engine from the outside: started, given orders one by one, and ended with the block.
+
+with live_engine(job, sft=folder, advance=progress.advance) as engine:
+    engine.obey(order)
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.core import errors
+from tasks.core.errors import ExpoError, PermanentError
+from tasks.core.values import canonical_json
+from tasks.generation.engine import log_file
+from tasks.generation.failures import engine_error
+from tasks.generation.launch import start_engine
+from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup
+from tasks.generation.settings import GenerationJob
+from tasks.weights.recipe import Recipe
+
+__all__ = ["LiveEngine", "UnfitError", "live_engine"]
+
+MODULE = "tasks.generation.live_engine"
+POLL_SECONDS = 0.25
+
+
+class UnfitError(PermanentError):
+    """New weights in the running engine would not be the model that they should be."""
+
+
+class LiveEngine:
+    """A running engine that takes orders."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        replies: int,
+        job: GenerationJob,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._process, self._replies, self._job, self._advance = process, replies, job, advance
+        self._unread = b""
+        self.pid = process.pid
+
+    def obey(self, order: LiveOrder) -> None:
+        """Has an order done; when this returns, the order's folder holds what it asks for.
+
+        Raises:
+            ExpoError: what the engine raised; RetryableError where it died.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(canonical_json(order) + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise engine_error(self._job, self._process.wait()) from None
+        self.wait("done")
+
+    def wait(self, kind: str) -> None:
+        """Follows the replies until one of this kind.
+
+        Raises:
+            UnfitError: the engine's check of reloads failed.
+            ExpoError: as `obey`.
+        """
+        while True:
+            reply = self._next_reply()
+            if reply.kind == "progress":
+                self._advance(reply.count)
+            elif reply.kind == kind:
+                return
+            elif reply.kind == "unfit":
+                raise UnfitError(
+                    f"{self._job.model}: new weights in this running vLLM do not answer as the same weights "
+                    f"in a fresh one; see {Path(self._job.output) / log_file(0)}"
+                )
+            else:
+                error: type[ExpoError] = getattr(errors, reply.error, PermanentError)
+                raise error(f"live engine of {self._job.model}: {reply.message}")
+
+    def _next_reply(self) -> LiveReply:
+        while b"\n" not in self._unread:
+            running = self._process.poll() is None  # asked before the read: nothing written is missed
+            if not select.select([self._replies], [], [], POLL_SECONDS if running else 0)[0]:
+                if not running:
+                    raise engine_error(self._job, self._process.wait())
+                continue
+            content = os.read(self._replies, 1 << 16)
+            if not content:
+                raise engine_error(self._job, self._process.wait())
+            self._unread += content
+        line, _, self._unread = self._unread.partition(b"\n")
+        return LiveReply.model_validate_json(line)
+
+
+@contextmanager
+def live_engine(
+    job: GenerationJob,
+    *,
+    pair: Recipe | None,
+    sft: Path | None,
+    advance: Callable[[int], None],
+    python: str | None = None,
+) -> Iterator[LiveEngine]:
+    """An engine that has loaded the job's model.
+
+    Args:
+        pair, sft: a recipe of the pair at whatever α, and the folder of θ_0, for orders with a recipe;
+            None: the engine answers with the model as it is.
+        python: another environment's interpreter, with this project's dependencies for weights.
+
+    Raises:
+        UnfitError: a pair is given, and this vLLM does not reload this architecture rightly.
+        InputError, PermanentError, RetryableError: as `tasks.generation.process.generate`.
+    """
+    Path(job.output).mkdir(parents=True, exist_ok=True)
+    log = Path(job.output) / log_file(0)
+    log.unlink(missing_ok=True)
+    reading, writing = os.pipe()
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
+            setup = _setup(job, pair, sft, writing)
+            (Path(scratch) / "request.json").write_bytes(canonical_json(setup))
+            try:
+                process = start_engine(
+                    python or sys.executable,
+                    Path(scratch),
+                    MODULE,
+                    log,
+                    pass_fd=writing,
+                    stdin=subprocess.PIPE,
+                )
+            finally:
+                os.close(writing)
+            engine = LiveEngine(process, reading, job, advance)
+            engine.wait("ready")
+            yield engine
+    finally:
+        os.close(reading)
+        if process is not None:
+            _end(process)
+
+
+def _setup(job: GenerationJob, pair: Recipe | None, sft: Path | None, replies: int) -> LiveSetup:
+    folder = str(sft) if sft else None
+    return LiveSetup(job=job, sft=folder, pair=pair, parent=os.getpid(), replies=replies)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
