@@ -8,7 +8,16 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import OverBudgetError
 from tasks.core.values import Value
 
-__all__ = ["Usage", "budget_share", "check_budget", "describe_usage", "dollars", "estimate", "split_budget"]
+__all__ = [
+    "CHARACTERS_PER_TOKEN",
+    "Usage",
+    "budget_share",
+    "check_budget",
+    "describe_usage",
+    "dollars",
+    "estimate",
+    "split_budget",
+]
 
 CHARACTERS_PER_TOKEN = 4.0  # AlpacaEval's prompts had 4.8 for gpt-4-1106-preview; code has fewer
 

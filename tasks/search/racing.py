@@ -27,6 +27,7 @@ from tasks.search.rails import RailLimits, RailReading, Vitals, broken, read_rai
 __all__ = ["Evaluator", "Fate", "Finish", "RaceSettings", "Standing", "race"]
 
 Fate = Literal["tied with the best", "trails the best", "broke a rail", "above a broken rail"]
+MAX_MISSING = 0.05  # share of answers that an objective may leave without a score
 FloatArray = NDArray[np.float64]
 
 
@@ -50,7 +51,7 @@ class Evaluator(Protocol):
         """Of the candidate's answers."""
 
     def scores(self, alpha: float, prompts: int) -> Sequence[float]:
-        """One score for each prompt, higher is better; asked only where the rails hold."""
+        """One score for each prompt, higher is better, NaN where there is none; asked if the rails hold."""
 
 
 class Standing(Value):
@@ -105,7 +106,7 @@ class _Candidate:
 
     @property
     def mean(self) -> float:
-        return float(self.scores.mean())
+        return float(np.nanmean(self.scores))
 
 
 def race(
@@ -209,10 +210,12 @@ class _Entrants:
             self._ceiling[side] = abs(candidate.alpha)
             return
         scores = np.asarray(self._evaluator.scores(candidate.alpha, count), np.float64)
-        if scores.shape != (count,) or not np.isfinite(scores).all():
+        missing = int(np.isnan(scores).sum())
+        if scores.shape != (count,) or np.isinf(scores).any() or missing > MAX_MISSING * count:
             raise InputError(
-                f"the objective gave {scores.size} scores for {count} answers at α = {candidate.alpha:g}, "
-                "or one that is not a finite number"
+                f"the objective gave {scores.size - missing} scores for {count} answers at "
+                f"α = {candidate.alpha:g}, or one that is infinite; it has to score "
+                f"{1 - MAX_MISSING:.0%} of them"
             )
         candidate.scores = scores
 
@@ -234,4 +237,5 @@ class _Entrants:
 def _paired(first: FloatArray, second: FloatArray) -> tuple[float, float]:
     """The mean of first − second and its standard error."""
     difference = first - second
+    difference = difference[np.isfinite(difference)]  # prompts that both have a score of
     return float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(len(difference)))

@@ -97,13 +97,25 @@ def test_too_few_prompts_are_refused() -> None:
         race(RaceSettings(), 20, SimulatedPair(peak, 1))
 
 
-def test_scores_that_are_not_finite_are_refused() -> None:
+def test_an_objective_without_scores_is_refused() -> None:
     class Broken(SimulatedPair):
         def all_scores(self, alpha: float) -> NDArray[np.float64]:  # noqa: ARG002
             return np.full(self.prompts, np.nan)
 
-    with pytest.raises(InputError, match="32 scores for 32 answers at α = 0, or one"):
+    with pytest.raises(InputError, match="0 scores for 32 answers at α = 0"):
         _race(Broken(peak, 1))
+
+
+def test_a_prompt_without_a_score_counts_for_nobody() -> None:
+    class Patchy(SimulatedPair):
+        def all_scores(self, alpha: float) -> NDArray[np.float64]:
+            scores = super().all_scores(alpha).copy()
+            scores[5 if alpha == 0.6 else 7] = np.nan
+            return scores
+
+    finish = _race(Patchy(peak, 3, prompts=64))
+    assert all(np.isfinite(standing.gain or 0.0) for standing in finish.standings)
+    assert finish.choice is not None
 
 
 def test_vitals_are_shares() -> None:

@@ -1,0 +1,255 @@
+"""The candidates' answers: from the journals of earlier tries, else from one live engine.
+
+    WORK/live/engine.log            the engine's log
+    WORK/choosing.json              the prompts of each half
+    WORK/own.json                   the aligned model's first answers, for the probe
+    WORK/alpha-0.5/probe.json       what is known of θ(0.5) without an answer of its own
+    WORK/alpha-0.5/choosing/        the journal of its answers
+
+The engine starts when something is missing. Where new weights in a running engine are not to be
+had (the engine's own check fails, or the model is spread over several processes), each α is
+written to files and served by an engine of its own.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import fmean
+from types import TracebackType
+from typing import Literal, Self
+
+from tasks.core.values import canonical_json, fingerprint
+from tasks.generation.answer_journal import Answer, Batch, most_complete
+from tasks.generation.answers import write_whole
+from tasks.generation.live_orders import LiveOrder, Probe, ProbeTexts
+from tasks.generation.live_session import LiveEngine, UnfitError, live_engine
+from tasks.generation.rounds import answers_in_order
+from tasks.generation.settings import GenerationJob, GenerationSettings
+from tasks.search.held_out import HeldOut
+from tasks.search.rails import Vitals
+from tasks.stores.artefact import Artefact
+from tasks.stores.source import Source
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.manifest import Manifest
+from tasks.weights.planner import make_plan
+from tasks.weights.recipe import Recipe
+
+__all__ = ["CandidateAnswers", "Half"]
+
+Half = Literal["choosing", "confirming"]
+OWN_ANSWERS = 32  # of the aligned model, whose log-probability is a rail
+
+
+class CandidateAnswers:
+    """Answers of θ(α) to the held-out prompts, for any α; a context that ends the engine."""
+
+    def __init__(
+        self,
+        work: Path,
+        recipe: Recipe,
+        aligned: Source,
+        sft: Source,
+        settings: GenerationSettings,
+        prompts: HeldOut,
+        *,
+        advance: Callable[[int], None],
+        say: Callable[[str], None],
+        python: str | None = None,
+    ) -> None:
+        """
+        Args:
+            recipe: of the pair, at whatever α.
+            settings: whose batches are the rounds' unit: what a killed engine costs at most.
+            say: takes a sentence for the user, about a fallback.
+        """
+        self._work, self._settings = work, settings
+        self._recipe = recipe.model_copy(update={"nonfinite": "allow"})
+        self._aligned, self._sft = aligned, sft
+        self._prompts: dict[Half, tuple[str, ...]] = {
+            "choosing": prompts.choosing,
+            "confirming": prompts.confirming,
+        }
+        self._advance, self._say, self._python = advance, say, python
+        self._stack = ExitStack()
+        self._engine: LiveEngine | None = None
+        self._loaded: float | None = None  # α of the files that it has loaded, where it takes no other
+        self._nonfinite = 0
+        self.takes_weights = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
+        work.mkdir(parents=True, exist_ok=True)
+        for half, texts in self._prompts.items():
+            rows = [{"instruction": text} for text in texts]
+            write_whole(self._file(half), json.dumps(rows, ensure_ascii=False).encode())
+        everything = [{"instruction": text} for texts in self._prompts.values() for text in texts]
+        write_whole(work / "prompts.json", json.dumps(everything, ensure_ascii=False).encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def engine(self) -> str:
+        """Name and version of what answered, and how θ(α) got into it; once something was answered."""
+        found = most_complete(self._folder(0.0) / "choosing", self._name(0.0))
+        version = found[0].engine if found else "unknown"
+        return f"{version}, {'weights replaced in place' if self.takes_weights else 'one engine for each α'}"
+
+    def answers(self, half: Half, alpha: float, count: int) -> list[Answer]:
+        """The first `count` answers of θ(α) to a half; what is missing is made.
+
+        Raises:
+            RetryableError: the engine died; the same call continues behind the last whole batch.
+            ExpoError: whatever the engine raises.
+        """
+        folder = self._folder(alpha) / half
+        batches = self._batches(folder, alpha)
+        if not self._covers(batches, count):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._obey(alpha, self._order(alpha, half, count))
+            batches = self._batches(folder, alpha)
+        return answers_in_order(batches)[:count]
+
+    def probe(self, alpha: float) -> Probe:
+        """What is known of θ(α) without an answer; measured on the aligned model's own first answers."""
+        path = self._folder(alpha) / "probe.json"
+        if not path.is_file():
+            self._write_own_answers()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            order = self._order(alpha, "choosing", 0)
+            own = str(self._work / "own.json")
+            self._obey(alpha, order.model_copy(update={"own_answers": own, "probe": str(path)}))
+        return Probe.model_validate_json(path.read_bytes())
+
+    def vitals(self, half: Half, alpha: float, count: int) -> Vitals:
+        """Of the first `count` answers."""
+        own = min(OWN_ANSWERS, len(self._prompts["choosing"]), self._settings.batch_size)
+        self.answers("choosing", 0.0, own)  # the probe asks for them
+        probe = self.probe(alpha)
+        answers = self.answers(half, alpha, count)
+        return Vitals(
+            prompts=count,
+            unended=fmean(answer.finish_reason != "stop" for answer in answers),
+            repeating=fmean(answer.looping for answer in answers),
+            mean_characters=fmean(len(answer.output) for answer in answers),
+            nonfinite=probe.nonfinite + probe.damaged,
+            log_probability=probe.log_probability,
+        )
+
+    def of_files(self, model: Path, alpha: float, count: int) -> list[Answer]:
+        """The first `count` answers to the confirming half by an engine that has loaded a model's files.
+
+        The running engine ends before.
+        """
+        self._end_engine()
+        folder = self._work / f"files-{alpha:g}"
+        folder.mkdir(exist_ok=True)
+        self._start(model, takes_weights=False)
+        assert self._engine is not None
+        order = self._order(alpha, "confirming", count)
+        self._engine.obey(order.model_copy(update={"recipe": None, "folder": str(folder)}))
+        self._end_engine()
+        return answers_in_order(self._batches(folder, alpha))[:count]
+
+    def totals(self) -> tuple[int, int, float]:
+        """Answers, their tokens and the seconds that they took, of all candidates and over all tries."""
+        every = [
+            batch
+            for folder in self._work.glob("alpha-*/*/")
+            for batch in self._batches(folder, float(folder.parent.name.removeprefix("alpha-"))).values()
+        ]
+        made = [answer for batch in every for answer in batch.answers]
+        return len(made), sum(answer.tokens for answer in made), sum(batch.seconds for batch in every)
+
+    def _batches(self, folder: Path, alpha: float) -> dict[int, Batch]:
+        found = most_complete(folder, self._name(alpha)) if folder.is_dir() else None
+        return found[1] if found else {}
+
+    def _covers(self, batches: dict[int, Batch], count: int) -> bool:
+        size = self._settings.batch_size
+        needed = range(-(-count // size))
+        return all(
+            number in batches and len(batches[number].answers) >= min(size, count - number * size)
+            for number in needed
+        )
+
+    def _order(self, alpha: float, half: Half, stop: int) -> LiveOrder:
+        return LiveOrder(
+            recipe=self._at(alpha) if self.takes_weights else None,
+            fingerprint=self._name(alpha),
+            folder=str(self._folder(alpha) / half),
+            prompts=str(self._file(half)),
+            stop=stop,
+        )
+
+    def _obey(self, alpha: float, order: LiveOrder) -> None:
+        if self.takes_weights and self._engine is None:
+            try:
+                self._start(self._aligned.folder(), takes_weights=True)
+            except UnfitError as error:
+                self._say(f"{error}. Each α is written to files and served by an engine of its own")
+                self.takes_weights = False
+        if not self.takes_weights:
+            self._serve_files(alpha)
+            order = order.model_copy(update={"recipe": None, "nonfinite": self._nonfinite})
+        assert self._engine is not None
+        self._engine.obey(order)
+
+    def _start(self, model: Path, *, takes_weights: bool) -> None:
+        job = GenerationJob(
+            model=str(model),
+            instructions=str(self._work / "prompts.json"),
+            output=str(self._work / "live"),
+            settings=self._settings,
+            generator="search",
+        )
+        pair, sft = (self._at(0.0), self._sft.folder()) if takes_weights else (None, None)
+        self._engine = self._stack.enter_context(
+            live_engine(job, pair=pair, sft=sft, advance=self._advance, python=self._python)
+        )
+
+    def _serve_files(self, alpha: float) -> None:
+        if self._engine is not None and self._loaded == alpha:
+            return
+        self._end_engine()
+        folder = self._work / "model"
+        shutil.rmtree(folder, ignore_errors=True)  # of the α before
+        if alpha:
+            manifest = self._write_files(alpha, folder)
+            self._nonfinite = sum(tensor.nonfinite for tensor in manifest.statistics)
+        self._start(folder if alpha else self._aligned.folder(), takes_weights=False)
+        self._loaded = alpha
+
+    def _end_engine(self) -> None:
+        self._stack.close()
+        self._engine, self._loaded, self._nonfinite = None, None, 0
+
+    def _write_files(self, alpha: float, folder: Path) -> Manifest:
+        plan = make_plan(self._at(alpha), self._aligned, self._sft)
+        return extrapolate(plan, self._aligned, self._sft, Artefact(str(folder)))
+
+    def _write_own_answers(self) -> None:
+        path = self._work / "own.json"
+        if path.is_file():
+            return
+        count = min(OWN_ANSWERS, len(self._prompts["choosing"]), self._settings.batch_size)
+        answers = tuple(answer.output for answer in self.answers("choosing", 0.0, count))
+        texts = ProbeTexts(prompts=self._prompts["choosing"][:count], answers=answers)
+        write_whole(path, canonical_json(texts))
+
+    def _at(self, alpha: float) -> Recipe:
+        return self._recipe.model_copy(update={"alpha": alpha})
+
+    def _name(self, alpha: float) -> str:
+        """Of everything that decides a candidate's answers, but for how many there are."""
+        return fingerprint(self._at(alpha), self._settings, {"prompts": self._prompts})
+
+    def _folder(self, alpha: float) -> Path:
+        return self._work / f"alpha-{alpha:g}"
+
+    def _file(self, half: Half) -> Path:
+        return self._work / f"{half}.json"
