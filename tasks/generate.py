@@ -22,7 +22,7 @@ from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Artefact, Store
 
-__all__ = ["Generation", "generate"]
+__all__ = ["ENGINE_SLOTS", "HAS_GPU", "Generation", "engine_name", "generate", "gpus_of"]
 
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
 HAS_GPU = Path("/dev/nvidiactl").exists()
@@ -74,7 +74,7 @@ def generate(
         _job(arms[index], targets[index][0], instructions, settings, store, served[index]) for index in todo
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
-    with hold(GPUS, _gpus(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
+    with hold(GPUS, gpus_of(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
         summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
     for index, summary in zip(todo, summaries, strict=True):
         artefact, name = targets[index]
@@ -96,17 +96,17 @@ def _artefact(
     arm: Arm, instructions: Instructions, settings: GenerationSettings, store: str, endpoint: Endpoint | None
 ) -> tuple[Artefact, str]:
     """The generation's place in the store, by all that decides its answers."""
-    engine = endpoint.model_dump(exclude={"api_key_env"}) if endpoint else _engine()
+    engine = endpoint.model_dump(exclude={"api_key_env"}) if endpoint else engine_name()
     name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": engine}, settings)
     return Store(store).artefact("generations", name[:16]), name
 
 
-def _gpus(settings: GenerationSettings) -> int:
+def gpus_of(settings: GenerationSettings) -> int:
     """How many of the cluster's GPUs an engine takes: a 70B needs several, a 7B one."""
     return settings.tensor_parallel_size * settings.pipeline_parallel_size if HAS_GPU else 0
 
 
-def _engine() -> str:
+def engine_name() -> str:
     """Name and version of the vLLM that answers."""
     return f"vllm {engine_version(engine_python())}"
 

@@ -10,7 +10,7 @@ from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.disk import sha256_of
 
-__all__ = ["ALPACA_EVAL", "MT_BENCH", "Instructions", "instructions"]
+__all__ = ["ALPACA_EVAL", "MT_BENCH", "Instructions", "instructions", "local_file"]
 
 ALPACA_EVAL = "alpaca_eval"
 MT_BENCH = "mt_bench"
@@ -34,7 +34,7 @@ class Instructions(Value):
 
     def path(self) -> Path:
         """The file on this machine's disk."""
-        return _local(self.uri)
+        return local_file(self.uri)
 
 
 @stage("instructions {uri}")
@@ -45,7 +45,7 @@ def instructions(uri: str) -> Instructions:
         InputError: there is no such file.
         RetryableError: the Hub did not answer.
     """
-    path = _local(uri)
+    path = local_file(uri)
     benchmark: Benchmark = "mt_bench" if uri == MT_BENCH else "alpaca_eval"
     questions = read_questions(path, benchmark)
     answers = sum(len(question.turns) for question in questions)
@@ -54,7 +54,8 @@ def instructions(uri: str) -> Instructions:
     )
 
 
-def _local(uri: str) -> Path:
+def local_file(uri: str) -> Path:
+    """The instructions' file on this machine's disk, by its uri; raises as `instructions`."""
     if uri == ALPACA_EVAL:
         return _alpaca_eval()
     if uri == MT_BENCH:

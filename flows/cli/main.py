@@ -7,6 +7,7 @@
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
     expo gc STORE                                        files that no manifest references
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
+    expo search --sft A --aligned B --prompts P --judge-model gpt-4o         which α, or none
     expo history                                         each family's gain over the runs of a store
     expo data fetch                                      what the benchmarks need, beforehand
     expo score alpaca_eval annotations.json              the figures of any file of judgments
@@ -17,8 +18,6 @@ Imports are inside the commands: `expo --help` answers at once, and `expo extrap
 loads neither Prefect nor vLLM.
 """
 
-import logging
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -28,25 +27,17 @@ import typer
 
 from flows.cli import benchmarks, extras, generation_options, judge_options
 from flows.cli.history import history
+from flows.cli.progress import explain_missing_server, show_progress
+from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
-from tasks.core.errors import ExpoError, InputError, RetryableError
+from tasks.core.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
     from tasks.comparison.run_config import RunConfig
 
 __all__ = ["app", "main"]
 
-PREFECT_SETTINGS = {
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "expo",
-    "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s  %(message)s",
-    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(flow_run_name)s: %(message)s",
-    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  %(task_run_name)s: %(message)s",
-    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",  # a busy machine, not a broken one
-    "DO_NOT_TRACK": "1",
-}
 DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 app = typer.Typer(
@@ -114,6 +105,7 @@ app.command()(verify)
 app.command()(publish)
 app.command()(gc)
 app.command()(history)
+app.command()(search)
 app.command()(benchmarks.score)
 app.command()(benchmarks.compare)
 app.command()(benchmarks.anchors)
@@ -203,26 +195,12 @@ def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None
         family(name)  # refuses an unknown one before Prefect is loaded
     served_here = config.judge is not None and config.judge.serve is not None
     extras.require_for_run(demo="demo" in names, engine=config.generation.endpoint is None or served_here)
-    _show_progress()
+    show_progress()
     from flows.expo import check_run, expo
     from flows.parameters import FamilyName
 
     chosen = tuple(FamilyName(name) for name in names)
     check_run(chosen, config)
-    try:
+    with explain_missing_server():
         uri = expo(chosen, **dict(config), anchors=anchors)
-    except RuntimeError as error:
-        if "ephemeral Prefect API server" not in str(error):
-            raise
-        raise RetryableError(
-            "the temporary Prefect server did not start; run again when the machine is less busy, or start "
-            "`prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
-        ) from error
     show_report(str(config.store), uri.rpartition("/")[2])
-
-
-def _show_progress() -> None:
-    """Lets Prefect's log read as progress, on the terminal and in the UI; what the user has set stays."""
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("expo").setLevel(logging.INFO)

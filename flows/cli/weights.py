@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
 
+FROM_SEARCH = "from-search"
 MODULE_ALPHA = re.compile(r"(?P<pattern>.*?)(@(?P<first>\d+)-(?P<last>\d+))?=(?P<alpha>[^=]+)")
 
 
@@ -29,9 +30,13 @@ def _finite(value: float | None) -> float | None:
     return value
 
 
-def _all_finite(values: list[float]) -> list[float]:
+def _all_alphas(values: list[str]) -> list[str]:
     for value in values:
-        _finite(value)
+        if value != FROM_SEARCH:
+            try:
+                _finite(float(value))
+            except ValueError:
+                raise typer.BadParameter(f"{value!r} is no number; give α, or {FROM_SEARCH}") from None
     return values
 
 
@@ -103,9 +108,11 @@ def extrapolate(
     sft: Annotated[str, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id or s3://….")],
     aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder, hub id or s3://….")],
     alpha: Annotated[
-        list[float],
+        list[str],
         typer.Option(
-            help="α in θ_1 + α·(θ_1 − θ_0); repeat it for several in one pass.", callback=_all_finite
+            help="α in θ_1 + α·(θ_1 − θ_0); repeat it for several in one pass; "
+            "from-search: what `expo search` found for this pair.",
+            callback=_all_alphas,
         ),
     ],
     out: Annotated[
@@ -135,6 +142,7 @@ def extrapolate(
     ] = None,
     device: Annotated[Device, typer.Option(help="cuda, or auto: a GPU where there is one.")] = "cpu",
     stream: STREAM = False,
+    store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where from-search looks.")] = "expo-store",
 ) -> None:
     """Writes the ExPO model of two checkpoints, at one α or several. Resumes after an interruption.
 
@@ -149,10 +157,11 @@ def extrapolate(
     from tasks.weights.recipe import Recipe
 
     parents = _open_parents(aligned, sft)
+    alphas = _alphas(alpha, parents, store)
     recipe = Recipe(
         aligned=parents.aligned.checkpoint,
         sft=parents.sft.checkpoint,
-        alpha=alpha[0],
+        alpha=alphas[0],
         arithmetic=arithmetic,
         output_dtype=dtype,
         vocabulary=vocabulary,
@@ -160,7 +169,6 @@ def extrapolate(
         module_alphas=tuple(_module_alpha(text) for text in module_alpha or ()),
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
     )
-    alphas = tuple(dict.fromkeys(alpha))
     options = PassOptions(inputs="stream" if stream else "download", device=device)
     if out.startswith("hf://"):
         if len(alphas) > 1:
@@ -196,6 +204,17 @@ def verify(
         kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
     print(f"{model}: {found.files} files and {len(found.tensors)} tensors are as they should be")
+
+
+def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ...]:
+    """Each α once; `from-search` becomes what the store's search of this pair found."""
+    found = {}
+    if FROM_SEARCH in given:
+        from tasks.search.found import alpha_of_search
+        from tasks.stores.artefact import Store
+
+        found[FROM_SEARCH] = alpha_of_search(Store(store), parents.aligned.checkpoint, parents.sft.checkpoint)
+    return tuple(dict.fromkeys(found[text] if text in found else float(text) for text in given))
 
 
 def _open_parents(aligned: str, sft: str) -> "Parents":

@@ -286,7 +286,7 @@ def test_a_repository_that_holds_something_else(hub: HubServer, plan: Plan) -> N
     headers = hub.asked("GET /cdn/")
     hub.log.clear()
     with pytest.raises(InputError, match=r"holds notes\.txt; choose an empty one"):
-        command(sft="org/sft", aligned="org/aligned", alpha=[0.3], out=f"hf://{REPO}", stream=True)
+        command(sft="org/sft", aligned="org/aligned", alpha=["0.3"], out=f"hf://{REPO}", stream=True)
     assert (hub.asked("GET /cdn/"), hub.asked("POST .*/(branch|commit)/")) == (headers, 0)
 
 
@@ -302,14 +302,14 @@ def test_wrong_token(hub: HubServer, plan: Plan, monkeypatch: pytest.MonkeyPatch
 
 def test_several_alphas_have_no_place_in_one_repository(hub: HubServer, plan: Plan) -> None:
     with pytest.raises(InputError, match="a repository holds one model"):
-        command(sft="org/sft", aligned="org/aligned", alpha=[0.3, 0.5], out=f"hf://{REPO}")
+        command(sft="org/sft", aligned="org/aligned", alpha=["0.3", "0.5"], out=f"hf://{REPO}")
     assert REPO not in hub.repos
 
 
 def test_checkpoints_that_do_not_fit_make_no_repository(hub: HubServer, plan: Plan, tmp_path: Path) -> None:
     hub.add("org/other", write_checkpoint(tmp_path / "other", {"another": torch.ones(3)}).folder())
     with pytest.raises(InputError, match="another"):
-        command(sft="org/other", aligned="org/aligned", alpha=[0.3], out=f"hf://{REPO}", stream=True)
+        command(sft="org/other", aligned="org/aligned", alpha=["0.3"], out=f"hf://{REPO}", stream=True)
     assert REPO not in hub.repos
 
 

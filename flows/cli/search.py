@@ -1,0 +1,139 @@
+"""The command `expo search`: the α of a pair of checkpoints, raced for in one engine, or none."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import extras, judge_options
+from flows.cli.progress import explain_missing_server, show_progress
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.search.objectives import ObjectiveConfig
+    from tasks.search.result import SearchResult
+
+__all__ = ["search", "show_search"]
+
+RACE = "The race"
+FUNCTION = Annotated[
+    str | None,
+    typer.Option(help="package.module:function that takes prompts and answers and scores each answer."),
+]
+
+
+def search(
+    family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
+    sft: Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0.")] = None,
+    aligned: Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1.")] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Held-out prompts, JSON lines or a list; those of evaluation sets are refused."),
+    ] = None,
+    judge_model: judge_options.MODEL = None,
+    judge_url: judge_options.URL = None,
+    judge_serve: judge_options.SERVE = None,
+    both_orders: judge_options.BOTH_ORDERS = False,
+    judge_price: judge_options.PRICE = None,
+    max_judge_requests: judge_options.MAX_REQUESTS = None,
+    max_judge_cost: judge_options.MAX_COST = None,
+    function: FUNCTION = None,
+    second_function: Annotated[
+        str | None, typer.Option(help="Scores the choice as well, and decides nothing.")
+    ] = None,
+    lowest: Annotated[float, typer.Option(help="The smallest first α.", rich_help_panel=RACE)] = 0.1,
+    highest: Annotated[
+        float, typer.Option(help="The largest first α; the race goes on from it.", rich_help_panel=RACE)
+    ] = 2.0,
+    count: Annotated[int, typer.Option(help="How many first α.", rich_help_panel=RACE)] = 6,
+    limit: Annotated[float, typer.Option(help="No α beyond this one.", rich_help_panel=RACE)] = 32.0,
+    negative: Annotated[
+        bool, typer.Option(help="Also α between the two checkpoints.", rich_help_panel=RACE)
+    ] = False,
+    first_round: Annotated[
+        int, typer.Option(min=8, help="Prompts of the first round.", rich_help_panel=RACE)
+    ] = 32,
+    choosing: Annotated[int, typer.Option(help="Most prompts to choose on.", rich_help_panel=RACE)] = 512,
+    confirming: Annotated[int, typer.Option(help="Most prompts to confirm on.", rich_help_panel=RACE)] = 512,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer.")] = None,
+    store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go.")] = "expo-store",
+) -> None:
+    """Finds the α of a pair on prompts that no benchmark asks, or says that none helps."""
+    from pydantic import ValidationError
+
+    extras.require_for_run(demo=family == "demo", engine=True)
+    show_progress()
+    from flows.parameters import FamilyName
+    from flows.search import expo_search
+    from tasks.core.families import family as find
+    from tasks.search.candidates import Grid
+    from tasks.search.objectives import ObjectiveConfig
+    from tasks.search.racing import RaceSettings
+    from tasks.search.run import SearchConfig
+
+    judge = judge_options.make_judge(
+        judge_model,
+        judge_url,
+        judge_serve,
+        both_orders=both_orders,
+        price=judge_price,
+        max_requests=max_judge_requests,
+        max_cost=max_judge_cost,
+    )
+    try:
+        config = SearchConfig(
+            objective=_objective(ObjectiveConfig(judge=judge) if judge else None, function, family),
+            second=ObjectiveConfig(function=second_function) if second_function else None,
+            race=RaceSettings(
+                grid=Grid(lowest=lowest, highest=highest, count=count, limit=limit, negative=negative),
+                first_round=first_round,
+            ),
+            choosing=choosing,
+            confirming=confirming,
+        )
+    except ValidationError as error:
+        raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
+    named = FamilyName(find(family).name) if family else None
+    path = str(prompts.resolve()) if prompts else None
+    with explain_missing_server():
+        result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
+    show_search(result, family)
+
+
+def _objective(
+    judge: "ObjectiveConfig | None", function: str | None, family: str | None
+) -> "ObjectiveConfig":
+    from flows.search import DEMO_SEARCH
+    from tasks.search.objectives import ObjectiveConfig
+
+    if judge is not None and function is not None:
+        raise InputError(
+            "search: a judge or --function decides, not both; the other can be --second-function"
+        )
+    if judge is not None:
+        return judge
+    if function is not None:
+        return ObjectiveConfig(function=function)
+    if family == "demo":
+        return DEMO_SEARCH.objective
+    raise InputError("search: nothing scores the answers; give --judge-model, --judge-serve or --function")
+
+
+def show_search(result: "SearchResult", name: str | None) -> None:
+    """Prints the race, the choice, and the pair as an entry of a registry."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tasks.search.result import describe
+    from tasks.search.tables import HEADER, registry_entry, standing_rows
+
+    table = Table(box=None, pad_edge=False)
+    for title in HEADER:
+        table.add_column(title, no_wrap=True)
+    for row in standing_rows(result.standings):
+        table.add_row(*row)
+    Console().print(table)
+    print(describe(result))
+    if result.alpha is not None and name is None:
+        print("\nAs an entry of a registry ($EXPO_FAMILIES):\n")
+        print(registry_entry(result, "my-pair"))

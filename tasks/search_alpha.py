@@ -1,0 +1,145 @@
+"""Stage search_alpha: the α of a pair, raced for on held-out prompts in one engine, or none."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext
+
+from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
+from tasks.benchmarks.judge_config import prompt_file
+from tasks.core.errors import CorruptError
+from tasks.generate import ENGINE_SLOTS, engine_name, gpus_of
+from tasks.generation.interpreter import engine_python
+from tasks.generation.settings import GenerationSettings
+from tasks.instructions import local_file
+from tasks.runtime.limits import GPUS, hold
+from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.stage import stage
+from tasks.search.answering import CandidateAnswers
+from tasks.search.found import SEARCHES
+from tasks.search.held_out import HeldOut, digest, known_evaluations, read_prompts, split
+from tasks.search.objectives import open_objective
+from tasks.search.racing import Standing
+from tasks.search.result import SearchResult, describe
+from tasks.search.run import SearchConfig, expected_answers, run_search, search_fingerprint
+from tasks.search.tables import render_search, standings_markdown
+from tasks.stores.artefact import Store
+from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import reopen
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.folder import local_copy, model_artefact
+from tasks.weights.planner import make_plan
+from tasks.weights.recipe import Recipe
+from tasks.weights.verify import verify
+
+__all__ = ["search_alpha"]
+
+PAGE = "search.md"
+CHECKED_ANSWERS = 8
+
+
+@stage("search α of {recipe.aligned.uri}")
+def search_alpha(
+    recipe: Recipe,
+    prompts: str,
+    evaluation: str | None,
+    settings: GenerationSettings,
+    config: SearchConfig,
+    store: str,
+) -> SearchResult:
+    """Finds the α of a pair, or none; the result is an artefact, sealed by everything that decided it.
+
+    A killed search continues behind its last batch of answers and its last judgment. The choice
+    is written into the store, verified, and answers once from its files before it is returned.
+
+    Args:
+        recipe: of the pair, at whatever α.
+        prompts: a file of held-out prompts, or the demo's `demo:alphas`.
+        evaluation: the family's own evaluation, whose prompts are refused; None: the known sets alone.
+
+    Raises:
+        InputError: prompts of an evaluation set, or too few; an objective that does not exist.
+        OverBudgetError: the judge's limits are reached; what it has judged is kept.
+        CorruptError: the written model does not answer as the search's engine did.
+        RetryableError: the engine died; the next try goes on.
+    """
+    held_out = _held_out(prompts, evaluation, config)
+    name = search_fingerprint(recipe, config, settings, held_out, engine_name())
+    artefact = Store(store).artefact(SEARCHES, name[:16])
+    if (found := artefact.manifest()) is not None:
+        return SearchResult.model_validate_json(found)
+    work = artefact.work_dir()
+    aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
+    logger = run_logger()
+    _log_estimate(config, held_out, settings)
+    progress = Progress(expected_answers(config, held_out), "answers")
+    with ExitStack() as stack:
+        stack.enter_context(hold(GPUS, gpus_of(settings)))
+        stack.enter_context(ENGINE_SLOTS)
+        objective = stack.enter_context(open_objective(config.objective, work / "objective"))
+        second = (
+            stack.enter_context(open_objective(config.second, work / "second")) if config.second else None
+        )
+        with CandidateAnswers(
+            work, recipe, aligned, sft, config.settings(settings), held_out,
+            advance=progress.advance, say=logger.warning, python=engine_python(),
+        ) as answers:  # fmt: skip
+            result = run_search(recipe, config, answers, held_out, objective, second, name, _show_round)
+            if result.alpha is not None:
+                _check_written(recipe, result.alpha, answers, held_out, store)
+    logger.info(describe(result))
+    artefact.write(PAGE, render_search(result).encode())
+    artefact.seal(result.model_dump_json(indent=1).encode())
+    return result
+
+
+def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> HeldOut:
+    evaluations = dict(known_evaluations())
+    if evaluation is not None:
+        evaluations[evaluation] = frozenset(map(digest, read_prompts(local_file(evaluation))))
+    path = local_file(prompts) if prompts.startswith("demo:") else Path(prompts).expanduser()
+    return split(read_prompts(path), evaluations, choosing=config.choosing, confirming=config.confirming)
+
+
+def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSettings) -> None:
+    count = expected_answers(config, prompts)
+    tokens = count * settings.sampling.max_tokens
+    said = f"about {count:,} answers, at most {tokens:,} tokens"
+    if config.objective.judge is not None:
+        asked = count - len(prompts.choosing) - len(prompts.confirming)  # α = 0 is not judged
+        longest = len(prompt_file().read_text()) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
+        usage = Usage(requests=asked, prompt_tokens=round(asked * longest), completion_tokens=asked)
+        said += f"; {config.objective.judge.model} will judge at most: "
+        said += describe_usage(config.objective.judge, usage)
+    run_logger().info(said)
+
+
+def _show_round(standings: Sequence[Standing]) -> None:
+    """The race after a round, in the log and as an artifact of the run."""
+    running = [f"{standing.alpha:g}" for standing in standings if standing.fate == "tied with the best"]
+    prompts = max(standing.prompts for standing in standings)
+    run_logger().info(f"after {prompts} prompts α {', '.join(running)} cannot be told from the best")
+    if FlowRunContext.get():
+        create_markdown_artifact(standings_markdown(standings), key="expo-search-race")
+
+
+def _check_written(
+    recipe: Recipe, alpha: float, answers: CandidateAnswers, prompts: HeldOut, store: str
+) -> None:
+    """Writes the choice, verifies it, and compares a batch of its answers with those of the search."""
+    chosen = recipe.model_copy(update={"alpha": alpha})
+    aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
+    model = model_artefact(Store(store), chosen)
+    if model.manifest() is None:
+        extrapolate(make_plan(chosen, aligned, sft), aligned, sft, model)
+    folder = local_copy(model)
+    if differences := verify(FolderSource(folder), reopen).differences:
+        raise CorruptError(f"{model.uri}: {differences[0].message}; remove it and search again")
+    count = min(CHECKED_ANSWERS, len(prompts.confirming))
+    if answers.of_files(folder, alpha, count) != answers.answers("confirming", alpha, count):
+        raise CorruptError(
+            f"{model.uri}: its files do not answer as θ({alpha:g}) did in the search's engine, so the search "
+            f"has measured something else; please report it, with the architecture of {recipe.aligned.uri}"
+        )

@@ -1,0 +1,170 @@
+"""The stage and the flow of a search, with an engine that answers by α and an objective that is known."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.search import expo_search
+from tasks.core.errors import CorruptError, InputError, RetryableError
+from tasks.generation.settings import GenerationSettings
+from tasks.search.candidates import Grid
+from tasks.search.found import alpha_of_search
+from tasks.search.objectives import ObjectiveConfig
+from tasks.search.racing import RaceSettings
+from tasks.search.result import SearchResult
+from tasks.search.run import SearchConfig
+from tasks.search_alpha import search_alpha
+from tasks.stores.artefact import Store
+from tasks.weights.recipe import Recipe
+from tests.search.engines import FakeVllm
+from tests.weights.checkpoints import pair
+
+HERE = "tests.search.test_search_alpha"
+
+
+def peak(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Best at α = 0.6; the answer begins with its α, and its text is the noise."""
+    scores = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        alpha = float(answer.partition(":")[0])
+        noise = int(hashlib.sha256(f"{prompt}{answer}".encode()).hexdigest()[:4], 16) / 0xFFFF - 0.5
+        scores.append(math.exp(-((math.log(max(alpha, 0.01) / 0.6)) ** 2)) + noise)
+    return scores
+
+
+def flat(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """No α matters."""
+    return [float(len(prompt)) for prompt, _ in zip(prompts, answers, strict=True)]
+
+
+class Place:
+    """A pair, a file of prompts and a store."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self._monkeypatch = folder, monkeypatch
+        _, self.aligned, self.sft = pair(folder)
+        self.prompts = folder / "prompts.jsonl"
+        rows = [json.dumps({"prompt": f"Say something about number {number}."}) for number in range(128)]
+        self.prompts.write_text("\n".join(rows))
+        monkeypatch.setattr("tasks.search_alpha.engine_name", lambda: "fake 1.0")
+
+    def search(self, vllm: FakeVllm, objective: str = "peak", store: str = "store") -> SearchResult:
+        self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+        recipe = Recipe(aligned=self.aligned.checkpoint, sft=self.sft.checkpoint, alpha=0.0)
+        settings, target = GenerationSettings(), str(self.folder / store)
+        return search_alpha.fn(recipe, str(self.prompts), None, settings, config(objective), target)
+
+    def search_in_a_flow(self, vllm: FakeVllm, store: str) -> SearchResult:
+        self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+        result: SearchResult = expo_search(
+            config("peak"),
+            aligned=str(self.aligned.folder()),
+            sft=str(self.sft.folder()),
+            prompts=str(self.prompts),
+            store=str(self.folder / store),
+        )
+        return result
+
+
+def config(objective: str) -> SearchConfig:
+    return SearchConfig(
+        objective=ObjectiveConfig(function=f"{HERE}:{objective}"),
+        race=RaceSettings(first_round=16, grid=Grid(count=4)),
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+def test_a_search_finds_confirms_and_writes_its_alpha(place: Place) -> None:
+    vllm = FakeVllm()
+    result = place.search(vllm)
+    assert result.alpha is not None and 0.3 < result.alpha < 1.1
+    assert (
+        result.confirmation is not None
+        and result.confirmation.holds
+        and result.confirmation.difference.n == 64
+    )
+    assert result.costs.answers == vllm.answered - 8 and result.engine.startswith(
+        "fake 1.0, weights replaced"
+    )
+    store = Store(str(place.folder / "store"))
+    assert alpha_of_search(store, place.aligned.checkpoint, place.sft.checkpoint) == result.alpha
+    (written,) = store.names("models")
+    manifest = store.artefact("models", written).manifest()
+    assert manifest is not None and json.loads(manifest)["recipe"]["alpha"] == result.alpha
+    (name,) = store.names("searches")
+    page = store.artefact("searches", name).read("search.md")
+    assert page is not None and f"α = {result.alpha:g}: " in page.decode()
+    again = FakeVllm()
+    assert place.search(again) == result and not again.started
+
+
+def test_no_alpha_is_a_result_too(place: Place) -> None:
+    result = place.search(FakeVllm(), "flat")
+    assert result.alpha is None and result.reason == "not better than α = 0"
+    store = Store(str(place.folder / "store"))
+    assert not store.names("models")
+    with pytest.raises(InputError, match="found no α"):
+        alpha_of_search(store, place.aligned.checkpoint, place.sft.checkpoint)
+
+
+@pytest.mark.parametrize("answers", [0, 40, 150, 300])
+def test_a_search_that_was_killed_ends_in_the_same_result(place: Place, answers: int) -> None:
+    """The engine dies for good at some answer; the next search makes only what is missing."""
+    whole = FakeVllm()
+    wanted = place.search(whole, store="undisturbed")
+    dying = FakeVllm(die_after=answers)
+    with pytest.raises(RetryableError, match="signal 9"):
+        place.search(dying)
+    rest = FakeVllm()
+    found = place.search(rest)
+    seconds = {"seconds": wanted.costs.seconds}
+    assert found.model_copy(update={"costs": found.costs.model_copy(update=seconds)}) == wanted
+    assert dying.answered + rest.answered == whole.answered
+
+
+def test_prompts_of_an_evaluation_are_refused_before_an_engine_starts(place: Place) -> None:
+    question = "What are the names of some famous actors that started their careers on Broadway?"
+    place.prompts.write_text(place.prompts.read_text() + "\n" + json.dumps(question))
+    vllm = FakeVllm()
+    with pytest.raises(InputError, match=r"AlpacaEval 2\.0"):
+        place.search(vllm)
+    assert not vllm.started
+
+
+def test_files_that_answer_otherwise_are_no_result(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.search.engines._alpha_of", lambda _: 9.0)
+    with pytest.raises(CorruptError, match="its files do not answer as"):
+        place.search(FakeVllm())
+    assert not Store(str(place.folder / "store")).names("searches")
+
+
+def test_a_pair_or_a_family_is_needed(place: Place) -> None:
+    with pytest.raises(InputError, match="give a family, or both"):
+        expo_search.fn(config("flat"), aligned=str(place.aligned.folder()))
+
+
+def test_prompts_are_needed(place: Place) -> None:
+    aligned, sft = str(place.aligned.folder()), str(place.sft.folder())
+    with pytest.raises(InputError, match="no held-out prompts"):
+        expo_search.fn(config("flat"), aligned=aligned, sft=sft)
+
+
+@pytest.mark.slow
+def test_a_search_in_a_flow_shows_its_rounds(place: Place) -> None:
+    with prefect_test_harness(server_startup_timeout=600):
+        result = place.search_in_a_flow(FakeVllm(), "of-the-flow")
+        with get_client(sync_client=True) as client:
+            artifacts = client.read_artifacts()
+    tables = [str(artifact.data) for artifact in artifacts if artifact.key == "expo-search-race"]
+    assert len(tables) == len(result.rounds)
+    assert any("tied with the best" in table for table in tables)
