@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.properties", "tests.servers.fixtures"]
+pytest_plugins = ["tests.parts", "tests.properties", "tests.servers.fixtures"]
 
 ACCOUNTS = (
     "AWS_",

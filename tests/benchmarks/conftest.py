@@ -1,7 +1,6 @@
 """Fixtures: a judge on loopback, files of answers, and the real annotations where they are given."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,15 +22,6 @@ def server() -> Iterator[JudgeServer]:
 @pytest.fixture
 def judge(server: JudgeServer) -> Judge:
     return Judge(model="longer", base_url=server.url, max_concurrency=4, retries=2, timeout_s=20)
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """The folder with real annotation files."""
-    folder = os.environ.get("EXPO_TEST_DATA")
-    if folder is None:
-        pytest.skip("EXPO_TEST_DATA is not set: the folder with annotations/ and gpt4_1106_preview.json")
-    return Path(folder)
 
 
 def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:

@@ -140,9 +140,9 @@ def test_incomplete_answers_are_refused_before_anything_is_asked(
 
 
 def test_the_real_questions_and_prompts(
-    data: Path, judge: Judge, server: JudgeServer, tmp_path: Path
+    fetched: Path, judge: Judge, server: JudgeServer, tmp_path: Path
 ) -> None:
-    folder = data / "mt_bench"
+    folder = fetched / "mt_bench"
     references = folder / "reference_answer_gpt-4.jsonl"
     files = MTBenchFiles(folder / "question.jsonl", folder / "judge_prompts.jsonl", references)
     all_answers = [answer(number, f"first {number}", f"second {number}") for number in range(81, 161)]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
 
@@ -25,13 +26,12 @@ from tasks.judge import judge as stage
 from tasks.reports.run_report import FamilyReport
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import sha256_of
-from tasks.stores.s3 import forget_clients
 from tasks.stores.source import Checkpoint
 from tasks.verdict import FAMILY_REPORT, verdict
 from tasks.weights.recipe import Recipe
 from tests.benchmarks.conftest import write_outputs
 from tests.servers.judge import JudgeServer, question_of
-from tests.servers.s3 import BUCKET, S3Server, weed_program
+from tests.servers.s3 import BUCKET, S3Server
 
 LONG = [f"a much longer answer {index}" for index in range(30)]
 SHORT = [f"short {index}" for index in range(30)]
@@ -117,9 +117,9 @@ def _entry(**changes: Any) -> Family:  # noqa: ANN401
     return family("zephyr-7b-beta").model_copy(update={"name": "ours", "published": PUBLISHED, **changes})
 
 
-def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, data: Path) -> None:
+def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetched: Path) -> None:
     """MT-Bench's second arm is rated 8 where the first is rated 6; AlpacaEval's is longer."""
-    import_from(data)
+    import_from(fetched)
     asked = find.fn("mt_bench")
     server.says = lambda body: f"[[{8 if 'MARKED' in body['messages'][1]['content'] else 6}]]"
     original = run.generation("original", ["an answer"] * 160, "mt_bench")
@@ -173,8 +173,8 @@ def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: J
     assert band.lower < band.difference < band.upper
 
 
-def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, data: Path) -> None:
-    import_from(data)
+def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, fetched: Path) -> None:
+    import_from(fetched)
     asked = find.fn("mt_bench")
     server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
     arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
@@ -222,48 +222,39 @@ def test_a_lenient_judge_has_figures_of_fewer_items(run: Run, server: JudgeServe
 
 @pytest.mark.slow
 def test_what_was_paid_for_on_a_lost_machine_is_found_on_another(
-    run: Run, server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, server: JudgeServer, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        weed_program()
-    except FileNotFoundError as missing:
-        pytest.skip(str(missing))
     monkeypatch.setattr("tasks.comparison.judge_session.KEEP_SECONDS", 0)
-    with S3Server(tmp_path / "seaweed") as s3:
-        for name, value in s3.environment().items():
-            monkeypatch.setenv(name, value)
-        forget_clients()
-        there = run._replace(
-            store=f"s3://{BUCKET}/judging",
-            judge=run.judge.model_copy(update={"retries": 0, "rounds": 1, "max_concurrency": 1}),
-        )
-        generation = there.generation("expo", LONG, "alpaca_eval")
-        server.fail("500", on={f"question {index}" for index in range(10)})
-        with pytest.raises(RetryableError):
-            stage.fn(generation, there.asked, there.judge, there.store)
-        monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "another machine"))
-        server.fail(None)
-        server.bodies.clear()
-        judged = stage.fn(generation, there.asked, there.judge, there.store)
-        assert len(server.bodies) == 10 and judged.n_failed == 0
-        assert judged.usage.requests == 30
+    there = run._replace(
+        store=f"s3://{BUCKET}/{uuid4().hex}",
+        judge=run.judge.model_copy(update={"retries": 0, "rounds": 1, "max_concurrency": 1}),
+    )
+    generation = there.generation("expo", LONG, "alpaca_eval")
+    server.fail("500", on={f"question {index}" for index in range(10)})
+    with pytest.raises(RetryableError):
+        stage.fn(generation, there.asked, there.judge, there.store)
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "another machine"))
+    server.fail(None)
+    server.bodies.clear()
+    judged = stage.fn(generation, there.asked, there.judge, there.store)
+    assert len(server.bodies) == 10 and judged.n_failed == 0
+    assert judged.usage.requests == 30
 
-        def finish_elsewhere() -> bool:
-            """While this machine is judging, another one ends the same judging."""
-            if store.manifest() is None:
-                store.write("annotations.json", b"theirs")
-                store.seal(judged.model_dump_json().encode())
-            return True
+    def finish_elsewhere() -> bool:
+        """While this machine is judging, another one ends the same judging."""
+        if store.manifest() is None:
+            store.write("annotations.json", b"theirs")
+            store.seal(judged.model_dump_json().encode())
+        return True
 
-        store = Artefact(judged.uri)
-        store.remove(MANIFEST)
-        for lost in ("journal.jsonl", "annotations.json"):
-            store.remove(lost)
-        monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "a third machine"))
-        server.prefers = lambda *_: finish_elsewhere()
-        assert stage.fn(generation, there.asked, there.judge, there.store) == judged
-        assert store.read("annotations.json") == b"theirs"
-    forget_clients()
+    store = Artefact(judged.uri)
+    store.remove(MANIFEST)
+    for lost in ("journal.jsonl", "annotations.json"):
+        store.remove(lost)
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "a third machine"))
+    server.prefers = lambda *_: finish_elsewhere()
+    assert stage.fn(generation, there.asked, there.judge, there.store) == judged
+    assert store.read("annotations.json") == b"theirs"
 
 
 def test_a_budget_is_the_runs(run: Run, server: JudgeServer) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.drills.conftest import Record
 from tests.drills.noops import FAMILIES, SHARDS
 from tests.drills.stage import Stage, wait_for
+from tests.parts import lacks
 from tests.servers.prefect import PrefectServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
@@ -30,7 +31,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     from tests.servers.postgres import programs, serve_postgres
 
     if programs() is None:
-        pytest.skip("no PostgreSQL is installed: apt-get install postgresql")
+        lacks("postgres", "no PostgreSQL is installed: apt-get install postgresql")
     with serve_postgres() as url:
         environment = {"PREFECT_API_DATABASE_CONNECTION_URL": url}
         with PrefectServer(tmp_path / "prefect", environment) as made:

@@ -28,6 +28,7 @@ from prefect.events.actions import DoNothing, PauseAutomation
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.images.files import compose
+from tests.parts import lacks
 from tests.servers.postgres import programs, serve_postgres
 from tests.servers.prefect import end, free_port
 from tests.servers.redis import redis_program, serve_redis
@@ -41,8 +42,10 @@ TASKS = 20
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the API, with the services beside it."""
-    if programs() is None or redis_program() is None:
-        pytest.skip("needs PostgreSQL and Redis: apt-get install postgresql redis-server")
+    if programs() is None:
+        lacks("postgres", "no PostgreSQL is installed: apt-get install postgresql")
+    if redis_program() is None:
+        lacks("redis", "no Redis is installed: apt-get install redis-server")
     home = tmp_path_factory.mktemp("stack")
     services = compose()["services"]
     with ExitStack() as stack:

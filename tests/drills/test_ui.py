@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.drills.stage import Stage, wait_for
+from tests.parts import lacks
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
@@ -19,8 +20,13 @@ FAMILY, STORE = "internlm2-chat-20b", f"s3://{BUCKET}/ui"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.drill,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: the UI cannot be opened"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _chromium() -> None:
+    if CHROMIUM is None:
+        lacks("browser", "no chromium is installed: the UI cannot be opened")
 
 
 def test_form_graph_and_artifacts(stage: Stage, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ The checkpoints are a stand-in's and are extrapolated for real; an endpoint answ
 vLLM, so that all 805 instructions and all 160 turns can be asked.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,12 +31,10 @@ def prefect(own_environment: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
-        pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
+def imported(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    import_from(Path(folder))
-    return Path(folder)
+    import_from(data)
+    return data
 
 
 def _answers(body: Body) -> str:
@@ -50,7 +47,7 @@ def _rating(body: Body) -> str:
 
 
 def test_both_benchmarks_to_their_verdicts(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.expo import expo
     from flows.parameters import FamilyName
@@ -68,7 +65,7 @@ def test_both_benchmarks_to_their_verdicts(
             max_requests=2000,
         )
         endpoint = ArmEndpoints(base_url=models.url, original="original", expo="expo")
-        stored = data / "annotations/zephyr_0.1/annotations.json"
+        stored = imported / "annotations/zephyr_0.1/annotations.json"
 
         def run(judge: Judge) -> RunReport:
             uri = expo(

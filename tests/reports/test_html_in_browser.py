@@ -11,19 +11,18 @@ import pytest
 from tasks.reports.history import history
 from tasks.reports.html import render_history, render_html
 from tasks.reports.run_report import AnswerRow, Dialogue, DialogueTurn, FamilyReport, RunReport
+from tests.parts import lacks
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 
 FamilyMaker = Callable[..., FamilyReport]
 
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\u2028<!--<script>"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium is installed: the page cannot be opened"
-)
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        lacks("browser", "no chromium is installed: the page cannot be opened")
     with open_browser() as opened:
         yield opened
 

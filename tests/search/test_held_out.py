@@ -1,7 +1,6 @@
 """Held-out prompts: read, refused where an evaluation set knows them, and split."""
 
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +72,7 @@ def test_one_prompt_cannot_be_split() -> None:
         split(["a", "A!"], {}, choosing=9, confirming=9)
 
 
-@pytest.mark.skipif("EXPO_TEST_DATA" not in os.environ, reason="needs EXPO_TEST_DATA, the benchmarks' files")
-def test_digests_are_those_of_the_benchmarks_files() -> None:
-    data = Path(os.environ["EXPO_TEST_DATA"])
+def test_digests_are_those_of_the_benchmarks_files(data: Path) -> None:
     lines: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
         "MT-Bench": ("mt_bench/question.jsonl", lambda item: item["turns"][0]),
         "Arena-Hard v2": ("arena_hard_v2/question.jsonl", lambda item: item["prompt"]),

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.stores.artefact import Store
 from tasks.stores.s3 import forget_clients
+from tests.parts import lacks
 from tests.servers.hub import HubServer, use_in_this_process
 from tests.servers.s3 import BUCKET, S3Server, weed_program
 
@@ -43,7 +44,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     try:
         weed_program()
     except FileNotFoundError as missing:
-        pytest.skip(str(missing))
+        lacks("s3", str(missing))
     with S3Server(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
 

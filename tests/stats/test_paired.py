@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import tracemalloc
 from pathlib import Path
 from statistics import NormalDist
@@ -20,17 +19,14 @@ from tasks.stats.paired import PairedDifference, detectable, holm, paired_differ
 SIMULATIONS = 300
 
 
-def shares(model: str) -> list[float]:
+def shares(data: Path, model: str) -> list[float]:
     """The win shares in % of the real annotations of a model."""
-    root = os.environ.get("EXPO_TEST_DATA")
-    if not root:
-        pytest.skip("EXPO_TEST_DATA is not set: no real annotations to compare with")
-    rows = json.loads((Path(root) / "annotations" / model / "annotations.json").read_text())
+    rows = json.loads((data / "annotations" / model / "annotations.json").read_text())
     return [100 * (row["preference"] - 1) for row in rows]
 
 
-def test_real_annotations_give_the_known_figures() -> None:
-    found = paired_difference(shares("zephyr_0.05"), shares("zephyr_0.1"))
+def test_real_annotations_give_the_known_figures(data: Path) -> None:
+    found = paired_difference(shares(data, "zephyr_0.05"), shares(data, "zephyr_0.1"))
     assert found.n == 805
     assert found.mean == pytest.approx(5.9391328310 - 5.0087843670, abs=1e-6)  # the official leaderboard's
     assert found.standard_error == pytest.approx(0.5498, abs=1e-4)
@@ -39,9 +35,9 @@ def test_real_annotations_give_the_known_figures() -> None:
     assert found.p_value == pytest.approx(0.0912, abs=0.009)  # of 400,000 draws; of 10,000: ± 0.0029
 
 
-def test_pairing_halves_the_error_of_real_annotations() -> None:
+def test_pairing_halves_the_error_of_real_annotations(data: Path) -> None:
     """Sister models' answers to an instruction are preferred alike; counted apart, that is thrown away."""
-    before, after = np.array(shares("zephyr_0.05")), np.array(shares("zephyr_0.1"))
+    before, after = np.array(shares(data, "zephyr_0.05")), np.array(shares(data, "zephyr_0.1"))
     assert 0.46 <= np.corrcoef(before, after)[0, 1] <= 0.81
     apart = np.hypot(*(arm.std(ddof=1) / np.sqrt(len(arm)) for arm in (before, after)))
     assert apart == pytest.approx(np.hypot(0.677684, 0.745457), abs=1e-5)  # the official leaderboard's

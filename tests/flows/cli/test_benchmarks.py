@@ -15,14 +15,6 @@ from tests.servers.judge import JudgeServer
 NAMES = ("zephyr_0.05", "zephyr_0.1")
 
 
-@pytest.fixture(scope="session")
-def data() -> Path:
-    folder = os.environ.get("EXPO_TEST_DATA")
-    if folder is None:
-        pytest.skip("EXPO_TEST_DATA is not set: the folder with annotations/ and mt_bench/")
-    return Path(folder)
-
-
 @pytest.fixture
 def server() -> Iterator[JudgeServer]:
     with JudgeServer() as server:

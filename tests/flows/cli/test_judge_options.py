@@ -1,6 +1,5 @@
 """The judge's options: one judge from them, one clear error, and what judging will take."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -33,18 +32,27 @@ def test_options_that_contradict_each_other(options: dict[str, object], message:
         make_judge(**options)  # type: ignore[arg-type]
 
 
-def test_what_judging_takes_is_known_once_the_data_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+JUDGE = Judge(model="gpt-4-1106-preview", dollars_per_million=(10, 30), both_orders=True)
+
+
+@pytest.fixture
+def _no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    judge = Judge(model="gpt-4-1106-preview", dollars_per_million=(10, 30), both_orders=True)
-    print_estimate(judge)
+
+
+def test_what_judging_takes_is_not_known_without_the_data(
+    _no_data: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_estimate(JUDGE)
     assert capsys.readouterr().out.count("not known before `expo data fetch`") == 2
-    if (folder := os.environ.get("EXPO_TEST_DATA")) is None:
-        pytest.skip("EXPO_TEST_DATA is not set: the folder with the benchmarks' files")
-    import_from(Path(folder))
-    print_estimate(judge)
+
+
+def test_what_judging_takes_is_known_once_the_data_is_there(
+    fetched: Path, _no_data: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_from(fetched)
+    print_estimate(JUDGE)
     said = capsys.readouterr().out
     assert "AlpacaEval 2.0: 3,220 requests, about 4.6 million tokens, about $4" in said
     assert "MT-Bench: 320 requests" in said and "both orders doubles" in said
