@@ -4,6 +4,7 @@
 #   make test     every test that this machine can run
 #   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
+#   make repeat   the whole suite five times, which have to give the same counts
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
 
@@ -17,7 +18,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
 AT_ONCE := -n logical --maxprocesses 4
 
-.PHONY: demo test fuzz drills check clean
+.PHONY: demo test fuzz repeat drills check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -31,6 +32,9 @@ FUZZ_SECONDS ?= 20
 fuzz: $(VENV)/.test
 	EXPO_FUZZ_SECONDS=$(FUZZ_SECONDS) $(VENV)/bin/python -m pytest -q -m fuzz --hypothesis-profile thorough \
 	    $(AT_ONCE) --dist worksteal
+
+repeat: $(VENV)/.test
+	$(VENV)/bin/python -m tests.repeat
 
 drills: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/drills
