@@ -23,14 +23,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.family import expo_family, find_judge
 from flows.parameters import BenchmarkName, FamilyName, default_store
-from tasks.anchors import anchors as measure
+from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
 from tasks.comparison.run_config import Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
-from tasks.core.families import family, names
+from tasks.core.families import find_family, names
 from tasks.core.family_result import FamilyResult
 from tasks.family_run import family_run
 from tasks.report import report
@@ -122,7 +122,7 @@ def expo(
         generation=generation,
     )
     check_run(families, config)
-    measured = (measure(anchors, judge, store),) if anchors and judge else ()
+    measured = (measure_anchors(anchors, judge, store),) if anchors and judge else ()
     before = frozenset(Store(store).names("verdicts"))
     states = _run_families(families, config, deployment)
     results = tuple(_result(name, state, before) for name, state in states.items())
@@ -145,7 +145,7 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
         raise InputError(f"publish_to {target!r}: a repository holds one model; give a namespace")
     if config.benchmarks:
         for name in families:
-            find_judge(family(name), config)
+            find_judge(find_family(name), config)
 
 
 def _run_families(
@@ -155,7 +155,7 @@ def _run_families(
 
     What takes longest decides when a run ends, so nothing may wait behind it.
     """
-    largest_first = sorted(families, key=lambda name: -(family(name).billions or 0))
+    largest_first = sorted(families, key=lambda name: -(find_family(name).billions or 0))
     if deployment is None:
         states = {name: expo_family(name, config, return_state=True) for name in largest_first}
     else:

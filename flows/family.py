@@ -10,14 +10,12 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from flows.shards import run_shards
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.serving import demo_judge
 from tasks.comparison.arm import Arm
 from tasks.comparison.decoding import reseeded, settings_of
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
-from tasks.core.families import Family
-from tasks.core.families import family as find_family
+from tasks.core.families import Family, find_family
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
@@ -109,7 +107,9 @@ def find_judge(family: Family, config: RunConfig) -> Judge:
     if family.judge:
         if MT_BENCH in config.benchmarks:
             raise InputError(f"{family.name}: its judge is a rule that rates nothing; leave {MT_BENCH} out")
-        return demo_judge()
+        return Judge(
+            model=family.judge.replace(":", "-"), base_url=family.judge
+        )  # no address until it is served
     if config.judge is None:
         raise InputError(
             f"{family.name}: no judge; give one (its model, and base_url for an endpoint of your own), "

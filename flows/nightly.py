@@ -13,7 +13,7 @@ from pydantic import Field
 
 from flows.expo import expo
 from flows.parameters import BenchmarkName, FamilyName, default_store
-from tasks.anchors import anchors as measure
+from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.judge_config import Judge
 from tasks.compare_nights import compare_nights
 from tasks.comparison.decoding import GenerationConfig
@@ -80,7 +80,7 @@ def nightly(
     )
     compare_nights(flow_run.name, tuple(families), store)
     if anchors and judge:
-        judge_drift(measure(anchors, judge, store, occasion=night.isoformat()), store)
+        judge_drift(measure_anchors(anchors, judge, store, occasion=night.isoformat()), store)
     keep_reports(keep, store)
     uri: str = state.result()
     return uri

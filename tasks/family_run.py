@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectNotFound
 
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError, PermanentError
-from tasks.core.families import family as find_family
+from tasks.core.families import find_family
 from tasks.core.family_result import FamilyResult
 from tasks.runtime.outcome import read_outcome
 from tasks.runtime.stage import IN_STAGE, stage

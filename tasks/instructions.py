@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tasks.core.errors import ExpoError, InputError
+from tasks.core.providers import provider_of
 from tasks.core.values import Value
 from tasks.generation.questions import read_questions
 from tasks.generation.settings import Benchmark
@@ -20,8 +21,8 @@ class Instructions(Value):
     """A benchmark's file: a JSON list of {"instruction", "output", "generator"} in AlpacaEval's form,
     or MT-Bench's questions in FastChat's.
 
-    uri        "alpaca_eval" (the 805 of AlpacaEval 2.0), "mt_bench", "demo:instructions",
-               "demo:alphas", or the path of a file in AlpacaEval's form
+    uri        "alpaca_eval" (the 805 of AlpacaEval 2.0), "mt_bench", what a provider has
+               ("demo:instructions"), or the path of a file in AlpacaEval's form
     sha256     of the file
     count      how many instructions; answers: how many answers they ask for, over all turns
     """
@@ -62,10 +63,8 @@ def local_file(uri: str) -> Path:
         from tasks.benchmarks.data import mt_bench_files
 
         return mt_bench_files().questions
-    if uri.startswith("demo:"):
-        from tasks.demo.checkpoints import benchmark_file
-
-        return benchmark_file(uri)
+    if provider := provider_of(uri):
+        return provider.find(uri)
     path = Path(uri).expanduser().resolve()
     if not path.is_file():
         raise InputError(f"instructions {uri!r}: no such file; give a path, {ALPACA_EVAL!r} or {MT_BENCH!r}")

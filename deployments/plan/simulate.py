@@ -22,7 +22,7 @@ from typing import Any
 
 import simpy
 
-from tasks.core.families import Family, family, names
+from tasks.core.families import Family, find_family, names
 
 __all__ = ["SCENARIOS", "Cluster", "Rates", "Result", "simulate", "table"]
 
@@ -109,7 +109,7 @@ class Result:
 def simulate(cluster: Cluster, rates: Rates = Rates()) -> Result:
     """Runs a cluster's families to their verdicts, the largest first; the same every time."""
     shop = _Shop(cluster, rates)
-    entries = islice(cycle(family(name) for name in names("published")), cluster.families)
+    entries = islice(cycle(find_family(name) for name in names("published")), cluster.families)
     for entry in sorted(entries, key=lambda one: -_gigabytes(one)):
         shop.env.process(shop.family(entry))
     shop.env.run()
@@ -151,7 +151,7 @@ class _Shop:
         self.free = {name: simpy.Container(self.env, size, init=size) for name, size in self.size.items()}
         self.used = dict.fromkeys(self.size, 0.0)
 
-    def family(self, entry: Family) -> Steps:
+    def find_family(self, entry: Family) -> Steps:
         """From two checkpoints to a verdict."""
         shards = max(1, ceil(_gigabytes(entry) / SHARD_GB))
         size = _gigabytes(entry) / shards

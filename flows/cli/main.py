@@ -91,12 +91,12 @@ def families(
 ) -> None:
     """Lists the families, α and the published figures; or all of one family."""
     from flows.cli.tables import families_table, family_table
-    from tasks.core.families import family
+    from tasks.core.families import find_family
 
     if name is None:
         families_table()
     else:
-        family_table(family(name))
+        family_table(find_family(name))
 
 
 app.command()(check)
@@ -189,10 +189,10 @@ def demo(store: STORE = "expo-store") -> None:
 
 def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None) -> None:
     from flows.cli.reports import show_report
-    from tasks.core.families import family
+    from tasks.core.families import find_family
 
     for name in names:
-        family(name)  # refuses an unknown one before Prefect is loaded
+        find_family(name)  # refuses an unknown one before Prefect is loaded
     served_here = config.judge is not None and config.judge.serve is not None
     extras.require_for_run(demo="demo" in names, engine=config.generation.endpoint is None or served_here)
     show_progress()

@@ -195,11 +195,11 @@ def verify(
 ) -> None:
     """Hashes a model's files against its manifest, and computes tensors again from the parents."""
     from tasks.stores.open import open_source, reopen
-    from tasks.weights.verify import verify as look
+    from tasks.weights.verify import verify as verify_model
 
-    found = look(open_source(model), None if files_only else reopen, "all" if every else tensors)
-    for one in found.differences:
-        print(f"{one.kind}: {one.file}: {one.message}")
+    found = verify_model(open_source(model), None if files_only else reopen, "all" if every else tensors)
+    for difference in found.differences:
+        print(f"{difference.kind}: {difference.file}: {difference.message}")
     if found.differences:
         kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
@@ -225,9 +225,9 @@ def _open_parents(aligned: str, sft: str) -> "Parents":
 
 
 def _find(name: str) -> "Family":
-    from tasks.core.families import family
+    from tasks.core.families import find_family
 
-    return family(name)
+    return find_family(name)
 
 
 def _plain(alpha: float) -> str:

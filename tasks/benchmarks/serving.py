@@ -22,25 +22,18 @@ from urllib.request import ProxyHandler, build_opener
 import tasks
 from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import InputError, RetryableError
+from tasks.core.providers import provider_of
 from tasks.generation.interpreter import engine_python
 from tasks.generation.launch import ENVIRONMENT, SECRET
 
-__all__ = ["DEMO_RULE", "LOG", "demo_judge", "serving"]
+__all__ = ["LOG", "serving"]
 
-DEMO_RULE = "demo:rule"
 LOG = "judge.log"
 START_LIMIT = 1800  # seconds for a server to load its model
 POLL = 0.25  # seconds
 GRACE = 10  # seconds to end by itself
 TAIL = 20  # lines
 DIRECT = build_opener(ProxyHandler({}))  # a proxy is no way to this machine
-
-
-def demo_judge() -> Judge:
-    """The rule that judges the demo family; it has no address until it is served."""
-    from tasks.demo.rule_judge import MODEL
-
-    return Judge(model=MODEL, base_url=DEMO_RULE)
 
 
 @contextmanager
@@ -54,10 +47,8 @@ def serving(judge: Judge, log: Path, slot: AbstractContextManager[object] | None
         InputError, PermanentError: the checkpoint to serve cannot be opened.
         RetryableError: the server ended before it answered; the message has the log's last lines.
     """
-    if judge.base_url == DEMO_RULE:
-        from tasks.demo.rule_judge import serve_judge
-
-        with serve_judge() as url:
+    if judge.base_url and (provider := provider_of(judge.base_url)):
+        with provider.serve_judge(judge.base_url) as url:
             yield judge.model_copy(update={"base_url": url})
     elif judge.serve is None or judge.base_url is not None:
         yield judge

@@ -7,19 +7,19 @@ those of the project's (`zephyr-7b-beta: {tensor_parallel_size: 2}`).
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 
-__all__ = ["REGISTRY", "Family", "Group", "Published", "family", "load_registry", "names", "registry"]
+__all__ = ["REGISTRY", "Family", "Group", "Published", "find_family", "load_registry", "names", "registry"]
 
 REGISTRY = Path(__file__).with_name("families.yaml")
 
-Group = Literal["published", "experimental", "demo"]
+Group = Literal["published", "experimental", "embedded"]
 
 
 class Published(Value):
@@ -37,11 +37,13 @@ class Published(Value):
 class Family(Value):
     """A registry entry: two checkpoints, α, and how the pair is prompted and judged.
 
-    aligned, sft          θ_1 and θ_0: hub ids, or `demo:…`
+    aligned, sft          θ_1 and θ_0: hub ids, folders, `s3://…`, or `NAME:…` of a provider
+    provider              the module that has the checkpoints, instructions and judge that are called
+                          `NAME:…`: see `tasks.core.providers`
     aligned_revision, sft_revision   branch, tag or commit of a hub id; None: the head of main, whose
                           commit the manifest names
     alpha_source          where α comes from
-    billions              parameters, in 10⁹; None for the demo
+    billions              parameters, in 10⁹
     gated                 hub ids whose licence has to be accepted first
     trust_remote_code     whether the checkpoint's own Python may run (at its pinned commit)
     chat_template         Jinja, used when the aligned checkpoint brings none
@@ -51,13 +53,14 @@ class Family(Value):
                           of the engine that serves it: see `tasks.generation.settings`
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
     alpha_instructions    held-out instructions for the α curve: never those of the benchmark
-    judge                 the family's own judge; None: the run's
+    judge                 the provider's judge of pairwise comparisons; None: the run's
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     group: Group = "published"
     aligned: str = Field(min_length=1)
     sft: str = Field(min_length=1)
+    provider: str | None = None
     aligned_revision: str | None = None
     sft_revision: str | None = None
     alpha: float = Field(allow_inf_nan=False)
@@ -76,7 +79,13 @@ class Family(Value):
     published: Published | None = None
     instructions: str | None = None
     alpha_instructions: str | None = None
-    judge: Literal["demo:rule"] | None = None
+    judge: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.judge is not None and (self.provider is None or not self.judge.startswith(f"{self.name}:")):
+            raise ValueError(f"judge: a family's own is called {self.name}:… and comes from its provider")
+        return self
 
     @property
     def gpus(self) -> int:
@@ -115,7 +124,7 @@ def names(*groups: Group) -> tuple[str, ...]:
     return tuple(name for name, entry in registry().items() if not groups or entry.group in groups)
 
 
-def family(name: str) -> Family:
+def find_family(name: str) -> Family:
     """One family by name.
 
     Raises:

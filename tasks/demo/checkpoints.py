@@ -18,14 +18,12 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.demo.student import Pair
 from tasks.demo.training import Advance, Training, train
 from tasks.stores.disk import cache_folder, remove_tree
-from tasks.stores.folder_source import FolderSource
 
-__all__ = ["DemoFamily", "benchmark_file", "checkpoint_folder", "open_checkpoint", "prepare"]
+__all__ = ["DemoFamily", "prepare"]
 
 MANIFEST = "manifest.json"
 GENERATOR = "demo-sft"
@@ -37,43 +35,16 @@ log = logging.getLogger("expo")
 
 
 class DemoFamily(Value):
-    """Where the trained pair and its instructions lie on this machine."""
+    """Where the trained pair and its instructions lie on this machine.
+
+    instructions, alphas  AlpacaEval's form: a JSON list of {instruction, output, generator, dataset};
+                          the outputs are the SFT model's
+    """
 
     sft: Path
     aligned: Path
     instructions: Path
     alphas: Path
-
-
-def checkpoint_folder(uri: str) -> Path:
-    """The folder of `demo:aligned` or `demo:sft`; trains the pair if it is not in the cache.
-
-    Raises:
-        InputError: another name.
-    """
-    if uri not in ("demo:aligned", "demo:sft"):
-        raise InputError(f"{uri}: the demo has the checkpoints demo:aligned and demo:sft")
-    family = prepare()
-    return family.aligned if uri == "demo:aligned" else family.sft
-
-
-def open_checkpoint(uri: str) -> FolderSource:
-    """The source of `demo:aligned` or `demo:sft`; raises as `checkpoint_folder`."""
-    return FolderSource(checkpoint_folder(uri), uri)
-
-
-def benchmark_file(uri: str) -> Path:
-    """The reference outputs of `demo:instructions` or `demo:alphas`, in AlpacaEval's form.
-
-    A JSON list of {instruction, output, generator, dataset}; the outputs are the SFT model's.
-
-    Raises:
-        InputError: another name.
-    """
-    if uri not in ("demo:instructions", "demo:alphas"):
-        raise InputError(f"{uri}: the demo has the instructions demo:instructions and demo:alphas")
-    family = prepare()
-    return family.instructions if uri == "demo:instructions" else family.alphas
 
 
 def prepare(advance: Advance | None = None, training: Training | None = None) -> DemoFamily:

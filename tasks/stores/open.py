@@ -4,29 +4,22 @@ source = open_source("HuggingFaceH4/zephyr-7b-beta")      the Hub, at the head o
 source = open_source("org/name@v1.0")                     …at a branch, tag or commit
 source = open_source("/models/my-sft")                    a folder of this machine
 source = open_source("s3://bucket/my-sft")                objects directly under a prefix
-source = open_source("demo:aligned")                      the demo's pair, trained if need be
+source = open_source("demo:aligned")                      what a provider has: see tasks.core.providers
 source = reopen(recipe.aligned)                           what an earlier stage resolved, or an error
 """
 
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from tasks.core.errors import PermanentError
+from tasks.core.providers import provider_of
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
 
 __all__ = ["open_source", "reopen"]
 
-OPENERS = {
-    "s3://": "tasks.stores.s3_source:S3Source",
-    "demo:": "tasks.demo.checkpoints:open_checkpoint",
-}
-"""What opens a uri that begins so, as module:name; loaded when it is needed."""
-
 
 def open_source(uri: str, revision: str | None = None) -> Source:
-    """Opens a folder, a hub id, an S3 prefix or a demo checkpoint; `revision` is for hub ids.
+    """Opens a folder, a hub id, an S3 prefix or a provider's checkpoint; `revision` is for hub ids.
 
     A hub id may bring it itself: `org/name@revision`.
 
@@ -35,9 +28,12 @@ def open_source(uri: str, revision: str | None = None) -> Source:
         PermanentError: access is not granted, or offline and not in the cache.
         RetryableError: the Hub or the object store is busy or cannot be reached.
     """
-    for scheme, opener in OPENERS.items():
-        if uri.startswith(scheme):
-            return _load(opener)(uri)
+    if uri.startswith("s3://"):
+        from tasks.stores.s3_source import S3Source
+
+        return S3Source(uri)
+    if provider := provider_of(uri):
+        return FolderSource(provider.find(uri), uri)
     if Path(uri).expanduser().is_dir() or uri.startswith((".", "/", "~")):
         return FolderSource(Path(uri).expanduser())
     uri, _, named = uri.partition("@")
@@ -71,9 +67,3 @@ def _hub_source(uri: str, revision: str | None) -> Source:
 
     source = HubSource(uri, revision)
     return _opened.setdefault((uri, source.checkpoint.commit), source)
-
-
-def _load(opener: str) -> Callable[[str], Source]:
-    module, _, name = opener.partition(":")
-    opened: Callable[[str], Source] = getattr(import_module(module), name)
-    return opened

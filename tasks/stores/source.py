@@ -25,7 +25,7 @@ _HUB_COMMIT = re.compile(r"[0-9a-f]{40}")
 class Checkpoint(Value):
     """A checkpoint at one moment: where it lies and which commit of it.
 
-    uri     a hub id (`org/name`), an absolute folder, `s3://…`, or `demo:aligned` / `demo:sft`
+    uri     a hub id (`org/name`), an absolute folder, `s3://…`, or a provider's (`demo:aligned`)
     commit  the hub's commit sha (40 hex digits); for a folder `local-` and a digest of its
             listing and headers, so that an edited folder is another checkpoint
     """

@@ -15,7 +15,7 @@ from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError, PermanentError, RetryableError
-from tasks.core.families import Family, Published, family
+from tasks.core.families import Family, Published, find_family
 from tasks.generate import Generation
 from tasks.generation.answers import answers_file
 from tasks.generation.settings import Benchmark, GenerationSettings, GenerationSummary
@@ -114,7 +114,9 @@ def _report(uri: str) -> FamilyReport:
 
 
 def _entry(**changes: Any) -> Family:  # noqa: ANN401
-    return family("zephyr-7b-beta").model_copy(update={"name": "ours", "published": PUBLISHED, **changes})
+    return find_family("zephyr-7b-beta").model_copy(
+        update={"name": "ours", "published": PUBLISHED, **changes}
+    )
 
 
 def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetched: Path) -> None:
@@ -285,4 +287,4 @@ def test_an_estimate_in_words() -> None:
 
 def test_the_demos_rule_rates_nothing() -> None:
     with pytest.raises(InputError, match="rates nothing; leave mt_bench out"):
-        find_judge(family("demo"), RunConfig(benchmarks=("alpaca_eval", "mt_bench")))
+        find_judge(find_family("demo"), RunConfig(benchmarks=("alpaca_eval", "mt_bench")))

@@ -9,14 +9,14 @@ from flows.cli.generation_options import make_generation
 from tasks.comparison.arm import Arm
 from tasks.comparison.decoding import ArmEndpoints, GenerationConfig, reseeded, settings_of
 from tasks.core.errors import InputError
-from tasks.core.families import family, names
+from tasks.core.families import find_family, names
 from tasks.generation.settings import GenerationSettings, Sampling
 from tasks.stores.source import Checkpoint
 from tasks.weights.recipe import Recipe
 
 
 def test_alpaca_eval_has_the_authors_sampling() -> None:
-    settings = settings_of(family("llama3-70b-chinese-chat"))
+    settings = settings_of(find_family("llama3-70b-chinese-chat"))
     assert settings.sampling == Sampling(
         temperature=0.7,
         top_p=0.9,
@@ -31,7 +31,7 @@ def test_alpaca_eval_has_the_authors_sampling() -> None:
 
 
 def test_mt_bench_has_fastchats() -> None:
-    settings = settings_of(family("internlm2-chat-7b"), "mt_bench")
+    settings = settings_of(find_family("internlm2-chat-7b"), "mt_bench")
     assert settings.category_temperatures["writing"] == 0.7 and settings.category_temperatures["math"] == 0
     assert len(settings.category_temperatures) == 8
     assert (settings.sampling.top_k, settings.sampling.presence_penalty) == (0, 0)
@@ -39,7 +39,7 @@ def test_mt_bench_has_fastchats() -> None:
 
 
 def test_only_families_that_say_so_run_remote_code() -> None:
-    allowed = {name for name in names() if settings_of(family(name)).trust_remote_code}
+    allowed = {name for name in names() if settings_of(find_family(name)).trust_remote_code}
     assert allowed == {"internlm2-chat-1_8b", "internlm2-chat-7b", "internlm2-chat-20b"}
 
 

@@ -6,21 +6,21 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tasks.core.errors import InputError
-from tasks.core.families import family, load_registry, names, registry
+from tasks.core.families import find_family, load_registry, names, registry
 
 GOOD = "one:\n  aligned: a/b\n  sft: a/c\n  alpha: 0.3\n  alpha_source: paper\n  architecture: Llama\n"
 
 
 def test_fourteen_families_and_the_demo() -> None:
-    assert [len(names(group)) for group in ("published", "experimental", "demo")] == [12, 2, 1]
+    assert [len(names(group)) for group in ("published", "experimental", "embedded")] == [12, 2, 1]
     assert all(registry()[name].published for name in names("published"))
 
 
 def test_figures_of_the_tables() -> None:
     """Three entries against the paper's tables: a slip of a row would show."""
-    beta = family("zephyr-7b-beta")
+    beta = find_family("zephyr-7b-beta")
     assert (beta.alpha, beta.published and beta.published.win_rate) == (0.1, (10.2, 11.1))
-    internlm = family("internlm2-chat-20b")
+    internlm = find_family("internlm2-chat-20b")
     assert internlm.published and internlm.published.mt_bench == (8.13, 8.26)
     gains = [
         one.published.win_rate[1] - one.published.win_rate[0] for one in registry().values() if one.published
@@ -40,7 +40,7 @@ def test_figures_of_the_tables() -> None:
 def test_templates_give_the_authors_prompts(name: str, prompt: str) -> None:
     """As transformers renders them: it trims the line end after a block, and tulu's last one matters."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(family(name).chat_template or "")
+    template = environment.from_string(find_family(name).chat_template or "")
     messages = [{"role": "user", "content": "Hi"}]
     rendered = template.render(
         messages=messages, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
@@ -50,7 +50,7 @@ def test_templates_give_the_authors_prompts(name: str, prompt: str) -> None:
 
 def test_unknown_family_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="no family 'zephyr'; there are zephyr-7b-alpha"):
-        family("zephyr")
+        find_family("zephyr")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_wrong_entry_names_file_entry_and_field(tmp_path: Path, text: str, messa
 
 
 def test_a_pinned_revision_goes_into_the_checkpoint() -> None:
-    pinned = family("demo").model_copy(update={"aligned": "org/name", "aligned_revision": "v1.0"})
+    pinned = find_family("demo").model_copy(update={"aligned": "org/name", "aligned_revision": "v1.0"})
     assert pinned.checkpoints == ("org/name@v1.0", pinned.sft)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.demo.checkpoints import benchmark_file, checkpoint_folder, prepare
+from tasks.demo.checkpoints import prepare
+from tasks.demo.provider import find, serve_judge
 from tasks.demo.training import Training
 
 RUN = """
@@ -64,16 +65,16 @@ def test_another_setting_is_another_family(cache: Path, short: Training) -> None
 
 @pytest.mark.parametrize("uri", ["demo:", "demo:original", "demo:instructions/../x"])
 def test_other_names_are_refused(uri: str, cache: Path) -> None:
-    with pytest.raises(InputError, match=r"demo:aligned and demo:sft"):
-        checkpoint_folder(uri)
-    with pytest.raises(InputError, match=r"demo:instructions and demo:alphas"):
-        benchmark_file(uri)
+    with pytest.raises(InputError, match=r"demo:aligned, demo:sft, demo:instructions, demo:alphas"):
+        find(uri)
+    with pytest.raises(InputError, match="judge is demo:rule"), serve_judge(uri):
+        pass
     assert not list(cache.iterdir()), "a wrong name starts no training"
 
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, tasks.demo.checkpoints, tasks.demo.rule_judge\n"
+        "import sys, tasks.demo.provider, tasks.demo.checkpoints, tasks.demo.rule_judge\n"
         "print({'torch', 'transformers'} & {*sys.modules})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

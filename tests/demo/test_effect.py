@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tasks.demo import rule
-from tasks.demo.checkpoints import benchmark_file, checkpoint_folder
+from tasks.demo.provider import find
 from tasks.demo.student import Student
 
 
@@ -31,9 +31,9 @@ def test_the_preference_grows_with_alpha_then_the_model_breaks(cache: Path) -> N
     """Sampled by transformers, so that this says nothing of vLLM and all of the training."""
     sft, aligned = (
         Student(AutoModelForCausalLM.from_pretrained(folder).float(), AutoTokenizer.from_pretrained(folder))
-        for folder in (checkpoint_folder("demo:sft"), checkpoint_folder("demo:aligned"))
+        for folder in (find("demo:sft"), find("demo:aligned"))
     )
-    asks = [row["instruction"] for row in json.loads(benchmark_file("demo:alphas").read_text())]
+    asks = [row["instruction"] for row in json.loads(find("demo:alphas").read_text())]
     torch.manual_seed(0)
     original = aligned.answers(asks, 64, 0.7)
     assert 0.6 < win_rate(asks, original, sft.answers(asks, 64, 0.7)) < 0.9, "DPO is partial"

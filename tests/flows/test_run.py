@@ -52,10 +52,10 @@ def test_deployment_ends_with_a_verdict(undisturbed: Path) -> None:
 
 
 def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
-    from tasks.demo.checkpoints import checkpoint_folder
+    from tasks.demo.provider import find
 
     (model,) = (undisturbed / "models").iterdir()
-    aligned = checkpoint_folder("demo:aligned")
+    aligned = find("demo:aligned")
     for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         assert (model / name).read_bytes() == (aligned / name).read_bytes()
     manifest = json.loads((model / "manifest.json").read_text())

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 
 from tasks.core.errors import InputError
-from tasks.core.families import family
+from tasks.core.families import find_family
 from tasks.publishing.model_card import Licence, licence_of, model_card
 from tasks.publishing.publication import repository_of
 from tasks.reports.run_report import FamilyReport
@@ -123,7 +123,7 @@ def test_licence_of_the_aligned_model(tmp_path: Path, readme: str | None, licenc
 
 
 def test_repository_of_a_family() -> None:
-    assert repository_of("lab", family("zephyr-7b-beta").aligned) == "lab/zephyr-7b-beta-ExPO"
+    assert repository_of("lab", find_family("zephyr-7b-beta").aligned) == "lab/zephyr-7b-beta-ExPO"
     assert repository_of("lab/mine", "org/aligned") == "lab/mine"
     for wrong in ("", "a/b/c", "a/", "/b"):
         with pytest.raises(InputError, match="give a namespace"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.core.families import family
+from tasks.core.families import find_family
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown
 from tasks.reports.run_report import FamilyReport, RunReport
@@ -43,7 +43,7 @@ def rated() -> RunReport:
         original_scores=before,
         expo_scores=after,
         clusters=[i // 2 for i in range(160)],
-        published=family("zephyr-7b-beta").published,
+        published=find_family("zephyr-7b-beta").published,
     )
     shares = rng.random(60)
     return RunReport(

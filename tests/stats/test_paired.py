@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.core.errors import InputError
-from tasks.core.families import family, names
+from tasks.core.families import find_family, names
 from tasks.stats import paired
 from tasks.stats.paired import PairedDifference, detectable, holm, paired_difference
 
@@ -46,7 +46,7 @@ def test_pairing_halves_the_error_of_real_annotations(data: Path) -> None:
 
 def test_the_published_gains_are_read_as_they_are_reported() -> None:
     """Raw 4.4 points, length-controlled 2.1; zephyr-7b-beta's 0.9 is below what 805 items can find."""
-    published = [one for name in names("published") if (one := family(name).published)]
+    published = [one for name in names("published") if (one := find_family(name).published)]
     raw, controlled = (
         [after - before for before, after in figures]
         for figures in ([one.win_rate for one in published], [one.lc_win_rate for one in published])

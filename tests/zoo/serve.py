@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.core.families import family
+from tasks.core.families import find_family
 from tests.servers.hub import HubServer
 from tests.zoo.tiny_families import ANIMALS
 from tests.zoo.write import checkpoints_of
@@ -16,7 +16,7 @@ TOKEN = "hf_of_someone_with_licences"
 def put_into(hub: HubServer, names: tuple[str, ...] = tuple(ANIMALS)) -> None:
     """Adds the pairs of these families to a Hub; what is gated is granted to TOKEN alone."""
     for name in names:
-        gated = family(name).gated
+        gated = find_family(name).gated
         for hub_id, files in checkpoints_of(name).items():
             hub.add(hub_id, files, gated=hub_id in gated)
             hub.repos[hub_id].granted.add(TOKEN)

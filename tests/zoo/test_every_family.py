@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tasks.comparison.decoding import settings_of
-from tasks.core.families import Family, family
+from tasks.core.families import Family, find_family
 from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
@@ -67,7 +67,7 @@ class Zoo:
 
     def breed(self, name: str) -> Bred:
         if name not in self._bred:
-            entry = family(name)
+            entry = find_family(name)
             aligned, sft = open_source(entry.aligned), open_source(entry.sft)
             recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=entry.alpha)
             plan, expo = make_plan(recipe, aligned, sft), self._folder / name / "expo"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import PermanentError
-from tasks.core.families import family, names
+from tasks.core.families import find_family, names
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.open import open_source
 from tasks.weights.checkpoint import read_checkpoint
@@ -38,7 +38,7 @@ def test_small_and_the_same_in_another_process(folders: dict[str, Path], tmp_pat
 
 @pytest.mark.parametrize("name", list(ANIMALS))
 def test_forms_and_layouts(folders: dict[str, Path], name: str) -> None:
-    entry, animal = family(name), ANIMALS[name]
+    entry, animal = find_family(name), ANIMALS[name]
     layouts = [read_checkpoint(FolderSource(folders[hub_id])) for hub_id in (entry.aligned, entry.sft)]
     for layout, side in zip(layouts, (animal.aligned, animal.sft), strict=True):
         assert layout.form == ("pickle" if side.form == "pickle" else "safetensors")
@@ -50,11 +50,11 @@ def test_forms_and_layouts(folders: dict[str, Path], name: str) -> None:
 @pytest.mark.parametrize("name", ["starling-lm-7b-alpha", "internlm2-chat-7b", "llama3-70b-chinese-chat"])
 def test_generation_configs_miss_what_ends_a_turn(folders: dict[str, Path], name: str) -> None:
     """The registry's stop tokens are what makes these families' answers end."""
-    folder = folders[family(name).aligned]
+    folder = folders[find_family(name).aligned]
     named = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     tokens = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
     ids = {token["content"]: token["id"] for token in tokens}
-    stops = {ids[token] for token in family(name).stop_tokens}
+    stops = {ids[token] for token in find_family(name).stop_tokens}
     assert stops - {named} and isinstance(named, int)
 
 
@@ -63,9 +63,9 @@ def test_gated_parents_need_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with serve_zoo((name,)) as hub:
         use_in_this_process(monkeypatch, hub, tmp_path)
         with pytest.raises(PermanentError, match="Meta-Llama-3-8B-Instruct"):
-            open_source(family(name).sft)
+            open_source(find_family(name).sft)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        assert "config.json" in open_source(family(name).sft).files()
+        assert "config.json" in open_source(find_family(name).sft).files()
 
 
 def test_another_process_finds_it_on_the_hub(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tasks.core.families import Family, family
+from tasks.core.families import Family, find_family
 from tests.zoo.tiny_families import ANIMALS, Animal, Side
 from tests.zoo.vocabulary import TURN_ENDS, ids_of, tokenizer_files, tokenizer_of
 from tests.zoo.weights import HIDDEN, MIDDLE, weight_files
@@ -32,7 +32,7 @@ def write_zoo(folder: Path, names: tuple[str, ...] = tuple(ANIMALS)) -> dict[str
 
 def checkpoints_of(name: str) -> dict[str, dict[str, bytes]]:
     """The files of a family's two checkpoints, by hub id and file name."""
-    entry, animal = family(name), ANIMALS[name]
+    entry, animal = find_family(name), ANIMALS[name]
     return {
         entry.aligned: _checkpoint(entry, animal, animal.aligned, sft=False),
         entry.sft: _checkpoint(entry, animal, animal.sft, sft=True),
