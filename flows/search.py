@@ -9,8 +9,7 @@ from prefect import flow
 from flows.parameters import FamilyName, default_store
 from tasks.comparison.decoding import settings_of
 from tasks.core.errors import InputError
-from tasks.core.families import Family
-from tasks.core.families import family as find
+from tasks.core.families import Family, find_family
 from tasks.resolve import resolve
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult
@@ -57,7 +56,7 @@ def expo_search(
 
 def _entry(name: FamilyName | None, aligned: str | None, sft: str | None) -> Family:
     if name is not None and not (aligned or sft):
-        return find(name)
+        return find_family(name)
     if name is not None or aligned is None or sft is None:
         raise InputError("search: give a family, or both the aligned and the SFT checkpoint")
     return Family(

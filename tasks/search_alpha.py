@@ -10,6 +10,7 @@ from prefect.context import FlowRunContext
 from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
 from tasks.benchmarks.judge_config import prompt_file
 from tasks.core.errors import CorruptError
+from tasks.core.providers import provider_of
 from tasks.generate import ENGINE_SLOTS, engine_name, gpus_of
 from tasks.generation.interpreter import engine_python
 from tasks.generation.settings import GenerationSettings
@@ -99,7 +100,7 @@ def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> Hel
     evaluations = dict(known_evaluations())
     if evaluation is not None:
         evaluations[evaluation] = frozenset(map(digest, read_prompts(local_file(evaluation))))
-    path = local_file(prompts) if prompts.startswith("demo:") else Path(prompts).expanduser()
+    path = local_file(prompts) if provider_of(prompts) else Path(prompts).expanduser()
     return split(read_prompts(path), evaluations, choosing=config.choosing, confirming=config.confirming)
 
 

@@ -65,7 +65,7 @@ def search(
     show_progress()
     from flows.parameters import FamilyName
     from flows.search import expo_search
-    from tasks.core.families import family as find
+    from tasks.core.families import find_family
     from tasks.search.candidates import Grid
     from tasks.search.objectives import ObjectiveConfig
     from tasks.search.racing import RaceSettings
@@ -93,7 +93,7 @@ def search(
         )
     except ValidationError as error:
         raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
-    named = FamilyName(find(family).name) if family else None
+    named = FamilyName(find_family(family).name) if family else None
     path = str(prompts.resolve()) if prompts else None
     with explain_missing_server():
         result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)

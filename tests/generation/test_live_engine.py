@@ -10,7 +10,7 @@ import pytest
 
 from tasks.comparison.decoding import settings_of
 from tasks.core.errors import RetryableError
-from tasks.core.families import family
+from tasks.core.families import find_family
 from tasks.core.values import canonical_json
 from tasks.generation.answer_journal import Answer, read_batches
 from tasks.generation.live_orders import LiveOrder, Probe, ProbeTexts
@@ -37,7 +37,7 @@ class Pair:
     """A family's stand-in on disk, with a place for what is made of it."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        entry = family(name)
+        entry = find_family(name)
         folders = write_zoo(folder, (name,))
         self.folder = folder
         self.aligned, self.sft = FolderSource(folders[entry.aligned]), FolderSource(folders[entry.sft])

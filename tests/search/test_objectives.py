@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tasks.benchmarks.serving import demo_judge
+from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import InputError
 from tasks.demo.rule import preference
 from tasks.search.objectives import Answered, ObjectiveConfig, load_function, open_objective
 
+JUDGE = Judge(model="demo-rule", base_url="demo:rule")
 PROMPTS = ("Write a note to Anna about the lamp.", "Write a note to Ben about the lake.")
 PLAIN = ("Anna, the lamp is old.", "Ben, the lake is big.")
 KIND = (
@@ -61,7 +62,7 @@ def test_a_name_that_leads_nowhere_says_how_to_write_one(name: str) -> None:
 
 
 def test_a_judge_scores_its_preference_over_the_baseline_and_is_asked_once(tmp_path: Path) -> None:
-    with open_objective(ObjectiveConfig(judge=demo_judge()), tmp_path) as objective:
+    with open_objective(ObjectiveConfig(judge=JUDGE), tmp_path) as objective:
         assert objective.scores(0.0, Answered(PROMPTS, PLAIN, PLAIN)) == [0.5, 0.5]
         found = objective.scores(0.5, Answered(PROMPTS, KIND, PLAIN))
         wanted = [preference(*item) for item in zip(PROMPTS, PLAIN, KIND, strict=True)]
@@ -75,4 +76,4 @@ def test_an_objective_is_one_thing() -> None:
     with pytest.raises(ValidationError, match="one of them"):
         ObjectiveConfig()
     with pytest.raises(ValidationError, match="one of them"):
-        ObjectiveConfig(function="a:b", judge=demo_judge())
+        ObjectiveConfig(function="a:b", judge=JUDGE)
