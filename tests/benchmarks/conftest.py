@@ -9,6 +9,7 @@ import pytest
 from tasks.benchmarks.alpaca import judge_answers
 from tasks.benchmarks.judge_config import Judge
 from tests.servers.judge import JudgeServer
+from tests.waiting import LIMIT
 
 Judging = Callable[..., Path]
 
@@ -21,7 +22,7 @@ def server() -> Iterator[JudgeServer]:
 
 @pytest.fixture
 def judge(server: JudgeServer) -> Judge:
-    return Judge(model="longer", base_url=server.url, max_concurrency=4, retries=2, timeout_s=20)
+    return Judge(model="longer", base_url=server.url, max_concurrency=4, retries=2, timeout_s=LIMIT)
 
 
 def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:

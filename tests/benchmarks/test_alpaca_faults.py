@@ -15,6 +15,7 @@ from tasks.benchmarks.score import preferences, score_annotations
 from tasks.core.errors import PermanentError, RetryableError
 from tests.benchmarks.answers import LONG, SHORT, rows_of
 from tests.servers.judge import JudgeServer, question_of
+from tests.waiting import LIMIT
 
 Judging = Callable[..., Path]
 
@@ -127,7 +128,7 @@ def test_a_killed_judging_pays_again_only_for_what_was_in_flight(
     files = [str(tmp_path / name) for name in ("answers.json", "reference.json", "killed")]
     with subprocess.Popen([*child, *files, server.url]) as process:
         for _ in range(4):
-            assert server.hung.acquire(timeout=60)
+            assert server.hung.acquire(timeout=LIMIT)
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "killed/annotations.json").exists()
     assert len(server.bodies) == 24

@@ -24,6 +24,7 @@ from tasks.benchmarks.serving import serving
 from tasks.core.errors import RetryableError
 from tests.benchmarks.conftest import write_outputs
 from tests.generation.conftest import make_tiny_llama
+from tests.waiting import LIMIT, wait_until
 
 LONG = [f"a much longer answer {index}" for index in range(12)]
 SHORT = [f"short {index}" for index in range(12)]
@@ -70,7 +71,7 @@ def test_a_served_judge_judges_and_dies_with_its_parent(checkpoint: Path, tmp_pa
         try:
             assert parent.stdout is not None
             url = parent.stdout.readline().strip()
-            judge = Judge(model="tiny", base_url=url, both_orders=True, timeout_s=300)
+            judge = Judge(model="tiny", base_url=url, both_orders=True, timeout_s=LIMIT)
             annotations = judge_answers(ours, theirs, judge, tmp_path / "out", advance=lambda _: None)
             assert _processes(checkpoint)
         finally:
@@ -79,10 +80,7 @@ def test_a_served_judge_judges_and_dies_with_its_parent(checkpoint: Path, tmp_pa
     assert list(preferences(annotations).values()) == pytest.approx([0.5] * 12, abs=0.01)
     swapped = {row["preference_swapped"] for row in json.loads(annotations.read_text())}
     assert sorted(round(one, 2) for one in swapped) == pytest.approx([1.25, 1.75], abs=0.02)
-    end = time.monotonic() + 120
-    while _processes(checkpoint):
-        assert time.monotonic() < end, "the server outlives its parent"
-        time.sleep(0.2)
+    wait_until(lambda: not _processes(checkpoint), "the server's end after its parent's")
 
 
 def _processes(checkpoint: Path) -> list[str]:

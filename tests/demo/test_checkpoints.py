@@ -12,6 +12,7 @@ from tasks.core.errors import InputError
 from tasks.demo.checkpoints import prepare
 from tasks.demo.provider import find, serve_judge
 from tasks.demo.training import Training
+from tests.waiting import LIMIT
 
 RUN = """
 import os, signal, sys
@@ -34,7 +35,7 @@ def start(training: Training, killed_at: str = "") -> "subprocess.Popen[str]":
 
 def test_two_processes_train_once(cache: Path, short: Training) -> None:
     both = [start(short), start(short)]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(len(output.splitlines()) for output in outputs) == [
         0,
@@ -46,7 +47,7 @@ def test_a_killed_training_leaves_nothing_behind(
     cache: Path, short: Training, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = start(short, killed_at="dpo 1")
-    process.communicate(timeout=120)
+    process.communicate(timeout=LIMIT)
     assert process.returncode == -signal.SIGKILL
     assert [path for path in cache.rglob("sft") if path.is_dir()], "killed too early to leave anything"
     with caplog.at_level(logging.INFO, logger="expo"):

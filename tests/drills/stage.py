@@ -8,8 +8,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,14 +34,14 @@ from tasks.reports.run_report import RunReport
 from tests.servers.judge import JudgeServer
 from tests.servers.prefect import PrefectServer, bootstrap, start_worker
 from tests.servers.s3 import BUCKET, S3Server
+from tests.waiting import wait_until
 from tests.zoo.serve import TOKEN, serve_zoo
 from tests.zoo.tiny_families import ANIMALS
 
-__all__ = ["FOURTEEN", "Stage", "report_of", "set_up", "wait_for"]
+__all__ = ["FOURTEEN", "Stage", "report_of", "set_up"]
 
 FOURTEEN = tuple(ANIMALS)
 QUESTIONS = ("Hi!", "What is the capital of France?", "Write a poem.", "Why is the sky blue?")
-LIMIT = 1800.0  # a run, on a busy machine
 BROKEN = {
     "aligned": "nobody/nothing",
     "sft": "nobody/nothing-sft",
@@ -85,7 +84,7 @@ class Stage:
 
     def ended(self, run: UUID) -> FlowRun:
         """Waits for a run's end."""
-        wait_for(lambda: bool((state := self.run_of(run).state) and state.is_final()), f"run {run}")
+        wait_until(lambda: bool((state := self.run_of(run).state) and state.is_final()), f"run {run}")
         return self.run_of(run)
 
     def retry(self, run: UUID) -> None:
@@ -196,15 +195,6 @@ def set_up(folder: Path, questions: int = len(QUESTIONS)) -> Iterator[Stage]:
         }
         bootstrap(server.url, families=families)
         yield Stage(folder, server, s3, environment, {"model": "longer", "base_url": judge.url})
-
-
-def wait_for(happened: Callable[[], bool], what: str, seconds: float = LIMIT) -> float:
-    """Waits until it has happened; the seconds that it took."""
-    start = time.monotonic()
-    while not happened():
-        assert time.monotonic() - start < seconds, f"{what}: not in {seconds:.0f} s"
-        time.sleep(0.1)
-    return time.monotonic() - start
 
 
 def report_of(stage: Stage, run: FlowRun, prefix: str = "store") -> RunReport:

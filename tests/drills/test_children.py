@@ -6,9 +6,10 @@ import json
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.drills.stage import Stage, report_of, wait_for
+from tests.drills.stage import Stage, report_of
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -37,7 +38,7 @@ def test_a_failed_family_and_the_retry_of_its_parent(stage: Stage) -> None:
         assert len(first) == 3
 
         stage.retry(run)
-        wait_for(lambda: (stage.run_of(run).run_count or 0) >= 2, "the retry")
+        wait_until(lambda: (stage.run_of(run).run_count or 0) >= 2, "the retry")
         again = stage.ended(run)
         assert again.state and again.state.is_failed()
         new = [child for child in stage.children(run) if child.id not in first]
@@ -64,12 +65,12 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
             deployment="expo-family/cpu",
             store=f"s3://{BUCKET}/cancelled",
         )
-        wait_for(found, "an engine")
+        wait_until(found, "an engine")
         stage.command("flow-run", "cancel", str(run))
         ended = stage.ended(run)
         assert ended.state and ended.state.is_cancelled(), stage.log("cancelled")
         (child,) = stage.children(run)
         assert (state := stage.ended(child.id).state) and state.is_cancelled(), stage.log("cancelled")
-        wait_for(lambda: not any(one.is_running() for one in engines), "the engines' end")
+        wait_until(lambda: not any(one.is_running() for one in engines), "the engines' end")
     finally:
         end(worker)

@@ -17,10 +17,11 @@ from tasks.core.errors import InputError, PermanentError
 from tasks.runtime.stage import failed_stage
 from tests.drills import poison
 from tests.drills.conftest import Record
-from tests.drills.stage import Stage, wait_for
+from tests.drills.stage import Stage
 from tests.servers.dask import serve_dask
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -61,7 +62,7 @@ def test_a_worker_that_dies_with_a_shard_in_its_hands(stage: Stage, record: Reco
             run = stage.begin(
                 "expo/all-models", families=[FAMILY], benchmarks=[], store=f"s3://{BUCKET}/dask"
             )
-            wait_for(lambda: _over(stage, run) or len(_shards(stage, run)) >= 2, "the worker that lives")
+            wait_until(lambda: _over(stage, run) or len(_shards(stage, run)) >= 2, "the worker that lives")
             assert not _over(stage, run), stage.log("dask-parent")
             time.sleep(5)  # the other has done what it was given
             start = time.monotonic()

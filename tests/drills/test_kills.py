@@ -13,9 +13,10 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from tests.drills.conftest import Record
-from tests.drills.stage import Stage, report_of, set_up, wait_for
+from tests.drills.stage import Stage, report_of, set_up
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -51,7 +52,7 @@ class Play:
 
     def answering(self) -> None:
         """Waits until a batch has been answered and an engine is at the next."""
-        wait_for(lambda: self.journal_lines() >= 2 and bool(self.engines()), f"{self.name}: a batch")
+        wait_until(lambda: self.journal_lines() >= 2 and bool(self.engines()), f"{self.name}: a batch")
 
     def finish(self) -> tuple[FlowRun, int]:
         """The run's end, and how many retries by hand it took."""
@@ -60,7 +61,7 @@ class Play:
             if ended.state and ended.state.is_completed():
                 return ended, retries
             self.stage.retry(self.run)
-            wait_for(lambda: not self.stage.run_of(self.run).state.is_final(), f"{self.name}: a retry")  # type: ignore[union-attr]
+            wait_until(lambda: not self.stage.run_of(self.run).state.is_final(), f"{self.name}: a retry")  # type: ignore[union-attr]
         raise AssertionError(f"{self.name}: {ended.state}\n{self.stage.log(self.name)}")
 
 

@@ -9,9 +9,10 @@ from prefect.blocks.webhook import Webhook
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
-from tests.drills.stage import Stage, report_of, wait_for
+from tests.drills.stage import Stage, report_of
 from tests.servers.prefect import bootstrap, end
 from tests.servers.s3 import BUCKET
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -69,8 +70,8 @@ def test_a_night_without_a_verdict_is_told(stage: Stage, told: tuple[str, list[s
         ended = stage.ended(run)
         assert ended.state and ended.state.is_failed(), stage.log("night")
         assert ended.name.startswith("nightly-")
-        wait_for(lambda: any("expo.nightly.missing" in body for body in bodies), f"a notice in {bodies}", 120)
+        wait_until(lambda: any("expo.nightly.missing" in body for body in bodies), f"a notice in {bodies}")
         assert any("broken: no verdict tonight" in body for body in bodies)
-        wait_for(lambda: any("prefect.flow-run.Failed" in body for body in bodies), f"in {bodies}", 120)
+        wait_until(lambda: any("prefect.flow-run.Failed" in body for body in bodies), f"in {bodies}")
     finally:
         end(worker)

@@ -13,9 +13,10 @@ import pytest
 
 from tests.drills.conftest import Record
 from tests.drills.noops import FAMILIES, SHARDS
-from tests.drills.stage import Stage, wait_for
+from tests.drills.stage import Stage
 from tests.parts import lacks
 from tests.servers.prefect import PrefectServer
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -51,7 +52,7 @@ def test_no_record_is_lost(server: tuple[str, PrefectServer], record: Record) ->
     told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     stage, run = Stage.of(prefect), UUID(told["run"])
     count = FAMILIES * SHARDS
-    wait_for(lambda: _completed(stage, run) >= count, f"{count} records", seconds=60)
+    wait_until(lambda: _completed(stage, run) >= count, f"{count} records")
     assert _completed(stage, run) == count
     record(
         f"records, {name}",

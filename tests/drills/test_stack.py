@@ -8,8 +8,7 @@ records that are all there, a limit that is given back: each needs one of the se
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import URLError
@@ -29,13 +28,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.images.files import compose
 from tests.parts import lacks
+from tests.servers.ports import reserve
 from tests.servers.postgres import programs, serve_postgres
-from tests.servers.prefect import end, free_port
+from tests.servers.prefect import end
 from tests.servers.redis import redis_program, serve_redis
+from tests.waiting import LIMIT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
-READY_SECONDS = 180
 TASKS = 20
 
 
@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with ExitStack() as stack:
         database = urlsplit(stack.enter_context(serve_postgres()))
         redis = stack.enter_context(serve_redis(home / "redis", *services["redis"]["command"][1:]))
-        port = free_port()
+        port = reserve()
         environment = {
             **_settings(services["server"]["environment"]),
             "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
@@ -66,12 +66,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         }
         here = {"0.0.0.0": "127.0.0.1", "4200": str(port)}
         migrate = _begin(services["migrate"]["command"], here, environment, home / "migrate.log")
-        assert migrate.wait(timeout=READY_SECONDS) == 0, (home / "migrate.log").read_text()
+        assert migrate.wait(timeout=LIMIT) == 0, (home / "migrate.log").read_text()
         for name in ("server", "services"):
             process = _begin(services[name]["command"], here, environment, home / f"{name}.log")
             stack.callback(end, process)
         url = f"http://127.0.0.1:{port}/api"
-        _wait(lambda: _answers(f"{url}/health"), f"{(home / 'server.log').read_text()}")
+        wait_until(lambda: _answers(f"{url}/health"), "the answer of the server (server.log)")
         yield url
 
 
@@ -95,7 +95,7 @@ def test_flow_run_leaves_every_record(client: SyncPrefectClient) -> None:
     state = many(return_state=True)
     assert state.is_completed() and state.state_details.flow_run_id
     run = state.state_details.flow_run_id
-    _wait(lambda: len(_completed_tasks(client, run)) == TASKS, "the task records are not there")
+    wait_until(lambda: len(_completed_tasks(client, run)) == TASKS, "the task records")
 
 
 def test_event_reaches_an_automation(client: SyncPrefectClient) -> None:
@@ -113,10 +113,9 @@ def test_event_reaches_an_automation(client: SyncPrefectClient) -> None:
     def acted() -> bool:
         event = Event(event=name, resource=Resource({"prefect.resource.id": name}))
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
-        time.sleep(5)
         return not _enabled(client, idle)
 
-    _wait(acted, "the automation did not act")
+    wait_until(acted, "the automation acts", every=5)
 
 
 def test_slots_of_a_limit_are_leases_in_redis(client: SyncPrefectClient) -> None:
@@ -164,10 +163,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (URLError, OSError):
         return False
-
-
-def _wait(happened: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not happened():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.5)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.stage import Stage, wait_for
+from tests.drills.stage import Stage
 from tests.parts import lacks
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
+from tests.waiting import wait_until
 
-PATIENCE = 90.0
 FAMILY, STORE = "internlm2-chat-20b", f"s3://{BUCKET}/ui"
 
 pytestmark = [
@@ -61,7 +61,7 @@ def _shows(browser: Browser, words: tuple[str, ...], picture: Path) -> None:
         return [word for word in words if word not in shown]
 
     try:
-        wait_for(lambda: not missing(), f"{words} on the page", PATIENCE)
+        wait_until(lambda: not missing(), f"{words} on the page")
     finally:
         browser.picture(picture)
     assert not missing()

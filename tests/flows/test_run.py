@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -18,10 +17,10 @@ import pytest
 
 from tasks.reports.run_report import RunReport
 from tests.servers.prefect import bootstrap, prefect, serve_prefect, serve_worker
+from tests.waiting import LIMIT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("demo_pair")]
 
-LIMIT = 600
 RUN = ["deployment", "run", "expo/all-models", "--watch", "-p", 'families=["demo"]']
 
 
@@ -66,7 +65,7 @@ def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
 
 def test_artifacts_reach_the_ui(undisturbed: Path, server: str) -> None:
     query = Request(f"{server}/artifacts/latest/filter", b"{}", {"Content-Type": "application/json"})
-    with urlopen(query, timeout=30) as answer:
+    with urlopen(query, timeout=LIMIT) as answer:
         artifacts = {one["key"]: one for one in json.load(answer)}
     assert {"expo-report", "expo-verdicts"} <= artifacts.keys()
 
@@ -96,10 +95,14 @@ def test_killed_in_generation_ends_in_the_same_bytes(undisturbed: Path, server: 
     process = subprocess.Popen(
         _command(store), env=os.environ | {"PREFECT_API_URL": server}, start_new_session=True
     )
-    _wait_for(lambda: any(_answered(path) for path in store.glob("generations/*/answers.jsonl")))
+    wait_until(
+        lambda: any(_answered(path) for path in store.glob("generations/*/answers.jsonl")),
+        "a batch of answers",
+        every=0.02,
+    )
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _wait_for(lambda: not _engines(store))
+    wait_until(lambda: not _engines(store), "the engine's end")
     unfinished = [path.parent for path in store.glob("generations/*/answers.jsonl")]
     assert any(not (folder / "manifest.json").exists() for folder in unfinished)
     journals = {
@@ -162,10 +165,3 @@ def _engines(store: Path) -> list[str]:
         except OSError:
             continue
     return [name for name in held if name.startswith(str(store))]
-
-
-def _wait_for(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not happened():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.files import DOCKER
+from tests.waiting import LIMIT
 
 SHOW = [sys.executable, "-c", "import os, sys; print(os.environ.get('HF_TOKEN'), sys.argv[1:])", "a b"]
 
@@ -41,13 +42,13 @@ def test_one_pinned_dask_worker_for_each_gpu(tmp_path: Path) -> None:
             start_new_session=True,
         )
         try:
-            client.wait_for_workers(2, timeout=120)
+            client.wait_for_workers(2, timeout=LIMIT)
             pinned = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
             assert sorted(pinned.values()) == ["0", "1"]
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
             assert [(one["nthreads"], one["resources"]) for one in workers] == [(1, {"GPU": 1.0})] * 2
             os.kill(_children(script.pid)[0], signal.SIGKILL)
-            assert script.wait(timeout=120) == 1
+            assert script.wait(timeout=LIMIT) == 1
         finally:
             if script.poll() is None:
                 os.killpg(script.pid, signal.SIGKILL)

@@ -26,6 +26,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
 
 REPO = "lab/expo-model"
@@ -71,7 +72,9 @@ def test_changed_repository_does_not_verify(hub: HubServer, model: Artefact) -> 
 
 def _expo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flows.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, env=os.environ | environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment
+    )
 
 
 def test_the_commands(hub: HubServer, model: Artefact, store: Store, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
+from tests.waiting import LIMIT
+
 __all__ = ["CHROMIUM", "Browser", "open_browser"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -72,7 +74,7 @@ class Browser:
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.socket.recv(timeout=60))
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout=LIMIT))
         method, params = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown" or (
             method == "Log.entryAdded" and params["entry"]["level"] == "error"

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.servers.prefect import end, free_port
+from tests.servers.ports import reserve
+from tests.servers.prefect import end
+from tests.waiting import LIMIT
 
 __all__ = ["DaskCluster", "serve_dask"]
-
-READY_SECONDS = 120.0
 
 
 class DaskCluster(NamedTuple):
@@ -31,7 +31,7 @@ def serve_dask(
     from distributed import Client
 
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"tcp://127.0.0.1:{reserve()}"
     scheduler = ["scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard"]
     options = ["--host", "127.0.0.1", "--nthreads", "1", "--resources", "GPU=1", "--no-dashboard"]
     options += ["--nanny" if nanny else "--no-nanny"]
@@ -41,8 +41,8 @@ def serve_dask(
             started.append(
                 _start(["worker", address, *options], folder / f"worker-{number}.log", environment)
             )
-        deadline = time.monotonic() + READY_SECONDS
-        with Client(address, timeout=READY_SECONDS) as client:  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + LIMIT
+        with Client(address, timeout=LIMIT) as client:  # type: ignore[no-untyped-call]
             client.wait_for_workers(workers, timeout=max(deadline - time.monotonic(), 1))
         yield DaskCluster(address, started[1:])
     finally:

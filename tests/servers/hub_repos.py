@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Condition
 from typing import Literal
 
+from tests.waiting import LIMIT
+
 __all__ = ["LFS_SUFFIXES", "Blob", "Commit", "Fault", "HubState", "Repo", "blob_of"]
 
 Kind = Literal["drop", "corrupt", "truncate", "whole", "status", "lost", "stall"]
@@ -170,7 +172,7 @@ class HubState:
             self.log.append(line)
             self._news.notify_all()
 
-    def wait_until_asked(self, pattern: str, times: int, timeout: float = 60.0) -> bool:
+    def wait_until_asked(self, pattern: str, times: int, timeout: float = LIMIT) -> bool:
         """Waits for that many requests that match the pattern."""
         with self._news:
             return self._news.wait_for(lambda: self.asked(pattern) >= times, timeout)

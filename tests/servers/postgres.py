@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.prefect import free_port
+from tests.servers.ports import reserve
 
 __all__ = ["programs", "serve_postgres"]
 
@@ -26,13 +26,23 @@ def serve_postgres() -> Iterator[str]:
     found = programs()
     assert found
     folder = Path(tempfile.mkdtemp(prefix="expo-postgres-"))
-    port, data = free_port(), folder / "data"
+    port, data = reserve(), folder / "data"
     as_owner: list[str | Path] = []
     if os.getuid() == 0:
         shutil.chown(folder, "postgres")
         as_owner = ["runuser", "-u", "postgres", "--"]
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-    control: list[str | Path] = [*as_owner, found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    control: list[str | Path] = [
+        *as_owner,
+        found / "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-t",
+        "600",
+        "-l",
+        folder / "log",
+    ]
     try:
         initdb: list[str | Path] = [*as_owner, found / "initdb", "-D", data, "-U", "prefect", "--auth=trust"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder)

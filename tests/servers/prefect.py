@@ -1,7 +1,6 @@
 """A real Prefect server and worker on loopback, each ended by its own process id."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,18 +14,19 @@ from urllib.request import urlopen
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.servers.ports import reserve
+from tests.waiting import LIMIT
+
 __all__ = [
     "PrefectServer",
     "bootstrap",
     "end",
-    "free_port",
     "prefect",
     "serve_prefect",
     "serve_worker",
     "start_worker",
 ]
 
-READY_SECONDS = 120
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,7 +40,7 @@ class PrefectServer:
 
     def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
         self._home, self._environment = home, environment or {}
-        self._port = free_port()
+        self._port = reserve()
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -133,14 +133,6 @@ def bootstrap(url: str, *options: str, families: Path | None = None) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def end(process: subprocess.Popen[bytes]) -> None:
     """Ends a process that was started here, if it has not ended."""
     process.terminate()
@@ -163,10 +155,10 @@ def _start(command: list[str], log: Path, environment: dict[str, str]) -> subpro
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
+    end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urlopen(url, timeout=2) as answer:
+            with urlopen(url, timeout=30) as answer:
                 if answer.status == 200:
                     return
         except (URLError, OSError):

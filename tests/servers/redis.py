@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.prefect import free_port
+from tests.servers.ports import reserve
+from tests.waiting import LIMIT
 
 __all__ = ["redis_program", "serve_redis"]
-
-READY_SECONDS = 30.0
 
 
 def redis_program() -> str | None:
@@ -23,7 +22,7 @@ def redis_program() -> str | None:
 @contextmanager
 def serve_redis(folder: Path, *options: str) -> Iterator[int]:
     """Serves in `folder`, with more options if wanted; yields the port."""
-    program, port = redis_program(), free_port()
+    program, port = redis_program(), reserve()
     assert program
     folder.mkdir(parents=True, exist_ok=True)
     own = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
@@ -38,7 +37,7 @@ def serve_redis(folder: Path, *options: str) -> Iterator[int]:
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + READY_SECONDS
+    end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as client:

@@ -10,7 +10,6 @@ It authenticates, refuses wrong digests, and does conditional puts and multipart
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,11 +21,13 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 from botocore.session import get_session  # type: ignore[import-untyped]
 
+from tests.servers.ports import reserve
+from tests.waiting import LIMIT
+
 __all__ = ["BUCKET", "S3Server", "weed_program"]
 
 BUCKET = "expo-tests"
 KEY, SECRET, REGION = "tests-key", "tests-secret", "us-east-1"
-READY_S = 60.0
 # Each component listens on its port and on this much above it.
 GRPC_OFFSET = 10_000
 COMPONENTS = ("master", "volume", "filer", "s3", "admin")
@@ -87,7 +88,7 @@ class S3Server:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         """The server tells nobody when it is ready, so it is asked until it keeps the bucket."""
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + LIMIT
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 self._require_bucket()
@@ -121,26 +122,14 @@ def weed_program() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, and whose neighbours at GRPC_OFFSET are free too."""
+    """Reserved ports whose neighbors at GRPC_OFFSET are too: below those that the system gives."""
     found: list[int] = []
-    held: list[socket.socket] = []
     while len(found) < count:
-        port = 20_000 + int.from_bytes(os.urandom(2)) % 12_000
+        port = 10_000 + int.from_bytes(os.urandom(2)) % 12_000
         try:
-            held += [_bound(port), _bound(port + GRPC_OFFSET)]
+            reserve(port)
+            reserve(port + GRPC_OFFSET)
         except OSError:
             continue
         found.append(port)
-    for one in held:
-        one.close()
     return found
-
-
-def _bound(port: int) -> socket.socket:
-    one = socket.socket()
-    try:
-        one.bind(("127.0.0.1", port))
-    except OSError:
-        one.close()
-        raise
-    return one

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tests.waiting import LIMIT
 
 CONTENT = bytes(range(251)) * 4096
 
@@ -131,7 +132,7 @@ def test_a_forked_process_can_write(model: Artefact) -> None:
 
     In a process of its own, since what other tests have loaded may not survive a fork.
     """
-    done = subprocess.run([sys.executable, "-c", FORK, model.uri], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FORK, model.uri], capture_output=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr.decode()
     assert model.names() == ["from-the-child", "from-the-parent"]
 

@@ -26,6 +26,7 @@ from tasks.weights.recipe import Recipe
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.servers.s3 import BUCKET, S3Server
 from tests.servers.slow_link import SlowLink
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
 
 CONTENT = os.urandom(3_000_000)
@@ -133,7 +134,7 @@ def test_killed_between_hub_and_s3(
         env=os.environ | hub.environment(tmp_path / "of-the-killed"),
     )
     # Twelve requests read six headers; those after them are the shards'.
-    assert hub.wait_until_asked("GET /cdn/", times=13, timeout=120)
+    assert hub.wait_until_asked("GET /cdn/", times=13)
     killed.kill()
     killed.wait()
     assert out.manifest() is None
@@ -165,12 +166,12 @@ def test_shards_come_in_a_few_at_a_time(hub: HubServer, tmp_path: Path) -> None:
     threads = [threading.Thread(target=come_in) for _ in range(SHARDS_AT_ONCE + 1)]
     for thread in threads:
         thread.start()
-    assert all(inside.acquire(timeout=60) for _ in range(SHARDS_AT_ONCE))
+    assert all(inside.acquire(timeout=LIMIT) for _ in range(SHARDS_AT_ONCE))
     assert not inside.acquire(timeout=0.2)
     with limit_incoming(aligned, sft):
         pass
     release.set()
-    assert inside.acquire(timeout=60)
+    assert inside.acquire(timeout=LIMIT)
     for thread in threads:
         thread.join()
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from tasks.stores import s3 as s3_module
 from tasks.stores.gc import find_orphans, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
+from tests.waiting import wait_until
 
 PART_BYTES = 5 * 1024**2  # the least that S3 takes
 LARGE = os.urandom(PART_BYTES) * 6
@@ -185,8 +185,5 @@ def _uploads(files: S3Files) -> list[object]:
 
 def _wait_for_upload(files: S3Files) -> bool:
     """The server tells nobody that an upload began, so it is asked."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if _uploads(files):
-            return True
-    return False
+    wait_until(lambda: _uploads(files), "an upload")
+    return True

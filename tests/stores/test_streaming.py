@@ -268,7 +268,7 @@ def test_killed_run_goes_on_at_its_shard(
     environment = os.environ | hub.environment(tmp_path / "of-the-killed")
     killed = subprocess.Popen([sys.executable, "-c", STREAM, str(tmp_path / "model")], env=environment)
     # Two requests read the header; those after it are the shard's.
-    assert hub.wait_until_asked(f"GET /cdn/{third}", times=4, timeout=120)
+    assert hub.wait_until_asked(f"GET /cdn/{third}", times=4)
     killed.kill()
     killed.wait()
     assert not (tmp_path / "model" / "manifest.json").exists()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.weights.slot_queue import ReorderBuffer, StoppedError
+from tests.waiting import LIMIT
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -51,6 +52,6 @@ def test_a_failure_ends_every_thread(where: str) -> None:
                 slots.put(number, buffers, None)
 
     with ThreadPoolExecutor(4) as pool:
-        errors = [pool.submit(work).exception(timeout=20) for _ in range(4)]
+        errors = [pool.submit(work).exception(timeout=LIMIT) for _ in range(4)]
     assert {type(error) for error in errors} <= {ValueError, StoppedError}
     assert sum(isinstance(error, ValueError) for error in errors) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.judge import JudgeServer
+from tests.waiting import LIMIT
 
 NAMES = ("zephyr_0.05", "zephyr_0.1")
 
@@ -24,7 +25,7 @@ def server() -> Iterator[JudgeServer]:
 def expo(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
     environment = os.environ | variables
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_scores_load_neither_prefect_nor_vllm(mt_bench: tuple[Path, Path]) -> No
     )
     for arguments in (["score", "mt_bench", str(mt_bench[0])], ["compare", *map(str, mt_bench)]):
         script = code.format(["expo", *arguments])
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT)
         modules = set(eval(done.stdout.splitlines()[-1]))
         assert "tasks.benchmarks.mt_bench_score" in modules, done.stderr
         assert not modules & {"prefect", "vllm", "torch", "transformers"}

@@ -12,6 +12,7 @@ import pytest
 from flows.cli import extras
 from tasks.core.errors import InputError, PermanentError
 from tasks.generation.interpreter import engine_version
+from tests.waiting import LIMIT
 
 HIDDEN = """
 import sys
@@ -29,7 +30,7 @@ main()
 def expo_without(*modules: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Runs the command where some modules cannot be imported, as in an environment that lacks them."""
     code = HIDDEN.format(modules=modules, arguments=arguments)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_module_of_an_extra_names_it(tmp_path: Path) -> None:

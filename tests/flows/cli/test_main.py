@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import write_checkpoint
 
 LOADED = "import sys; from flows.cli.main import main; sys.argv = {arguments!r}; main()"
@@ -19,7 +20,7 @@ LOADED = "import sys; from flows.cli.main import main; sys.argv = {arguments!r};
 def expo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     command = [sys.executable, "-m", "flows.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_extrapolate_loads_neither_torch_nor_prefect_nor_vllm(pair: tuple[str, s
     code = LOADED.format(arguments=[*arguments, "--out", str(tmp_path / "out")]).replace(
         "main()", "\ntry:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
     modules = set(eval(done.stdout.splitlines()[-1]))
     assert "numba" in modules
     assert not modules & {"torch", "prefect", "vllm", "transformers", "alpaca_eval", "matplotlib"}
@@ -61,7 +62,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = LOADED.format(arguments=["expo", "--help"]).replace(
         "main()", "\ntry:\n    main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
     assert "extrapolate" in done.stdout and "Model extrapolation" in done.stdout
     assert not set(eval(done.stdout.splitlines()[-1])) & {
         *("torch", "prefect", "numpy", "vllm", "fsspec", "pydantic", "yaml")
@@ -110,7 +111,7 @@ def test_a_temporary_server_that_does_not_start_is_one_clear_line(tmp_path: Path
     limit = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}
     environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")} | limit
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--store", str(tmp_path / "store")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 1, done.stderr
     assert "error: the temporary Prefect server did not start" in done.stderr
 
