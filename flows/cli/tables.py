@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from tasks.stores.gc import Orphan
     from tasks.weights.jobs import Plan
 
-__all__ = ["families_table", "family_table", "orphans_table", "plan_table", "progress_bar"]
+__all__ = ["families_table", "family_table", "orphans_table", "plan_notices", "plan_table", "progress_bar"]
+
+
+FILES_NAMED = 8
+DISK_BYTES_PER_SECOND = 1e9
 
 
 def families_table() -> None:
@@ -37,23 +41,46 @@ def family_table(entry: "Family") -> None:
     Console().print(table)
 
 
-def plan_table(plan: "Plan") -> None:
-    """Prints what an extrapolation reads and writes."""
+def plan_table(plan: "Plan", hint: str | None = None) -> None:
+    """Prints on one screen what an extrapolation reads, writes, copies and skips, and what it takes."""
     from tasks.weights.extrapolation import memory_needed
 
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     recipe = plan.recipe
-    table.add_row("aligned", f"{recipe.aligned.uri} at {recipe.aligned.commit[:12]}")
-    table.add_row("SFT", f"{recipe.sft.uri} at {recipe.sft.commit[:12]}")
+    aligned = sorted({file for shard in plan.shards for file in shard.aligned_files})
+    sft = sorted({file for shard in plan.shards for file in shard.sft_files})
+    table.add_row("aligned", f"{recipe.aligned.uri} at {recipe.aligned.commit[:12]}: {_files(aligned)}")
+    table.add_row("SFT", f"{recipe.sft.uri} at {recipe.sft.commit[:12]}: {_files(sft)}")
     table.add_row("α", f"{recipe.alpha:g}")
     table.add_row("parameters", f"{plan.parameters:,}")
     table.add_row("reads", _gigabytes(plan.input_bytes))
-    table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {len(plan.shards)} shards")
+    table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {_shards(len(plan.shards))}")
+    table.add_row("copies", _files(plan.side_files))
     table.add_row("memory", f"{_gigabytes(memory_needed(plan))} for buffers, beside Python's libraries")
-    if plan.skipped:
-        table.add_row("skipped", f"{', '.join(plan.skipped)} (buffers of the SFT side alone)")
+    table.add_row("time", _duration(plan.input_bytes + plan.output_bytes))
+    for notice in plan_notices(plan):
+        table.add_row("notice", Text(notice))
+    if hint:
+        table.add_row("notice", Text(hint))
     table.add_row("fingerprint", recipe.fingerprint[:16])
     Console().print(table)
+
+
+def plan_notices(plan: "Plan") -> tuple[str, ...]:
+    """What is worth saying of a plan, one line each: how sides were matched, what is copied and left out."""
+    from tasks.weights.refusals import examples
+
+    lines = list(plan.notices)
+    if plan.copied:
+        lines.append(f"copied from the aligned side: {examples(plan.copied)}")
+    if plan.skipped:
+        lines.append(f"skipped of the SFT side: {examples(plan.skipped)}")
+    left_out = [name for name in plan.left_out if name not in ("README.md", ".gitattributes")]
+    if left_out:
+        lines.append(f"not copied: {_files(left_out)}")
+    return tuple(lines)
 
 
 def orphans_table(orphans: "Sequence[Orphan]") -> None:
@@ -98,6 +125,23 @@ def _published(entry: "Family") -> tuple[str, str, str]:
         f"{lc[0]:.1f} → {lc[1]:.1f}",
         f"{mt_bench[0]:.2f} → {mt_bench[1]:.2f}",
     )
+
+
+def _files(names: "Sequence[str]") -> str:
+    more = f" and {len(names) - FILES_NAMED} more" if len(names) > FILES_NAMED else ""
+    return ", ".join(names[:FILES_NAMED]) + more
+
+
+def _shards(count: int) -> str:
+    return "1 shard" if count == 1 else f"{count} shards"
+
+
+def _duration(bytes_moved: int) -> str:
+    """Reading and writing is what takes the time: fast disks move some 1 GB/s, networks a tenth."""
+    seconds = bytes_moved / DISK_BYTES_PER_SECOND
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s on a disk of 1 GB/s"
+    return f"about {round(seconds / 60)} min on a disk of 1 GB/s, ten times that over a network of 100 MB/s"
 
 
 def _gigabytes(size: int) -> str:

@@ -11,7 +11,7 @@ from flows.cli import judge_options
 from flows.cli.stores import extrapolate_to_hub
 from tasks.core.errors import CorruptError, InputError
 from tasks.weights.memory import parse_bytes
-from tasks.weights.options import Arithmetic, Device, Nonfinite, OutputDtype, Vocabulary
+from tasks.weights.options import Arithmetic, Device, Extra, Nonfinite, OutputDtype, Vocabulary
 
 if TYPE_CHECKING:
     from tasks.core.families import Family
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
 
 FROM_SEARCH = "from-search"
+LARGEST_ALPHA = 3.4e38
 MODULE_ALPHA = re.compile(r"(?P<pattern>.*?)(@(?P<first>\d+)-(?P<last>\d+))?=(?P<alpha>[^=]+)")
 
 
 def _finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"α is a finite number, not {value}")
+    if value is not None and abs(value) > LARGEST_ALPHA:
+        raise typer.BadParameter(f"α = {value:g} is beyond what fp32 arithmetic has")
     return value
 
 
@@ -59,7 +62,18 @@ STREAM = Annotated[
 ]
 VOCABULARY = Annotated[
     Vocabulary,
-    typer.Option(help="Different vocabulary rows: refuse, or extrapolate the common."),
+    typer.Option(
+        help="Rows of other tokens: refuse, pair those of equal tokens, or pair them as they stand."
+    ),
+]
+DTYPE = Annotated[OutputDtype | None, typer.Option(help="Of the output; default: the aligned checkpoint's.")]
+EXTRA = Annotated[
+    Extra,
+    typer.Option(help="Parameters of one side alone: refuse, or copy the aligned side's and drop the SFT's."),
+]
+ALLOW = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD", help="A field of config.json that may differ, as rope_theta; repeatable."),
 ]
 
 
@@ -68,7 +82,10 @@ def check(
     sft: SFT = None,
     aligned: ALIGNED = None,
     alpha: ALPHA = None,
+    dtype: DTYPE = None,
     vocabulary: VOCABULARY = "error",
+    extra: EXTRA = "error",
+    allow: ALLOW = None,
     judge_model: judge_options.MODEL = None,
     judge_serve: judge_options.SERVE = None,
     both_orders: judge_options.BOTH_ORDERS = False,
@@ -79,6 +96,7 @@ def check(
     With a judge named, also what judging both arms takes.
     """
     from flows.cli.tables import plan_table
+    from tasks.weights.hints import exchanged
     from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe
 
@@ -94,9 +112,12 @@ def check(
         aligned=parents.aligned.checkpoint,
         sft=parents.sft.checkpoint,
         alpha=usual if alpha is None else alpha,
+        output_dtype=dtype,
         vocabulary=vocabulary,
+        extra=extra,
+        allow=tuple(sorted(set(allow or ()))),
     )
-    plan_table(make_plan(recipe, *parents))
+    plan_table(make_plan(recipe, *parents), exchanged(*parents))
     judge = judge_options.make_judge(
         judge_model, None, judge_serve, both_orders=both_orders, price=judge_price
     )
@@ -122,10 +143,7 @@ def extrapolate(
             "or hf://org/name: straight to the Hub, privately, with a card."
         ),
     ],
-    dtype: Annotated[
-        OutputDtype | None,
-        typer.Option(help="Of the output; default: the aligned checkpoint's."),
-    ] = None,
+    dtype: DTYPE = None,
     module_alpha: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,6 +154,8 @@ def extrapolate(
         Arithmetic, typer.Option(help="fp32 with one rounding, or the authors' bf16 operations bit for bit.")
     ] = "fp32",
     vocabulary: VOCABULARY = "error",
+    extra: EXTRA = "error",
+    allow: ALLOW = None,
     nonfinite: Annotated[Nonfinite, typer.Option(help="NaN or Inf in a parent: refuse, or count.")] = "error",
     shard_size: Annotated[
         str | None, typer.Option(help="As 5GB; default: the aligned checkpoint's layout.", callback=_bytes)
@@ -149,7 +169,7 @@ def extrapolate(
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
     $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
     """
-    from flows.cli.tables import progress_bar
+    from flows.cli.tables import plan_notices, progress_bar
     from tasks.stores.artefact import Artefact
     from tasks.weights.extrapolation import extrapolate_all
     from tasks.weights.pass_options import PassOptions
@@ -165,6 +185,8 @@ def extrapolate(
         arithmetic=arithmetic,
         output_dtype=dtype,
         vocabulary=vocabulary,
+        extra=extra,
+        allow=tuple(sorted(set(allow or ()))),
         nonfinite=nonfinite,
         module_alphas=tuple(_module_alpha(text) for text in module_alpha or ()),
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
@@ -181,8 +203,10 @@ def extrapolate(
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
         extrapolate_all(plans, parents, models, options, advance)
     for folder, plan in zip(folders, plans, strict=True):
-        size = f"{len(plan.shards)} shards, {plan.output_bytes / 1e9:.2f} GB"
-        print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")
+        shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
+        print(f"{folder}: {shards}, {plan.output_bytes / 1e9:.2f} GB, α = {_plain(plan.recipe.alpha)}")
+    for notice in plan_notices(plans[0]):
+        print(notice)
 
 
 def verify(
@@ -249,6 +273,8 @@ def _module_alpha(text: str) -> "ModuleAlpha":
         layers = (int(found["first"]), int(found["last"])) if found["first"] else None
         if not math.isfinite(alpha := float(found["alpha"])):
             raise ValueError("α is a finite number")
+        if abs(alpha) > LARGEST_ALPHA:
+            raise ValueError("α is beyond what fp32 arithmetic has")
         return ModuleAlpha(pattern=found["pattern"], layers=layers, alpha=alpha)
     except (re.error, ValueError) as error:
         raise InputError(

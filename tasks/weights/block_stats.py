@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tasks.core.errors import CorruptError
 from tasks.weights.jobs import TensorJob
 from tasks.weights.receipts import TensorStatistics
-from tasks.weights.recipe import Nonfinite
+from tasks.weights.recipe import Recipe
 
 if TYPE_CHECKING:
     from tasks.weights.kernel import BlockStats
@@ -17,9 +17,9 @@ __all__ = ["RunningStatistics"]
 class RunningStatistics:
     """The statistics of one tensor at one α; pieces are added in order: a machine always gets the same."""
 
-    def __init__(self, tensor: TensorJob, nonfinite: Nonfinite) -> None:
+    def __init__(self, tensor: TensorJob, recipe: Recipe) -> None:
         self._tensor = tensor
-        self._policy = nonfinite
+        self._recipe = recipe
         self._squares = self._update_squares = self._product = self._largest = 0.0
         self._nonfinite = 0
 
@@ -29,7 +29,7 @@ class RunningStatistics:
         Raises:
             CorruptError: there are some, and the recipe does not allow them.
         """
-        if nonfinite and self._policy == "error":
+        if nonfinite and self._recipe.nonfinite == "error":
             raise CorruptError(self._complaint(sums, nonfinite))
         self._squares += sums.squares
         self._update_squares += sums.update_squares
@@ -56,10 +56,12 @@ class RunningStatistics:
         if math.isfinite(sums.squares) and math.isfinite(sums.update_squares):
             return (
                 f"tensor {tensor.name!r}: {count} values overflow {tensor.dtype} at α = {tensor.alpha}; "
-                "choose output_dtype 'bfloat16' or 'float32', or nonfinite 'allow'"
+                "choose --dtype bfloat16 or float32, or --nonfinite allow"
             )
-        parent = tensor.sft if math.isfinite(sums.squares) and tensor.sft else tensor.aligned
+        sft = tensor.sft if math.isfinite(sums.squares) else None
+        side, checkpoint = ("SFT", self._recipe.sft) if sft else ("aligned", self._recipe.aligned)
         return (
-            f"tensor {tensor.name!r}: NaN or Inf in {parent.file}, {count} values of one piece; "
-            "fetch the file again, or choose nonfinite 'allow' if the model is meant to have them"
+            f"the {side} checkpoint {checkpoint.uri}: tensor {tensor.name!r}: NaN or Inf in "
+            f"{(sft or tensor.aligned).file}, {count} values of one piece; fetch the file again, or choose "
+            "--nonfinite allow if the model is meant to have them"
         )

@@ -12,12 +12,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.core.errors import CorruptError, InputError
+from tasks.core.errors import CorruptError, InputError, MismatchError
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.disk import inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
 from tasks.weights.checkpoint import INDEX
+from tasks.weights.configuration import CONFIG, with_dtype
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
 from tasks.weights.receipts import ShardReceipt
@@ -84,13 +85,15 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: A
 
     Raises:
         CorruptError: a shard's receipt is missing.
+        MismatchError: every update is zero: the two checkpoints have the same weights.
     """
     made = {receipt.job: receipt for receipt in receipts}
     jobs = {shard.file: shard.fingerprint for shard in plan.shards}
     missing = [file for file, job in jobs.items() if job not in made]
     if missing:
         raise CorruptError(f"{model.uri}: no receipt of {', '.join(missing)}; run the extrapolation again")
-    others = [_copy_side_file(name, aligned, model) for name in plan.side_files]
+    _check_update([made[job] for job in jobs.values()], plan)
+    others = [_write_side_file(name, plan, aligned, model) for name in plan.side_files]
     index = build_index(plan)
     model.write(INDEX, index)
     others.append(ModelFile(name=INDEX, size=len(index), sha256=hashlib.sha256(index).hexdigest()))
@@ -118,8 +121,22 @@ def local_copy(artefact: Artefact) -> Path:
     return folder
 
 
-def _copy_side_file(name: str, aligned: Source, model: Artefact) -> ModelFile:
+def _check_update(receipts: Sequence[ShardReceipt], plan: Plan) -> None:
+    norms = [tensor.update_norm for receipt in receipts for tensor in receipt.statistics]
+    if norms and not any(norms):
+        raise MismatchError(
+            f"{plan.recipe.aligned.uri} and {plan.recipe.sft.uri} have the same weights: every update is "
+            "zero, so there is nothing to extrapolate; is one a copy of the other?"
+        )
+
+
+def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) -> ModelFile:
+    """A copy; config.json with the output's dtype where one was asked for."""
     path = aligned.fetch(name)
+    dtype = plan.recipe.stated_dtype
+    if name == CONFIG and dtype and (content := with_dtype(path.read_bytes(), dtype)) is not None:
+        model.write(name, content)
+        return ModelFile(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     model.copy_in(path, name)
     return ModelFile(name=name, size=path.stat().st_size, sha256=sha256_of(path))
 

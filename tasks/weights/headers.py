@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from reprlib import repr as brief
 from typing import Any
 
-from tasks.core.errors import CorruptError
+from tasks.core.errors import CorruptError, InputError
 from tasks.core.values import Value
 from tasks.stores.source import Source
 
@@ -18,10 +18,13 @@ __all__ = ["ITEM_BYTES", "TensorRange", "build_header", "is_shape", "read_header
 
 ITEM_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+    "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1,
     "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4,
     "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
+
+PACKED = frozenset(("F4", "F6_E2M3", "F6_E3M2"))
 
 # The format's own limit; a larger header is an attack or a mistake.
 MAX_HEADER_BYTES = 100_000_000
@@ -52,6 +55,7 @@ def read_header(source: Source, file: str) -> dict[str, TensorRange]:
 
     Raises:
         CorruptError: the header is not one, or the tensors do not fill the file exactly.
+        InputError: a tensor has several values in a byte.
     """
     size = source.files()[file].size
     length = int.from_bytes(source.read(file, 0, 8), "little")
@@ -116,6 +120,11 @@ def _range(file: str, name: str, entry: object, start: int) -> TensorRange:
             pass
         case _:
             raise _corrupt(file, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
+    if dtype in PACKED:
+        raise InputError(
+            f"{file}: tensor {name!r} is {dtype}, several values in a byte: the checkpoint is quantized; "
+            "use the one that it was quantized from"
+        )
     if dtype not in ITEM_BYTES:
         raise _corrupt(file, f"tensor {name!r} has the unknown dtype {dtype!r}")
     if not is_shape(shape):

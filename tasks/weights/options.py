@@ -23,7 +23,7 @@ AdapterMode = Literal["scale", "merge"]
 
 OutputDtype = Literal["bfloat16", "float16", "float32"]
 
-Vocabulary = Literal["error", "common-rows"]
+Vocabulary = Literal["error", "common-rows", "by-position"]
 """Where the two sides have different numbers of vocabulary rows: refuse, or extrapolate the common."""
 
 Nonfinite = Literal["error", "allow"]

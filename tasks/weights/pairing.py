@@ -12,7 +12,7 @@ from tasks.weights.renaming import rename_to
 from tasks.weights.samples import same_bytes
 from tasks.weights.sides import Side, is_same_checkpoint
 from tasks.weights.ties import is_tied_head, stand_ins, trained_head, with_embedding
-from tasks.weights.vocabulary import RowRun, common_rows, is_vocabulary
+from tasks.weights.vocabulary import RowRun, Tokenizers, is_vocabulary
 
 __all__ = ["Pairing", "pair_tensors"]
 
@@ -52,6 +52,7 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
     known = renamed.tensors | stand_ins(aligned, sft)
     copied = {name for name, tensor in aligned.tensors.items() if _is_copied(recipe, name, tensor, known)}
     rows: dict[str, tuple[RowRun, ...]] = {}
+    tokenizers, has_vocabulary = Tokenizers(aligned.source, sft.source), False
     complaints = [*trained_head(aligned, sft.tensors), *trained_head(sft, aligned.tensors)]
     dropped = {name for name, _ in complaints}
     for name, tensor in aligned.tensors.items():
@@ -65,19 +66,24 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
                 copied.add(name)
             else:
                 complaints.append((name, _dtypes(tensor, other)))
-        elif recipe.vocabulary == "common-rows" and _has_rows(name, tensor, other):
-            rows[name] = common_rows(aligned.source, sft.source, tensor.shape[0], other.shape[0])
+        elif _by_rows(recipe, name, tensor, other):
+            rows[name] = tokenizers.common_rows(tensor.shape[0], other.shape[0], recipe.vocabulary)
         elif tensor.shape != other.shape:
             complaints.append((name, _shapes(name, tensor, other)))
+        elif recipe.vocabulary == "error" and is_vocabulary(name):
+            has_vocabulary = True
+            if reason := tokenizers.difference(tensor.shape[0]):
+                complaints.append((name, reason))
     skipped = tuple(name for name in sft.tensors if name not in aligned.tensors)
     complaints += [item for item in _not_skippable(recipe, aligned, sft, skipped) if item[0] not in dropped]
+    row_notices = tokenizers.notices(recipe.vocabulary) if rows or has_vocabulary else ()
     return Pairing(
         aligned=aligned.tensors,
         sft={name: None if name in copied else known.get(name) for name in aligned.tensors},
         rows=rows,
         skipped=skipped,
         copied=tuple(name for name in aligned.tensors if name in copied),
-        notices=(*aligned.notices, *sft.notices, *renamed.notices),
+        notices=(*aligned.notices, *sft.notices, *renamed.notices, *row_notices),
         mismatches=grouped(complaints),
     )
 
@@ -110,6 +116,14 @@ def _is_copied(recipe: Recipe, name: str, tensor: TensorRange, known: Tensors) -
 
 def _has_rows(name: str, tensor: TensorRange, other: TensorRange) -> bool:
     return is_vocabulary(name) and tensor.shape[1:] == other.shape[1:]
+
+
+def _by_rows(recipe: Recipe, name: str, tensor: TensorRange, other: TensorRange) -> bool:
+    """Whether a tensor's rows are paired one by one."""
+    if not _has_rows(name, tensor, other):
+        return False
+    different = tensor.shape != other.shape
+    return recipe.vocabulary == "common-rows" or (recipe.vocabulary == "by-position" and different)
 
 
 def _same_numbers(aligned: Side, tensor: TensorRange, sft: Side, other: TensorRange) -> bool:

@@ -76,8 +76,15 @@ def read_pickle(content: bytes) -> dict[str, StoredTensor]:
     if not isinstance(state, dict):
         raise CorruptError("the pickle holds no state dict (tensors by name)")
     for name, value in state.items():
+        if isinstance(value, dict) and any(isinstance(inner, StoredTensor) for inner in value.values()):
+            raise CorruptError(
+                f"the state dict lies inside another, under {brief(name)}, as trainers save it; "
+                f"torch.save what is under {brief(name)} alone, or save_pretrained the model"
+            )
         if not isinstance(value, StoredTensor):
-            raise CorruptError(f"the state dict's entry {brief(name)} is no tensor")
+            raise CorruptError(
+                f"the state dict's entry {brief(name)} is no tensor; torch.save the tensors alone"
+            )
     return state
 
 
@@ -103,6 +110,11 @@ class _Machine:
             self._memo[len(self._memo)] = self.stack[-1]
         elif opcode in ACTIONS:
             ACTIONS[opcode](self, argument)
+        elif opcode in ("NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"):
+            raise CorruptError(
+                f"the pickle has the instruction {opcode}, which makes objects: a whole model, saved by "
+                "torch.save(model)? Save model.state_dict(), or save_pretrained the model"
+            )
         elif opcode not in ("PROTO", "FRAME", "STOP"):
             raise CorruptError(f"the pickle has the instruction {opcode}, which no state dict needs")
 
@@ -156,6 +168,11 @@ class _Machine:
 
     def _persistent(self, _: object) -> None:
         kind, storage, key, _, elements = self.stack.pop()
+        if kind == "storage" and storage.name == "UntypedStorage":
+            raise CorruptError(
+                "the pickle has tensors of a dtype without a storage class, as float8: it is quantized; "
+                "use the checkpoint that it was quantized from"
+            )
         if kind != "storage" or storage.module != "torch" or storage.name not in STORAGES:
             raise CorruptError(f"the pickle has a storage of an unknown kind, {brief(storage)}")
         if not isinstance(key, str) or type(elements) is not int or elements < 0:

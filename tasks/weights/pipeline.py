@@ -45,7 +45,7 @@ class Pipeline:
         self._advance = advance
         self._statistics: list[dict[int, RunningStatistics]] = [
             {
-                number: RunningStatistics(tensor, job.recipe.nonfinite)
+                number: RunningStatistics(tensor, job.recipe)
                 for number, tensor in enumerate(job.tensors)
                 if tensor.sft is not None
             }

@@ -1,11 +1,12 @@
 """The plan: which bytes of which files make each output shard. Every refusal happens here."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.core.errors import MismatchError
 from tasks.stores.source import Source
 from tasks.weights.checkpoint import CheckpointLayout
-from tasks.weights.configuration import compare
+from tasks.weights.configuration import compare, with_dtype
 from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
 from tasks.weights.modules import alpha_of, module_complaints
@@ -66,6 +67,8 @@ def _compare_configs(recipe: Recipe, aligned: Side, sft: Side) -> tuple[list[str
     if sft.config is None:
         return [], ["the SFT side has no config.json that can be read: configurations were not compared"]
     differences, notices = compare(aligned.config, sft.config)
+    if (dtype := recipe.stated_dtype) and with_dtype(json.dumps(aligned.config).encode(), dtype):
+        notices = (*notices, f"config.json: its dtype is set to {dtype}, so that the model loads as written")
     refused = [
         f"config.json: {difference}; if that is meant, --allow {difference.name}"
         for difference in differences

@@ -45,7 +45,8 @@ class Recipe(Value):
     alpha          α of the paper's equation 1; may be negative or above one
     arithmetic     "fp32": one rounding to the output dtype; "parity": the authors' bf16 operations
     output_dtype   None: each tensor keeps the aligned checkpoint's dtype
-    vocabulary     what to do when the two sides have different numbers of vocabulary rows
+    vocabulary     what to do when the two sides' vocabulary rows belong to other tokens, or are not as many:
+                   refuse, pair the rows of equal tokens, or pair them as they stand
     nonfinite      whether NaN or Inf in a parent is an error or only counted
     module_alphas  the first that matches a tensor decides its alpha
     shard_bytes    None: the aligned checkpoint's layout if it is safetensors, else 5 GB shards
@@ -76,6 +77,11 @@ class Recipe(Value):
             if getattr(self, name) == type(self).model_fields[name].default:
                 content.pop(name, None)
         return content
+
+    @property
+    def stated_dtype(self) -> str | None:
+        """The dtype of every extrapolated tensor where the recipe states one, else None."""
+        return "bfloat16" if self.arithmetic == "parity" else self.output_dtype
 
     @property
     def fingerprint(self) -> str:

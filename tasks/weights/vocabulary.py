@@ -1,18 +1,19 @@
-"""Rows of embeddings and heads whose vocabularies differ: which row of the SFT side is whose."""
+"""Rows of embeddings and heads: which row of the SFT side is whose, by token and not by number."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from tasks.core.values import Value
 from tasks.stores.source import Source
+from tasks.weights.recipe import Vocabulary
+from tasks.weights.tokens import row_tokens, same_tokenizer
 
-__all__ = ["HEAD", "INPUT_EMBEDDING", "RowRun", "common_rows", "is_vocabulary"]
+__all__ = ["HEAD", "INPUT_EMBEDDING", "RowRun", "Tokenizers", "is_vocabulary"]
 
 INPUT_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|tok_embeddings|wte|embed_in|word_embeddings)\.weight$")
 HEAD = re.compile(r"(^|\.)(lm_head\.(weight|bias)|embed_out\.weight)$|^output\.weight$")
-
-TOKENIZER = "tokenizer.json"
+EXAMPLES = 3
 
 
 class RowRun(Value):
@@ -32,17 +33,66 @@ def is_vocabulary(name: str) -> bool:
     return bool(INPUT_EMBEDDING.search(name) or HEAD.search(name))
 
 
-def common_rows(aligned: Source, sft: Source, rows: int, sft_rows: int) -> tuple[RowRun, ...]:
-    """How `rows` of the aligned side correspond to `sft_rows` of the other.
+class Tokenizers:
+    """The two sides' tokenizers; read when they are first asked for, and only where their files differ."""
 
-    By token string where both have a tokenizer.json; rows without a token keep the aligned
-    weights. Otherwise by position.
-    """
-    ours, theirs = _tokens(aligned), _tokens(sft)
-    if not ours or not theirs:
-        return tuple(_runs(row if row < sft_rows else None for row in range(rows)))
-    ids = {token: row for row, token in theirs.items() if row < sft_rows}
-    return tuple(_runs(ids.get(ours[row]) if row in ours else None for row in range(rows)))
+    def __init__(self, aligned: Source, sft: Source) -> None:
+        self._aligned, self._sft = aligned, sft
+
+    @cached_property
+    def same(self) -> bool:
+        """Whether the tokenizers' files are the same."""
+        return same_tokenizer(self._aligned, self._sft)
+
+    @cached_property
+    def tokens(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Row → token of the aligned and of the SFT side; empty where it cannot be read."""
+        return row_tokens(self._aligned), row_tokens(self._sft)
+
+    def difference(self, rows: int) -> str | None:
+        """What is wrong with pairing `rows` rows by position: rows that belong to other tokens.
+
+        A token that only one side has, in a row that has none on the other, is no reason.
+        """
+        if self.same:
+            return None
+        aligned, sft = self.tokens
+        moved = [row for row in range(rows) if row in aligned and row in sft and aligned[row] != sft[row]]
+        if not moved:
+            return None
+        examples = ", ".join(
+            f"row {row} is {aligned[row]!r} on the aligned side and {sft[row]!r} on the SFT side"
+            for row in moved[:EXAMPLES]
+        )
+        more = f", and {len(moved) - EXAMPLES:,} more rows" if len(moved) > EXAMPLES else ""
+        return (
+            f"the tokenizers differ: {examples}{more}; --vocabulary common-rows pairs the rows of equal "
+            "tokens and keeps the aligned side's others, --vocabulary by-position pairs them as they stand"
+        )
+
+    def notices(self, policy: Vocabulary) -> tuple[str, ...]:
+        """How rows are paired where it is not the usual way, which is by tokens found equal."""
+        aligned, sft = (True, True) if self.same else map(bool, self.tokens)
+        if policy == "by-position" or (policy == "common-rows" and not (aligned and sft)):
+            return ("vocabulary rows are paired by position",)
+        if policy == "common-rows":
+            return ("vocabulary rows are paired by their token strings",)
+        if aligned != sft:
+            side = "SFT" if aligned else "aligned"
+            return (f"the {side} side has no tokenizer that can be read: rows are paired by position",)
+        return ()
+
+    def common_rows(self, rows: int, sft_rows: int, policy: Vocabulary) -> tuple[RowRun, ...]:
+        """How `rows` of the aligned side correspond to `sft_rows` of the other.
+
+        By token string where both have a tokenizer that can be read; rows without a token keep the
+        aligned weights. Otherwise, and where the policy is "by-position", by position.
+        """
+        aligned, sft = self.tokens if policy == "common-rows" else ({}, {})
+        if not aligned or not sft:
+            return tuple(_runs(row if row < sft_rows else None for row in range(rows)))
+        ids = {token: row for row, token in sft.items() if row < sft_rows}
+        return tuple(_runs(ids.get(aligned[row]) if row in aligned else None for row in range(rows)))
 
 
 def _runs(sft_rows: Iterable[int | None]) -> Iterator[RowRun]:
@@ -58,24 +108,3 @@ def _runs(sft_rows: Iterable[int | None]) -> Iterator[RowRun]:
         rows += 1
     if rows:
         yield RowRun(first=first, rows=rows, sft_first=sft_first)
-
-
-def _tokens(source: Source) -> dict[int, str]:
-    """Row → token of a checkpoint's tokenizer; empty where there is none that can be read here."""
-    files = source.files()
-    if TOKENIZER not in files:
-        return {}
-    try:
-        content = json.loads(source.read(TOKENIZER, 0, files[TOKENIZER].size))
-        vocabulary = content["model"]["vocab"]
-        # Unigram models list (piece, score) in the order of the rows; the others map token to row.
-        pairs = (
-            enumerate(piece for piece, _ in vocabulary)
-            if isinstance(vocabulary, list)
-            else ((row, token) for token, row in vocabulary.items())
-        )
-        known = dict(pairs) | {token["id"]: token["content"] for token in content.get("added_tokens", [])}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    sound = all(type(row) is int and isinstance(token, str) for row, token in known.items())
-    return known if sound else {}

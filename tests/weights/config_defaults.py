@@ -7,6 +7,7 @@ computes it.
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ __all__ = ["defaults"]
 TARGET = Path(configuration.__file__).with_name("config_defaults.json")
 
 
-def defaults() -> dict[str, dict[str, Any]]:
-    """Model type → field → value, of every architecture of transformers that writes text."""
+def defaults(names: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Model type → field → value; of every architecture of transformers that writes text if none is named."""
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto
 
     text = set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     vision = set(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
-    found = {name: _defaults_of(CONFIG_MAPPING[name]) for name in sorted(text | vision)}
+    found = {name: _defaults_of(CONFIG_MAPPING[name]) for name in sorted(names or text | vision)}
     return {name: values for name, values in found.items() if values}
 
 

@@ -12,7 +12,7 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
-from tasks.weights.vocabulary import common_rows
+from tasks.weights.vocabulary import Tokenizers
 from tests.weights.checkpoints import read_tensors, recipe, write_checkpoint
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -21,7 +21,8 @@ TOKENS = st.lists(st.sampled_from("abcdefghij"), min_size=1, unique=True)
 
 def checkpoint(folder: Path, tokens: list[str], padding: int) -> FolderSource:
     """An embedding with a row for each token and some without."""
-    write_checkpoint(folder, {EMBEDDING: torch.randn(len(tokens) + padding, 3).bfloat16()})
+    rows = torch.randn(len(tokens) + padding, 3).bfloat16()
+    write_checkpoint(folder, {EMBEDDING: rows, "layers.0.weight": torch.randn(3)})
     vocabulary = {token: row for row, token in enumerate(tokens)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
     return FolderSource(folder)
@@ -50,7 +51,7 @@ def test_rows_follow_their_tokens(ours: list[str], theirs: list[str], padding: t
 def test_rows_by_position_are_two_runs(rows: int, sft_rows: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         source = write_checkpoint(Path(name), {})
-        runs = common_rows(source, source, rows, sft_rows)
+        runs = Tokenizers(source, source).common_rows(rows, sft_rows, "common-rows")
     assert sum(run.rows for run in runs) == rows
     assert runs[0].sft_first == 0 and runs[0].rows == min(rows, sft_rows)
     assert [run.sft_first for run in runs[1:]] == [None] * (rows > sft_rows)

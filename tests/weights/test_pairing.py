@@ -1,0 +1,363 @@
+"""Kinds of checkpoints as people have them: paired where they can be, refused on one screen where not."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tasks.core.errors import InputError, MismatchError
+from tasks.stores.artefact import Artefact
+from tasks.stores.folder_source import FolderSource
+from tasks.weights.extrapolation import extrapolate
+from tasks.weights.headers import ITEM_BYTES, build_header
+from tasks.weights.jobs import Plan
+from tasks.weights.planner import make_plan
+from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+NAMES = (
+    EMBEDDING,
+    "model.layers.0.mlp.up_proj.weight",
+    "model.layers.1.mlp.up_proj.weight",
+    "model.norm.weight",
+)
+ALPHA = 0.3
+
+
+def tensors(*names: str, rows: int = 4, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(rows, 6, generator=generator).bfloat16() for name in names}
+
+
+def write(folder: Path, content: Tensors, **config: object) -> FolderSource:
+    write_checkpoint(folder, content)
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]} | config))
+    return FolderSource(folder)
+
+
+def plan_of(folder: Path, new: Tensors, old: Tensors, **settings: object) -> Plan:
+    aligned, sft = write(folder / "aligned", new), write(folder / "sft", old)
+    return make_plan(recipe(aligned, sft, **settings), aligned, sft)
+
+
+def run(plan: Plan, folder: Path) -> dict[str, Tensor]:
+    aligned, sft = (FolderSource(Path(side.uri)) for side in (plan.recipe.aligned, plan.recipe.sft))
+    extrapolate(plan, aligned, sft, Artefact(str(folder / "out")))
+    return read_tensors(folder / "out")
+
+
+def expected(new: Tensor, old: Tensor) -> Tensor:
+    """The formula in float64, rounded once."""
+    exact = new.double() + ALPHA * (new.double() - old.double())
+    return exact.to(new.dtype)
+
+
+def refusal(folder: Path, new: Tensors, old: Tensors, **settings: object) -> str:
+    with pytest.raises(InputError) as caught:
+        plan_of(folder, new, old, **settings)
+    assert len(str(caught.value).splitlines()) <= 20
+    return str(caught.value)
+
+
+# --- prefixes
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "base_model.model.", "module._orig_mod."])
+@pytest.mark.parametrize("side", ["aligned", "sft"])
+def test_wrappers_of_trainers(tmp_path: Path, prefix: str, side: str) -> None:
+    """Taken off, also in the output: no engine knows such names."""
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    wrapped = {prefix + name: tensor for name, tensor in (new if side == "aligned" else old).items()}
+    plan = plan_of(tmp_path, wrapped if side == "aligned" else new, wrapped if side == "sft" else old)
+    assert "without" in plan.notices[0] and len(plan.notices) == 1
+    found = run(plan, tmp_path)
+    assert found.keys() == new.keys()
+    for name in NAMES:
+        assert torch.equal(found[name], expected(new[name], old[name]))
+
+
+def test_compiled_modules_inside(tmp_path: Path) -> None:
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    compiled = {name.replace("layers.0.", "layers.0._orig_mod."): tensor for name, tensor in new.items()}
+    assert run(plan_of(tmp_path, compiled, old), tmp_path).keys() == new.keys()
+
+
+@pytest.mark.parametrize("prefix", ["language_model.", "model.language_model.", "transformer."])
+def test_one_prefix_explains_all(tmp_path: Path, prefix: str) -> None:
+    """The output has the aligned side's names, since its config says what loads them."""
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    longer = {prefix + name: tensor for name, tensor in new.items()}
+    plan = plan_of(tmp_path / "one", longer, old)
+    notice = f"4 tensors are paired by one prefix: the aligned side's names begin with {prefix!r}"
+    assert plan.notices[0].startswith(notice)
+    found = run(plan, tmp_path / "one")
+    assert torch.equal(found[prefix + EMBEDDING], expected(new[EMBEDDING], old[EMBEDDING]))
+    shorter = plan_of(tmp_path / "two", old, longer)
+    assert "the SFT side's names begin with" in shorter.notices[0]
+    assert run(shorter, tmp_path / "two").keys() == old.keys()
+
+
+def test_older_and_newer_names_of_wrapped_models(tmp_path: Path) -> None:
+    old_names = ("language_model.model.layers.0.w", "vision_tower.w", "multi_modal_projector.w")
+    new_names = ("model.language_model.layers.0.w", "model.vision_tower.w", "model.multi_modal_projector.w")
+    new, old = tensors(*new_names, seed=1), tensors(*old_names, seed=2)
+    found = run(plan_of(tmp_path, new, old), tmp_path)
+    for name, other in zip(new_names, old_names, strict=True):
+        assert torch.equal(found[name], expected(new[name], old[other]))
+
+
+def test_a_prefix_that_explains_only_a_part_is_refused(tmp_path: Path) -> None:
+    """A text model alone against the whole wrapper: the vision tower has no counterpart."""
+    new = tensors("language_model.model.layers.0.w", "vision_tower.w")
+    message = refusal(tmp_path, new, tensors("model.layers.0.w", seed=2))
+    assert "vision_tower.w: only in the aligned checkpoint" in message
+    assert "layers.0" not in message
+
+
+# --- what is no pair of weights
+
+
+def test_empty_placeholders(tmp_path: Path) -> None:
+    empty = {name: torch.zeros(0) for name in NAMES}
+    for number, (new, old) in enumerate([(empty, empty), (empty, tensors(*NAMES)), (tensors(*NAMES), empty)]):
+        assert "placeholders as DeepSpeed ZeRO-3 leaves them" in refusal(tmp_path / str(number), new, old)
+    half = tensors(*NAMES) | {NAMES[1]: torch.zeros(0)}
+    assert "consolidate first" in refusal(tmp_path / "half", half, half)
+
+
+def quantized(kind: str) -> dict[str, Tensor]:
+    scales = {"model.layers.0.mlp.up_proj.weight_scale_inv": torch.ones(1, 1)}
+    by_kind: dict[str, dict[str, Tensor]] = {
+        "fp8": {NAMES[1]: torch.ones(4, 4).to(torch.float8_e4m3fn)} | scales,
+        "mxfp8": {
+            NAMES[1]: torch.ones(4, 4).to(torch.float8_e4m3fn),
+            "model.layers.0.mlp.up_proj.weight_scale": torch.ones(4, 1).to(torch.float8_e8m0fnu),
+        },
+        "gptq": {"model.layers.0.mlp.up_proj.qweight": torch.ones(4, 4, dtype=torch.int32)},
+        "bitsandbytes": {
+            NAMES[1]: torch.ones(8, 1, dtype=torch.uint8),
+            f"{NAMES[1]}.absmax": torch.ones(2),
+            f"{NAMES[1]}.quant_map": torch.ones(16),
+        },
+        # FSDP-QLoRA's packed nibbles under the dtype BF16
+        "bitsandbytes as BF16": {
+            NAMES[1]: torch.ones(8, 1).bfloat16(),
+            f"{NAMES[1]}.absmax": torch.ones(2),
+        },
+        "compressed-tensors": {"model.layers.0.mlp.up_proj.weight_packed": torch.ones(4, 4, dtype=torch.int32)},
+        "mxfp4": {"model.layers.0.mlp.experts.down_proj_blocks": torch.ones(4, 4, dtype=torch.uint8)},
+    }  # fmt: skip
+    return by_kind[kind] | tensors(EMBEDDING)
+
+
+QUANTIZED = ["fp8", "mxfp8", "gptq", "bitsandbytes", "bitsandbytes as BF16", "compressed-tensors", "mxfp4"]
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_quantized_side_is_one_line(tmp_path: Path, kind: str) -> None:
+    """By names and dtypes alone: the config says nothing."""
+    message = refusal(tmp_path / "one", quantized(kind), tensors(*NAMES))
+    assert len(message.splitlines()) == 2
+    assert "the aligned checkpoint" in message and "is quantized" in message
+    assert "the SFT checkpoint" in refusal(tmp_path / "two", tensors(*NAMES), quantized(kind))
+    assert len(refusal(tmp_path / "both", quantized(kind), quantized(kind)).splitlines()) == 3
+
+
+def test_quantized_by_its_config(tmp_path: Path) -> None:
+    new = write(tmp_path / "a", tensors(*NAMES), quantization_config={"quant_method": "bitsandbytes"})
+    old = write(tmp_path / "s", tensors(*NAMES, seed=2))
+    with pytest.raises(MismatchError, match=r"quantized \(bitsandbytes\), its tensors are plain numbers"):
+        make_plan(recipe(new, old), new, old)
+
+
+def test_the_same_checkpoint_twice(tmp_path: Path) -> None:
+    source = write(tmp_path, tensors(*NAMES))
+    with pytest.raises(MismatchError, match="both sides have the same weights"):
+        make_plan(recipe(source, source), source, source)
+
+
+def test_every_update_zero(tmp_path: Path) -> None:
+    """A copy elsewhere looks like another checkpoint until its weights are read."""
+    new = tensors(*NAMES)
+    with pytest.raises(MismatchError, match="have the same weights: every update is zero"):
+        run(plan_of(tmp_path, new, new), tmp_path)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+# --- tensors of one side alone
+
+
+def test_extra_parameters(tmp_path: Path) -> None:
+    new, old = tensors(*NAMES, "mtp.0.w", seed=1), tensors(*NAMES, "v_head.w", seed=2)
+    message = refusal(tmp_path / "refused", new, old)
+    assert "mtp.0.w: only in the aligned checkpoint" in message and "v_head.w: only in the SFT" in message
+    plan = plan_of(tmp_path, new, old, extra="aligned")
+    assert (plan.copied, plan.skipped) == (("mtp.0.w",), ("v_head.w",))
+    found = run(plan, tmp_path)
+    assert torch.equal(found["mtp.0.w"], new["mtp.0.w"]) and "v_head.w" not in found
+    assert torch.equal(found[EMBEDDING], expected(new[EMBEDDING], old[EMBEDDING]))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["copied"], manifest["skipped"]) == (["mtp.0.w"], ["v_head.w"])
+
+
+@pytest.mark.parametrize(
+    ("name", "buffer"),
+    [
+        ("h.0.attn.bias", torch.ones(1, 1, 4, 4)),
+        ("h.0.attn.bias", torch.ones(1, 1, 4, 4, dtype=torch.bool)),
+        ("gpt_neox.layers.0.attention.bias", torch.ones(1, 1, 4, 4)),
+        ("gpt_neox.layers.0.attention.masked_bias", torch.tensor(-1e9)),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", torch.rand(8)),
+        ("mask", torch.ones(3, dtype=torch.bool)),
+    ],
+)
+def test_buffers(tmp_path: Path, name: str, buffer: Tensor) -> None:
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    found = run(plan_of(tmp_path / "aligned alone", new | {name: buffer}, old), tmp_path / "aligned alone")
+    assert torch.equal(found[name], buffer)
+    assert plan_of(tmp_path / "sft alone", new, old | {name: buffer}).skipped == (name,)
+    both = plan_of(tmp_path / "both", new | {name: buffer}, old | {name: buffer})
+    assert both.copied == (name,)
+
+
+def test_trained_bias_of_attention_is_no_buffer(tmp_path: Path) -> None:
+    bias = {"h.0.attn.bias": torch.ones(6)}
+    assert "h.0.attn.bias: only in the aligned" in refusal(
+        tmp_path, tensors("a") | bias, tensors("a", seed=2)
+    )
+
+
+def test_numbers_that_are_not_floats(tmp_path: Path) -> None:
+    """Equal on both sides they are copied; different ones nobody can extrapolate."""
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    count = {"steps": torch.arange(5)}
+    found = run(plan_of(tmp_path / "same", new | count, old | count), tmp_path / "same")
+    assert torch.equal(found["steps"], count["steps"])
+    other = {"steps": torch.arange(5) + 1}
+    assert "steps: I64 and I64; only" in refusal(tmp_path / "other", new | count, old | other)
+
+
+def test_float64_says_what_to_do(tmp_path: Path) -> None:
+    new = {name: tensor.double() for name, tensor in tensors(*NAMES).items()}
+    message = refusal(tmp_path, new, tensors(*NAMES))
+    assert "4 tensors, as" in message and "save it as float32" in message
+
+
+# --- ties
+
+
+def tied(folder: Path, new: Tensors, old: Tensors) -> Plan:
+    aligned = write(folder / "aligned", new, tie_word_embeddings=True)
+    sft = write(folder / "sft", old, tie_word_embeddings=True)
+    return make_plan(recipe(aligned, sft), aligned, sft)
+
+
+def test_head_saved_and_embedding_dropped(tmp_path: Path) -> None:
+    """safetensors' save_model keeps one name of the two; the output has the embedding again."""
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    kept = {HEAD if name == EMBEDDING else name: tensor for name, tensor in new.items()}
+    found = run(tied(tmp_path / "aligned", kept, old), tmp_path / "aligned")
+    assert torch.equal(found[EMBEDDING], expected(new[EMBEDDING], old[EMBEDDING])) and HEAD not in found
+    kept = {HEAD if name == EMBEDDING else name: tensor for name, tensor in old.items()}
+    found = run(tied(tmp_path / "sft", new, kept), tmp_path / "sft")
+    assert torch.equal(found[EMBEDDING], expected(new[EMBEDDING], old[EMBEDDING]))
+
+
+def test_trained_head_that_a_tie_drops(tmp_path: Path) -> None:
+    new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
+    head = {HEAD: new[EMBEDDING] + 0.25}
+    for number, (one, other, side) in enumerate(((new | head, old, "aligned"), (new, old | head, "SFT"))):
+        with pytest.raises(MismatchError, match=rf"lm_head\.weight: the {side} checkpoint .* loading drops"):
+            tied(tmp_path / str(number), one, other)
+    equal = tied(tmp_path / "equal", new, old | {HEAD: old[EMBEDDING].clone()})
+    assert equal.skipped == (HEAD,)
+
+
+# --- experts
+
+EXPERTS, WIDTH, HIDDEN = 3, 4, 6
+STEM = "model.layers.0.mlp.experts"
+
+
+def one_by_one(seed: int, names: tuple[str, str, str]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((WIDTH, HIDDEN), (WIDTH, HIDDEN), (HIDDEN, WIDTH))
+    return {
+        f"{STEM}.{expert}.{name}.weight": torch.randn(shape, generator=generator).bfloat16()
+        for expert in range(EXPERTS)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+
+
+def fused(experts: Tensors, names: tuple[str, str, str]) -> dict[str, Tensor]:
+    gate, up, down = (
+        [experts[f"{STEM}.{expert}.{name}.weight"] for expert in range(EXPERTS)] for name in names
+    )
+    both = [torch.cat(pair) for pair in zip(gate, up, strict=True)]
+    return {f"{STEM}.gate_up_proj": torch.stack(both), f"{STEM}.down_proj": torch.stack(down)}
+
+
+@pytest.mark.parametrize("names", [("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2")])
+def test_experts_fused_on_the_sft_side(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    new, old = one_by_one(1, names), one_by_one(2, names)
+    plan = plan_of(tmp_path, new, fused(old, names))
+    assert plan.notices == ("9 experts are stored one by one on the aligned side, together on the SFT side",)
+    found = run(plan, tmp_path)
+    for name, tensor in new.items():
+        assert torch.equal(found[name], expected(tensor, old[name])), name
+
+
+# --- one screen, at once
+
+
+Entries = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def many(layers: int = 48, experts: int = 128) -> Entries:
+    """The names of Qwen3-30B-A3B, each with one element, so that only the planning takes time."""
+    single = ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate")
+    parts = [f"mlp.experts.{expert}.{part}" for expert in range(experts) for part in ("gate", "up", "down")]
+    return {
+        f"model.layers.{layer}.{name}.weight": ("BF16", (1,))
+        for layer in range(layers)
+        for name in (*single, *parts)
+    }
+
+
+def skeleton(folder: Path, entries: Entries) -> FolderSource:
+    """A checkpoint of zeros with this header."""
+    folder.mkdir(parents=True)
+    size = sum(math.prod(shape) * ITEM_BYTES[dtype] for dtype, shape in entries.values())
+    header = build_header((name, dtype, shape) for name, (dtype, shape) in entries.items())
+    (folder / "model.safetensors").write_bytes(header + bytes(size))
+    (folder / "config.json").write_text("{}")
+    return FolderSource(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entries: {f"x{number}": entry for number, entry in enumerate(entries.values())},
+        lambda entries: {f"{name}.prefixed": entry for name, entry in entries.items()},
+        lambda entries: dict.fromkeys(entries, ("F64", (1,))),
+        lambda entries: {name: ("BF16", (number % 50 + 2,)) for number, name in enumerate(entries)},
+    ],
+    ids=["other names", "another ending", "other dtype", "other shapes"],
+)
+def test_twenty_thousand_tensors_that_do_not_fit(
+    tmp_path: Path, change: Callable[[Entries], Entries]
+) -> None:
+    """The time is that of this process, so that a busy machine changes little; a quadratic pairing took 66 s."""
+    entries = many()
+    assert len(entries) > 18_000
+    aligned, sft = skeleton(tmp_path / "aligned", entries), skeleton(tmp_path / "sft", change(entries))
+    begin = time.process_time()
+    with pytest.raises(MismatchError) as caught:
+        make_plan(recipe(aligned, sft), aligned, sft)
+    assert time.process_time() - begin < 10
+    assert len(str(caught.value).splitlines()) <= 20
