@@ -25,6 +25,9 @@ LLAMA: dict[str, Any] = {
 }
 
 
+HEADS = ["head_dim", "num_attention_heads", "num_key_value_heads"]
+
+
 def fields(aligned: dict[str, Any], sft: dict[str, Any]) -> list[str]:
     return [difference.field for difference in compare(aligned, sft)[0]]
 
@@ -35,7 +38,7 @@ def fields(aligned: dict[str, Any], sft: dict[str, Any]) -> list[str]:
         ({"rope_theta": 1e6}, ["rope_theta"]),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ["rope_scaling"]),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, ["rope_scaling"]),
-        ({"num_attention_heads": 8, "num_key_value_heads": 4}, ["head_dim", "num_attention_heads", "num_key_value_heads"]),
+        ({"num_attention_heads": 8, "num_key_value_heads": 4}, HEADS),
         ({"head_dim": 32}, ["head_dim"]),
         ({"hidden_act": "gelu"}, ["activation"]),
         ({"rms_norm_eps": 1e-6}, ["rms_norm_eps"]),

@@ -149,7 +149,7 @@ def quantized(kind: str) -> dict[str, Tensor]:
             NAMES[1]: torch.ones(8, 1).bfloat16(),
             f"{NAMES[1]}.absmax": torch.ones(2),
         },
-        "compressed-tensors": {"model.layers.0.mlp.up_proj.weight_packed": torch.ones(4, 4, dtype=torch.int32)},
+        "compressed-tensors": {"model.layers.0.mlp.up_proj.weight_packed": torch.ones(4, dtype=torch.int32)},
         "mxfp4": {"model.layers.0.mlp.experts.down_proj_blocks": torch.ones(4, 4, dtype=torch.uint8)},
     }  # fmt: skip
     return by_kind[kind] | tensors(EMBEDDING)
@@ -226,10 +226,8 @@ def test_buffers(tmp_path: Path, name: str, buffer: Tensor) -> None:
 
 
 def test_trained_bias_of_attention_is_no_buffer(tmp_path: Path) -> None:
-    bias = {"h.0.attn.bias": torch.ones(6)}
-    assert "h.0.attn.bias: only in the aligned" in refusal(
-        tmp_path, tensors("a") | bias, tensors("a", seed=2)
-    )
+    new = tensors("a") | {"h.0.attn.bias": torch.ones(6)}
+    assert "h.0.attn.bias: only in the aligned" in refusal(tmp_path, new, tensors("a", seed=2))
 
 
 def test_numbers_that_are_not_floats(tmp_path: Path) -> None:
@@ -352,7 +350,7 @@ def skeleton(folder: Path, entries: Entries) -> FolderSource:
 def test_twenty_thousand_tensors_that_do_not_fit(
     tmp_path: Path, change: Callable[[Entries], Entries]
 ) -> None:
-    """The time is that of this process, so that a busy machine changes little; a quadratic pairing took 66 s."""
+    """Measured in CPU time, since machines are busy: a quadratic pairing took 66 s and more."""
     entries = many()
     assert len(entries) > 18_000
     aligned, sft = skeleton(tmp_path / "aligned", entries), skeleton(tmp_path / "sft", change(entries))

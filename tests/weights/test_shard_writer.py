@@ -93,7 +93,7 @@ def test_nonfinite_parent(tmp_path: Path, side: str, value: float) -> None:
 def test_overflow_of_the_output(tmp_path: Path) -> None:
     """fp16 ends at 65504: an extrapolation beyond it is no fault of the parents."""
     aligned, sft = nonfinite_pair(tmp_path, "sft", 1.0)
-    with pytest.raises(CorruptError, match=r"'b': 1 values overflow F16.*choose output_dtype"):
+    with pytest.raises(CorruptError, match=r"'b': 1 values overflow F16.*choose --dtype"):
         extrapolate(
             make_plan(recipe(aligned, sft), aligned, sft), aligned, sft, Artefact(str(tmp_path / "out"))
         )
@@ -102,7 +102,8 @@ def test_overflow_of_the_output(tmp_path: Path) -> None:
 def test_large_values_that_do_not_overflow(tmp_path: Path) -> None:
     """The norm of a tensor may overflow where none of its values does."""
     tensors = {"a": torch.full((300,), 3e38)}
-    aligned, sft = (write_checkpoint(tmp_path / name, tensors) for name in ("aligned", "sft"))
+    aligned = write_checkpoint(tmp_path / "aligned", tensors | {"b": torch.ones(2)})
+    sft = write_checkpoint(tmp_path / "sft", tensors | {"b": torch.zeros(2)})
     plan = make_plan(recipe(aligned, sft), aligned, sft)
     extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")))
 

@@ -196,7 +196,10 @@ def other_parent(folder: Path) -> None:
             lambda folder: (folder / "manifest.json").write_text("{"),
             "manifest: manifest.json: a damaged manifest (Expecting property name",
         ),
-        (edit_recipe, "manifest: manifest.json: its recipe does not have its fingerprint"),
+        (
+            edit_recipe,
+            "manifest: manifest.json: an edited manifest (its recipe does not have its fingerprint)",
+        ),
         (longer_shard, f"layout: {SHARD}: the parents give a shard of "),
         (other_parent, "parent: manifest.json: its tensors cannot be made again: "),
         (other_weights, f"tensor: {SHARD}: tensor "),
