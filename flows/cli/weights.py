@@ -227,7 +227,8 @@ def verify(
     if found.differences:
         kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
-    print(f"{model}: {found.files} files and {len(found.tensors)} tensors are as they should be")
+    computed = f"{len(found.tensors)} tensors (computed again by numpy)"
+    print(f"{model}: {found.files} files and {computed} are as they should be")
 
 
 def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """The formula, in one place: θ_expo = θ_aligned + α · (θ_aligned − θ_sft).
 
-arXiv 2404.16792, equation 1, with β = 1 + α. Here it is said in torch's operations, for GPUs
-and for `expo verify`; the CPU's loops (`tasks.weights.compiled`) give the same bits.
+arXiv 2404.16792, equation 1, with β = 1 + α. Here it is said in torch's operations, for
+GPUs; the CPU's loops (`tasks.weights.compiled`) and numpy's operations, with which `expo verify`
+computes (`tasks.weights.reference`), give the same bits.
 """
 
 import numpy as np

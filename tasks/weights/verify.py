@@ -1,15 +1,19 @@
 """Is a model what its manifest says, and are its tensors what its parents give?
 
 Two questions, asked of the files and not of the program that wrote them: every file is
-hashed again, and tensors are computed again from the parents, without the buffers, threads
-and compiled loops of `tasks.weights.shard_writer`. Everything is read by ranges, so a model in
-S3 or on the Hub needs no disk here.
+hashed again, shards are opened by the safetensors library, and tensors are computed again from
+the parents by numpy (`tasks.weights.reference`), without the buffers, threads and compiled loops
+of `tasks.weights.shard_writer` and without torch. Everything is read by ranges, so a model in S3
+or on the Hub needs no disk here.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.core.values import Value
@@ -18,9 +22,11 @@ from tasks.stores.hub_download import in_order
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.jobs import ShardJob, TensorJob, shard_header
+from tasks.weights.library_layout import library_layout
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Arithmetic
+from tasks.weights.reference import NUMPY_DTYPES, equal_values, extrapolate_reference
 from tasks.weights.slots import spans
 
 __all__ = ["Difference", "Kind", "Verification", "verify"]
@@ -127,7 +133,7 @@ def _tensors(
     except PermanentError as error:
         message = f"its tensors cannot be made again: {error}"
         return (), [Difference(kind="parent", file=MANIFEST, message=message)]
-    differences = [*_layout(plan.shards, manifest.files)]
+    differences = [*_layout(plan.shards, manifest.files, model)]
     if differences:
         return (), differences
     everything = [(shard, tensor) for shard in plan.shards for tensor in shard.tensors]
@@ -141,13 +147,22 @@ def _tensors(
     return tuple(tensor.name for _, tensor in sample), differences
 
 
-def _layout(shards: Sequence[ShardJob], files: Sequence[ModelFile]) -> Iterator[Difference]:
+def _layout(shards: Sequence[ShardJob], files: Sequence[ModelFile], model: Source) -> Iterator[Difference]:
     sizes = {file.name: file.size for file in files}
     for shard in shards:
         if sizes.get(shard.file) != shard.bytes:
             message = (
                 f"the parents give a shard of {shard.bytes} bytes, the manifest has {sizes.get(shard.file)}"
             )
+            yield Difference(kind="layout", file=shard.file, message=message)
+            continue
+        try:
+            found = library_layout(model, shard.file)
+        except CorruptError as error:
+            yield Difference(kind="layout", file=shard.file, message=str(error))
+            continue
+        if found != [(tensor.name, tensor.dtype, tensor.shape) for tensor in shard.tensors]:
+            message = "the safetensors library finds other names, dtypes, shapes or another order"
             yield Difference(kind="layout", file=shard.file, message=message)
 
 
@@ -166,7 +181,7 @@ def _equal(
 ) -> bool:
     """`written` reads a range of the shard, in which the tensor begins at byte `begin`."""
     return all(
-        written(begin + first * ITEM_BYTES[tensor.dtype], len(content)) == content
+        equal_values(written(begin + first * ITEM_BYTES[tensor.dtype], len(content)), content, tensor.dtype)
         for first, content in _computed(tensor, parents, arithmetic)
     )
 
@@ -175,13 +190,10 @@ def _computed(
     tensor: TensorJob, parents: tuple[Source, Source], arithmetic: Arithmetic
 ) -> Iterator[tuple[int, bytes]]:
     """(first element, bytes) of the tensor, part by part, as it should be."""
-    import torch
 
-    from tasks.weights.formula import DTYPES, extrapolate_block
-
-    def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> torch.Tensor:
+    def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> NDArray[Any]:
         content = source.read(file, offset, elements * ITEM_BYTES[dtype])
-        return torch.frombuffer(bytearray(content), dtype=DTYPES[dtype])
+        return np.frombuffer(content, dtype=NUMPY_DTYPES[dtype])
 
     aligned, sft = tensor.aligned, tensor.sft
     for start, elements, sft_start in spans(tensor):
@@ -195,6 +207,4 @@ def _computed(
             if sft_start is not None:
                 offset = sft.offset + (sft_start + done) * ITEM_BYTES[sft.dtype]
                 old = load(parents[1], sft.file, offset, sft.dtype, count)
-            out = torch.empty(count, dtype=DTYPES[tensor.dtype])
-            extrapolate_block(new, old, tensor.alpha, arithmetic, out)
-            yield first, out.view(torch.uint8).numpy().tobytes()
+            yield first, extrapolate_reference(new, old, tensor.alpha, arithmetic, tensor.dtype).tobytes()

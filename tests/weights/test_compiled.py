@@ -16,7 +16,8 @@ from tasks.weights.cuda import _block_stats as cuda_block_stats
 from tasks.weights.formula import DTYPES, extrapolate_block
 from tasks.weights.kernel import CpuKernel
 from tasks.weights.recipe import Arithmetic
-from tests.weights.reference import fused_multiply_add, reference
+from tasks.weights.reference import fused_multiply_add
+from tests.weights.reference import reference
 from tests.weights.stored import stored
 
 ARITHMETICS: tuple[Arithmetic, ...] = ("fp32", "parity")

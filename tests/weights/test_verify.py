@@ -1,6 +1,8 @@
 """Each kind of difference is found, and a sound model has none."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -143,6 +145,33 @@ def test_shard_that_these_parents_cannot_give(model: Artefact) -> None:
         file.write(bytes(8))
     relist(model)
     assert kinds(model) == [("layout", SHARD)]
+
+
+def test_header_that_the_library_reads_otherwise(model: Artefact) -> None:
+    """As long as planned, and the manifest agrees with it; the tensors have other names."""
+    file = folder_of(model) / SHARD
+    name = sorted(load_file(file))[0]
+    file.write_bytes(file.read_bytes().replace(name.encode(), b"x" + name.encode()[1:], 1))
+    relist(model)
+    assert kinds(model) == [("layout", SHARD)]
+
+
+def test_header_that_the_library_refuses(model: Artefact) -> None:
+    file = folder_of(model) / SHARD
+    file.write_bytes(file.read_bytes().replace(b"data_offsets", b"data_0ffsets", 1))
+    relist(model)
+    (difference,) = verify(model, reopen).differences
+    assert difference.kind == "layout" and "the safetensors library refuses it" in difference.message
+
+
+def test_verify_loads_neither_torch_nor_numba(model: Artefact) -> None:
+    code = (
+        "import sys; from tasks.stores.open import open_source, reopen\n"
+        "from tasks.weights.verify import verify\n"
+        f"assert verify(open_source({str(folder_of(model))!r}), reopen, 'all').differences == ()\n"
+        "assert not {'torch', 'numba', 'tasks.weights.compiled'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_weights_that_nobody_extrapolated(model: Artefact) -> None:
