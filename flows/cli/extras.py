@@ -17,9 +17,12 @@ CLUSTER = ("dask", "prefect_dask")
 DEMO = ("tokenizers", "torch", "transformers")
 ENGINE = ("vllm",)
 EXTRA_OF = {
-    module: extra
-    for extra, modules in (("run", RUN), ("cluster", CLUSTER), ("demo", DEMO), ("cpu", ENGINE))
-    for module in modules
+    **{
+        module: extra
+        for extra, modules in (("run", RUN), ("cluster", CLUSTER), ("demo", DEMO), ("cpu", ENGINE))
+        for module in modules
+    },
+    "torch": "cuda",  # the smallest that has it
 }
 
 

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+AFTER_DEMO = """
+Your own two checkpoints, A (SFT) and B (aligned): folders, hub ids or s3://bucket/prefix
+  expo check       --sft A --aligned B                              do they fit, what will it take
+  expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR        writes the model
+  expo verify      DIR                                              computes it again from A and B
+  expo run --help                                                   has both judged, as above"""
 DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 app = typer.Typer(
@@ -185,6 +191,7 @@ def demo(store: STORE = "expo-store") -> None:
     from tasks.comparison.run_config import RunConfig
 
     _run(("demo",), RunConfig(curve=DEMO_ALPHAS, store=store))
+    print(AFTER_DEMO)
 
 
 def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None) -> None:

@@ -15,23 +15,44 @@ from tests.images.files import DOCKER, KUBERNETES, ROOT, compose
 from tests.servers.s3 import weed_program
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONSTRAINTS = dict(
-    line.lower().replace("_", "-").split("==") for line in (ROOT / "constraints.txt").read_text().split()
-)
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text().split()
+    return dict(line.lower().replace("_", "-").split("==") for line in lines)
+
+
+CONSTRAINTS, WORKER = _pins("constraints.txt"), _pins("constraints-worker.txt")
 WORKERS = ("cpu", "gpu")
 
 
 def test_cpu_image_installs_as_the_makefile_does() -> None:
-    """torch first and alone, the rest under the constraints, then without the three."""
-    ours = [_normal(step) for step in _pip_steps(_recipe(), r"\$\(PIP\)")]
-    theirs = [_normal(step) for step in _pip_steps(_build_step("cpu"), "pip")]
-    assert ours == [[word.replace("cpu,cluster", "cpu") for word in step] for step in theirs]
+    """The engine's environment: torch first and alone, the rest under the constraints, without the three."""
+    makefile = [_normal(step) for step in _pip_steps(_recipe(), r"\$\(PIP\)")]
+    engine, _ = _build_steps("cpu")
+    image = [_normal(step) for step in _pip_steps(engine, "pip")]
+    assert image == [[word.replace("run,cpu", "cpu") for word in step] for step in makefile]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_workers_are_of_the_workers_constraints(name: str) -> None:
+    """Without vLLM, which holds Prefect back; torch first and alone here too."""
+    steps = [_normal(step) for step in _pip_steps(_build_steps(name)[-1], "pip")]
+    constraints = ["install", "-c", "constraints-worker.txt"]
+    assert steps[0] == [*constraints, "$TORCH"] and steps[-1] == [*constraints, ".[$EXTRAS]"]
+    assert set(_arguments(name)["EXTRAS"].split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_workers_prefect_is_not_held_back() -> None:
+    """The pin belongs to the combination with vLLM: constraints.txt."""
+    engine, worker = (tuple(map(int, pins["prefect"].split("."))) for pins in (CONSTRAINTS, WORKER))
+    assert engine < worker
 
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_torch_is_the_constraints(name: str) -> None:
     torch = _arguments(name)["TORCH"].partition("==")[2].partition("+")[0]
-    assert torch == CONSTRAINTS["torch"]
+    assert torch == CONSTRAINTS["torch"] == WORKER["torch"]
     assert f"torch=={torch}" in (ROOT / "Makefile").read_text()
 
 
@@ -43,19 +64,19 @@ def test_cpu_torch_is_the_makefile_s() -> None:
 
 
 def test_gpu_image_is_the_vllm_of_the_extra() -> None:
-    (vllm,) = PROJECT["optional-dependencies"]["gpu"]
+    vllm, _ = PROJECT["optional-dependencies"]["gpu"]
     assert f"vllm=={_arguments('gpu')['VLLM'].removeprefix('v')}" == vllm
 
 
 def test_python_is_the_project_s() -> None:
-    assert PROJECT["requires-python"] == ">=3.11,<3.12"
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
     for name in (*WORKERS, "server"):
         assert _arguments(name)["PYTHON"].partition("-")[0] == "3.11"
 
 
 def test_server_image_has_the_workers_prefect() -> None:
     found = dict(re.findall(r"(prefect[\w-]*)==([\d.]+)", (DOCKER / "server.Dockerfile").read_text()))
-    assert found == {name: CONSTRAINTS[name] for name in ("prefect", "prefect-redis")}
+    assert found == {name: WORKER[name] for name in ("prefect", "prefect-redis")}
 
 
 def test_own_images_have_the_project_s_version() -> None:
@@ -113,13 +134,9 @@ def _recipe() -> str:
     return (ROOT / "Makefile").read_text().partition("$(VENV)/.demo: ")[2].partition("\n\n")[0]
 
 
-def _build_step(name: str) -> str:
-    (step,) = re.findall(
-        r"^RUN .*\\\n((?:.*\\\n)*.*)$",
-        (DOCKER / f"{name}.Dockerfile").read_text().partition("COPY constraints.txt")[2].partition("FROM")[0],
-        re.MULTILINE,
-    )
-    return str(step)
+def _build_steps(name: str) -> list[str]:
+    text = (DOCKER / f"{name}.Dockerfile").read_text().partition("COPY constraints")[2].partition("FROM")[0]
+    return [str(step) for step in re.findall(r"^RUN .*\\\n((?:.*\\\n)*.*)$", text, re.MULTILINE)]
 
 
 def _pip_steps(text: str, pip: str) -> list[str]:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from flows.cli import extras
 from tasks.core.errors import InputError, PermanentError
 from tasks.generation.interpreter import engine_version
 from tests.waiting import LIMIT
+
+ROOT = Path(__file__).parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 HIDDEN = """
 import sys
@@ -43,7 +48,7 @@ def test_module_of_an_extra_names_it(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("module", "extra"), [("prefect.flows", "run"), ("torch", "demo"), ("vllm", "cpu")])
+@pytest.mark.parametrize(("module", "extra"), [("prefect.flows", "run"), ("torch", "cuda"), ("vllm", "cpu")])
 def test_explains_a_missing_module(module: str, extra: str) -> None:
     with pytest.raises(PermanentError, match=rf"pip install 'expo-flows\[{extra}\]'"):
         extras.explain_missing(ModuleNotFoundError(name=module))
@@ -80,3 +85,12 @@ def test_engine_of_another_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
         engine_version(str(bare))
     with pytest.raises(InputError, match="nowhere: cannot be started"):
         engine_version(os.fspath(tmp_path / "nowhere"))
+
+
+def test_extras_are_those_of_the_project() -> None:
+    """A module is listed under the extra whose requirements bring it."""
+    distributions = packages_distributions()
+    for module, extra in extras.EXTRA_OF.items():
+        wanted = " ".join(PROJECT["optional-dependencies"][extra]).lower().replace("_", "-")
+        brought = {name.lower().replace("_", "-") for name in distributions.get(module, [module])}
+        assert any(name in wanted for name in brought), f"{module}: not in the extra {extra}"
