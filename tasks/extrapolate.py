@@ -1,7 +1,5 @@
 """Stage extrapolate: one output shard, for every alpha asked for, in one pass over the inputs."""
 
-import os
-
 from tasks.runtime.progress import Progress
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
@@ -27,7 +25,7 @@ def extrapolate(
         MismatchError: a parent changed since the plan was made.
     """
     recipe = jobs[0].recipe
-    parts = [model_artefact(Store(store), job.recipe).scratch() / _part_name(job) for job in jobs]
+    parts = [model_artefact(Store(store), job.recipe).part(job.file) for job in jobs]
     progress = Progress(sum(job.bytes for job in jobs), "bytes")
     receipts = write_shards(
         jobs,
@@ -37,8 +35,3 @@ def extrapolate(
         progress.advance,
     )
     return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))
-
-
-def _part_name(job: ShardJob) -> str:
-    """Of this process alone: two runs of one family may write the same shard at the same time."""
-    return f"{job.file}.{os.getpid()}.part"

@@ -22,6 +22,7 @@ from tasks.stores.disk import cache_folder, inside, remove_tree
 from tasks.stores.hub import HubSource
 from tasks.stores.hub_errors import hub_errors, with_retries
 from tasks.stores.hub_files import CARD
+from tasks.stores.lease import hold_lease, release_lease
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
 
 __all__ = ["Published", "find_published", "publish"]
@@ -121,6 +122,7 @@ def _publish_once(
         commit_message=f"ExPO model {manifest.fingerprint[:16]}",
         parent_commit=head.checkpoint.commit,
     )
+    release_lease(_copies(manifest))
     remove_tree(_copies(manifest), cache_folder())
     return commit.oid
 
@@ -131,6 +133,7 @@ def _uploaded(
     """The files of a model in a store, with the content of the large ones on the Hub."""
     operations: Operations = [CommitOperationAdd(MANIFEST, model.read(MANIFEST) or b"")]
     copies = _copies(manifest)
+    hold_lease(copies)
     for file in sorted(manifest.files, key=lambda file: -file.size):
         operations.append(_upload(api, repo_id, file, model.fetch(file.name, copies)))
         advance(file.size)

@@ -12,7 +12,11 @@ into place, or put at once); the manifest is written last and never replaced. Wh
 manifest may use every file beside it; who finds none has found nothing.
 """
 
+import json
 import os
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,11 +24,20 @@ from tasks.core.errors import InputError, PermanentError
 from tasks.core.names import is_plain_name
 from tasks.core.values import fingerprint
 from tasks.stores.disk import cache_folder, remove_tree, sha256_of, write_errors
+from tasks.stores.lease import hold_lease, live_leases, release_lease
 from tasks.stores.local import SCRATCH, LocalFiles
 
-__all__ = ["MANIFEST", "Artefact", "Store"]
+__all__ = ["CLAIM", "MANIFEST", "STORE_MARK", "Artefact", "Store"]
 
 MANIFEST = "manifest.json"
+CLAIM = "claim.json"
+STORE_MARK = "expo-store.json"
+
+
+STORE_CONTENT = b'{"store": "expo-flows", "schema_version": 1}\n'
+MAX_PART_NAME = 100  # in bytes it may be four times that; what is added must still fit
+
+_marked: set[str] = set()  # on S3, where a look is a request
 
 
 class Files(Protocol):
@@ -50,9 +63,10 @@ class Artefact:
     be reached.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, store: "Store | None" = None) -> None:
         self.uri = uri.rstrip("/")
         self._files = _files(self.uri)
+        self._store = store
 
     @property
     def local(self) -> Path | None:
@@ -65,9 +79,45 @@ class Artefact:
         For an artefact on S3 it is a folder of $EXPO_CACHE, the same at every try.
         """
         folder = self._scratch_folder()
-        with write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        hold_lease(folder)
         return folder
+
+    def part(self, name: str) -> Path:
+        """A place in `scratch` for a file in the making: of this process alone, and known to be its own."""
+        lease = hold_lease(self._scratch_folder())
+        return self._scratch_folder() / f"{name[:MAX_PART_NAME]}.{lease}.part"
+
+    def remove_abandoned_parts(self) -> None:
+        """Removes the parts of processes that are gone; they may be tens of gigabytes."""
+        self._clear_scratch(keep=live_leases(self._scratch_folder()))
+
+    def claim(self, fingerprint: str) -> None:
+        """Takes the artefact for what has this fingerprint, before anything else is written to it.
+
+        Two runs that would write different things into one folder or prefix both look, and find it
+        empty; one of them gets the claim. It goes with the seal; a run that resumes finds its own.
+
+        Raises:
+            InputError: it is claimed for something else.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        mine = {"fingerprint": fingerprint, "host": socket.gethostname(), "pid": os.getpid(), "since": now}
+        if self._files.create(json.dumps(mine).encode(), CLAIM):
+            return
+        try:
+            held = json.loads(self.read(CLAIM) or b"{}")
+            holder, by = held["fingerprint"], f"process {held['pid']} on {held['host']} since {held['since']}"
+        except (ValueError, KeyError, TypeError):
+            holder, by = "", f"an unreadable {CLAIM}"
+        if holder != fingerprint:
+            raise InputError(
+                f"{self.uri}: claimed for another model by {by[:200]}; give another place, or remove "
+                f"what is there if that run was given up"
+            )
+
+    def unclaim(self) -> None:
+        """Gives a claim up, if there is one."""
+        self._files.remove(CLAIM)
 
     def work_dir(self) -> Path:
         """Where a stage writes while it works: the local artefact itself, else a folder of the cache.
@@ -84,6 +134,7 @@ class Artefact:
         Raises:
             PermanentError: the artefact is whole already, and has another content under this name.
         """
+        self._mark_store()
         if self._has(file, name):
             file.unlink(missing_ok=True)
         else:
@@ -91,12 +142,13 @@ class Artefact:
 
     def copy_in(self, file: Path, name: str) -> None:
         """Copies a local file that stays where it is; raises as `put`."""
+        self._mark_store()
         if not self._has(file, name):
             self._files.copy_in(file, name)
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a small file at once."""
-        part = self.scratch() / f"{name[:60]}.{os.getpid()}.{os.urandom(4).hex()}"
+        part = self.part(f"{name[:MAX_PART_NAME]}.{os.urandom(4).hex()}")
         with write_errors(part):
             part.write_bytes(content)
         self.put(part, name)
@@ -115,7 +167,7 @@ class Artefact:
 
     def names(self) -> list[str]:
         """The names of the files that are there, sorted; scratch files are not among them."""
-        return self._files.names()
+        return [name for name in self._files.names() if name != CLAIM]
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
@@ -139,9 +191,26 @@ class Artefact:
         Raises:
             PermanentError: another run sealed this artefact meanwhile, with other content.
         """
+        self._mark_store()
         if not self._files.create(manifest, MANIFEST) and self.manifest() != manifest:
             raise self._finished_by_another(MANIFEST)
-        remove_tree(self._scratch_folder(), self.local or cache_folder())
+        self.unclaim()
+        folder = self._scratch_folder()
+        release_lease(folder)
+        self._clear_scratch(keep=live_leases(folder))
+        with suppress(OSError):  # not there, or another run of the same model is at work in it
+            folder.rmdir()
+
+    def _clear_scratch(self, keep: frozenset[str]) -> None:
+        """Removes what no process with one of these leases writes."""
+        folder = self._scratch_folder()
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if not any(lease in path.name for lease in keep):
+                remove_tree(path, folder)
+
+    def _mark_store(self) -> None:
+        if self._store is not None:
+            self._store.mark()
 
     def _has(self, file: Path, name: str) -> bool:
         """Whether the artefact is whole and has this very file: then another run was faster."""
@@ -183,7 +252,23 @@ class Store:
         """
         if not is_plain_name(name):
             raise InputError(f"{self.uri}: {name[:80]!r} is no name of an artefact in {kind}")
-        return Artefact(f"{self.uri}/{kind}/{name}")
+        return Artefact(f"{self.uri}/{kind}/{name}", self)
+
+    def mark(self) -> None:
+        """Marks the place as a store, at the first use: only in such a place `expo gc` removes anything."""
+        if not self.is_marked():
+            _files(self.uri).create(STORE_CONTENT, STORE_MARK)
+            if "://" in self.uri:
+                _marked.add(self.uri)
+            else:
+                scratch = Path(self.uri) / SCRATCH
+                release_lease(scratch)
+                with suppress(OSError):  # another process marks it too
+                    scratch.rmdir()
+
+    def is_marked(self) -> bool:
+        """Whether the place is known to be a store."""
+        return self.uri in _marked or _files(self.uri).size(STORE_MARK) is not None
 
     def names(self, kind: str) -> list[str]:
         """The names of the artefacts of a kind that are whole, sorted."""

@@ -1,15 +1,17 @@
 """Files that no manifest references: found, and removed on request.
 
 unfinished  an artefact without a manifest whose newest file is old: a run that nobody resumed
-stray       a file in a whole model that its manifest does not name, or outside of any artefact
+stray       a file in a whole model that its manifest does not name
 upload      parts of a multipart upload that was never ended: invisible, and paid for
 cache       parts, copies and partial downloads on this machine
 
-Whatever is younger than a limit may be in the making, and is left alone. So is an unfinished
-judging, whatever its age: its journal holds answers that were paid for.
+Only in a place that is marked as a store, and there only what has a name of the forms that this
+program writes: everything else is somebody else's. Whatever is younger than a limit, by the clock
+of the store, or leased by a live process may be in the making, and is left alone. So is an
+unfinished judging, whatever its age: its journal holds answers that were paid for.
 """
 
-import shutil
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,17 +21,29 @@ from typing import Literal
 from huggingface_hub import constants
 from pydantic import BaseModel, ValidationError
 
+from tasks.core.errors import InputError, PermanentError
 from tasks.core.values import Value
-from tasks.stores.artefact import MANIFEST, Artefact, Store
-from tasks.stores.disk import cache_folder
+from tasks.stores.artefact import CLAIM, MANIFEST, STORE_MARK, Artefact, Store
+from tasks.stores.disk import cache_folder, remove_tree
+from tasks.stores.lease import is_leased
+from tasks.stores.local import SCRATCH
 
 __all__ = ["Orphan", "find_orphans", "remove"]
 
 Kind = Literal["unfinished", "stray", "upload", "cache"]
 Files = Mapping[str, tuple[int, datetime]]
 
-REMADE = ("models", "generations", "verdicts", "reports", "anchors")
-PAID = ("judgments",)
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+# What a run can make again, and what its artefact is called; a report has its run's name.
+REMADE = {
+    "models": FINGERPRINT,
+    "generations": FINGERPRINT,
+    "verdicts": FINGERPRINT,
+    "anchors": FINGERPRINT,
+    "reports": re.compile(r"[\w .-]+"),
+}
+REPORT_FILES = re.compile(r"report\.(json|md|html)|" + re.escape(SCRATCH) + "/.*")
+STRAY = re.compile(r".*\.safetensors(\.receipt\.json)?|" + f"{re.escape(CLAIM)}|{re.escape(SCRATCH)}/.*")
 CACHED = ("parts/*", "publish/*", "hub/*", "s3/*/.*.part")
 
 
@@ -37,6 +51,7 @@ class Orphan(Value):
     """Something that may go.
 
     place    a path, or s3://…: a file, or a folder with all that is in it
+    root     the store, or the cache, that it lies in
     bytes    its size
     changed  when it was last written to
     upload   for a multipart upload, the store's id of it
@@ -44,6 +59,7 @@ class Orphan(Value):
 
     kind: Kind
     place: str
+    root: str
     bytes: int
     changed: datetime
     upload: str | None = None
@@ -63,34 +79,59 @@ def find_orphans(uri: str, older_than: timedelta) -> tuple[Orphan, ...]:
     """All orphans of a store and of this machine's caches, the oldest first.
 
     Raises:
-        InputError, PermanentError, RetryableError: as `Artefact`.
+        InputError: the place is not marked as a store; and as `Artefact`.
+        PermanentError, RetryableError: as `Artefact`.
     """
-    store, limit = Store(uri), datetime.now(UTC) - older_than
-    files = _files(store.uri)
-    found = [*_of_artefacts(store, files), *_outside(store, files), *_uploads(store), *_cached()]
-    return tuple(
-        sorted((orphan for orphan in found if orphan.changed < limit), key=lambda orphan: orphan.changed)
-    )
+    store = Store(uri)
+    if not store.is_marked():
+        raise InputError(
+            f"{store.uri}: no {STORE_MARK} in it, so it is no store, or none that a run has written to since "
+            "stores are marked; look at the uri, or let a run write there first: nothing was removed"
+        )
+    files, now = _files(store.uri), _now(store.uri)
+    found = [
+        *((orphan, now) for orphan in (*_of_artefacts(store, files), *_uploads(store))),
+        *((orphan, datetime.now(UTC)) for orphan in _cached()),
+    ]
+    old = (orphan for orphan, clock in found if orphan.changed < clock - older_than)
+    return tuple(sorted(old, key=lambda orphan: orphan.changed))
 
 
 def remove(orphan: Orphan) -> None:
-    """Removes it, unless a run has finished the artefact meanwhile."""
+    """Removes it, unless a run has finished the artefact meanwhile, or works on it."""
     if orphan.kind == "unfinished" and Artefact(orphan.place).manifest() is not None:
         return
     if not orphan.place.startswith("s3://"):
         path = Path(orphan.place)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if not is_leased(path):
+            _remove_local(path, Path(orphan.root))
         return
     from tasks.stores import s3_admin
 
-    if orphan.upload is None:
-        s3_admin.remove_objects(orphan.place)
-        return
-    bucket, _, key = orphan.place.removeprefix("s3://").partition("/")
-    s3_admin.abandon(s3_admin.Upload(bucket, key, orphan.upload, orphan.changed, orphan.bytes))
+    if orphan.upload is not None:
+        bucket, _, key = orphan.place.removeprefix("s3://").partition("/")
+        s3_admin.abandon(s3_admin.Upload(bucket, key, orphan.upload, orphan.changed, orphan.bytes))
+    elif orphan.kind == "unfinished":
+        s3_admin.remove_prefix(orphan.place)
+    else:
+        s3_admin.remove_object(orphan.place)
+
+
+def _remove_local(path: Path, root: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path, root)
+    elif root.resolve() in path.parent.resolve().parents or root.resolve() == path.parent.resolve():
+        path.unlink(missing_ok=True)
+    else:
+        raise PermanentError(f"{path}: not below {root}; it was not removed")
+
+
+def _now(uri: str) -> datetime:
+    if not uri.startswith("s3://"):
+        return datetime.now(UTC)
+    from tasks.stores.s3_admin import server_time
+
+    return server_time(uri)
 
 
 def _files(uri: str) -> Files:
@@ -117,35 +158,30 @@ def _of_artefacts(store: Store, files: Files) -> Iterator[Orphan]:
     for path, found in files.items():
         kind, _, rest = path.partition("/")
         name, _, file = rest.partition("/")
-        if kind in REMADE and file:
+        if kind in REMADE and file and REMADE[kind].fullmatch(name):
             artefacts[kind, name][file] = found
     for (kind, name), held in artefacts.items():
         artefact = store.artefact(kind, name)
-        if MANIFEST not in held:
+        if artefact.local and is_leased(artefact.local):
+            continue
+        if MANIFEST in held:
+            yield from _strays(artefact, held, store.uri) if kind == "models" else ()
+        elif kind != "reports" or all(REPORT_FILES.fullmatch(file) for file in held):
             size = sum(size for size, _ in held.values())
             changed = max(changed for _, changed in held.values())
-            yield Orphan(kind="unfinished", place=artefact.uri, bytes=size, changed=changed)
-        elif kind == "models":
-            yield from _strays(artefact, held)
+            yield Orphan(kind="unfinished", place=artefact.uri, root=store.uri, bytes=size, changed=changed)
 
 
-def _strays(model: Artefact, held: Files) -> Iterator[Orphan]:
+def _strays(model: Artefact, held: Files, root: str) -> Iterator[Orphan]:
     """What a whole model's manifest does not name; a manifest that cannot be read names nothing to remove."""
     try:
         files = _Manifest.model_validate_json(model.manifest() or b"").files
     except ValidationError:
         return
-    for name in sorted(set(held) - {file.name for file in files} - {MANIFEST}):
-        size, changed = held[name]
-        yield Orphan(kind="stray", place=f"{model.uri}/{name}", bytes=size, changed=changed)
-
-
-def _outside(store: Store, files: Files) -> Iterator[Orphan]:
-    """Files beside the artefacts, in a folder that is ours; other folders are somebody else's."""
-    for path, (size, changed) in files.items():
-        kind, _, rest = path.partition("/")
-        if kind in (*REMADE, *PAID) and rest and "/" not in rest:
-            yield Orphan(kind="stray", place=f"{store.uri}/{path}", bytes=size, changed=changed)
+    for name in sorted(set(held) - {file.name for file in files}):
+        if STRAY.fullmatch(name):
+            size, changed = held[name]
+            yield Orphan(kind="stray", place=f"{model.uri}/{name}", root=root, bytes=size, changed=changed)
 
 
 def _uploads(store: Store) -> Iterator[Orphan]:
@@ -155,16 +191,23 @@ def _uploads(store: Store) -> Iterator[Orphan]:
 
     for upload in uploads(store.uri):
         yield Orphan(
-            kind="upload", place=upload.uri, bytes=upload.bytes, changed=upload.begun, upload=upload.id
+            kind="upload",
+            place=upload.uri,
+            root=store.uri,
+            bytes=upload.bytes,
+            changed=upload.begun,
+            upload=upload.id,
         )
 
 
 def _cached() -> Iterator[Orphan]:
     """Of this machine: what was on its way into a store, onto the Hub, or from either."""
-    ours = (path for pattern in CACHED for path in cache_folder().glob(pattern))
-    partial = Path(constants.HF_HUB_CACHE).glob("models--*/blobs/*.incomplete")
-    for path in (*ours, *partial):
+    cache, hub = cache_folder(), Path(constants.HF_HUB_CACHE)
+    made = [(cache, path) for pattern in CACHED for path in cache.glob(pattern)]
+    for root, path in (*made, *((hub, path) for path in hub.glob("models--*/blobs/*.incomplete"))):
+        if path.is_symlink() or is_leased(path):
+            continue
         held = _local_files(path).values() if path.is_dir() else [_size_and_change(path)]
         size = sum(size for size, _ in held)
         changed = max((changed for _, changed in held), default=_size_and_change(path)[1])
-        yield Orphan(kind="cache", place=str(path), bytes=size, changed=changed)
+        yield Orphan(kind="cache", place=str(path), root=str(root), bytes=size, changed=changed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tasks.core.errors import CorruptError
 from tasks.stores.disk import inside, sha256_of, write_errors
+from tasks.stores.lease import hold_lease
 
 __all__ = ["SCRATCH", "LocalFiles"]
 
@@ -47,8 +48,10 @@ class LocalFiles:
                 _make_durable(path)
             # A link, unlike a rename, fails when the name is taken.
             target.hardlink_to(part)
+            part.unlink()
         except OSError as error:
             if target.exists():  # another was faster, and may have cleared the scratch folder
+                part.unlink(missing_ok=True)
                 return False
             if error.errno not in NO_LINKS:
                 raise
@@ -90,8 +93,7 @@ class LocalFiles:
 
     def _part(self, name: str) -> Path:
         scratch = self._folder / SCRATCH
-        scratch.mkdir(parents=True, exist_ok=True)
-        return scratch / f"{name[:60]}.{os.getpid()}.{os.urandom(4).hex()}"
+        return scratch / f"{name[:60]}.{hold_lease(scratch)}.{os.urandom(4).hex()}"
 
     def _paths(self) -> list[Path]:
         if not self._folder.is_dir():

@@ -1,13 +1,19 @@
-"""All that lies under an S3 prefix, multipart uploads that nobody will end among it."""
+"""All that lies under an S3 prefix, multipart uploads that nobody will end among it.
+
+Keys are taken as they are: no pattern in one is expanded, and a prefix ends in a slash, so that
+nothing of `store2/` is found under `store`.
+"""
 
 import os
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from tasks.stores.s3 import filesystem
 from tasks.stores.s3_errors import s3_errors
 
-__all__ = ["Upload", "abandon", "all_objects", "remove_objects", "uploads"]
+__all__ = ["Upload", "abandon", "all_objects", "remove_object", "remove_prefix", "server_time", "uploads"]
 
 
 class Upload(NamedTuple):
@@ -24,32 +30,56 @@ class Upload(NamedTuple):
         return f"s3://{self.bucket}/{self.key}"
 
 
+def server_time(uri: str) -> datetime:
+    """The time by the clock that the objects' times are of; this machine's may be another."""
+    with s3_errors(uri):
+        answer = _call("list_objects_v2", Bucket=_bucket_and_prefix(uri)[0], MaxKeys=1)
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if date is None:
+        return datetime.now(UTC)
+    # The header has whole seconds, cut off; the objects' times are finer.
+    return parsedate_to_datetime(date).astimezone(UTC) + timedelta(seconds=1)
+
+
 def all_objects(uri: str) -> dict[str, tuple[int, datetime]]:
-    """Size in bytes and time of the last change of every object under the prefix, by its path below it."""
+    """Size in bytes and time of the last change of every object under the prefix, by its key below it."""
+    bucket, prefix = _bucket_and_prefix(uri)
     with s3_errors(uri):
-        root = uri.removeprefix("s3://").rstrip("/")
-        found = filesystem(os.getpid()).find(root, detail=True)
-    return {
-        path.removeprefix(root).lstrip("/"): (entry["size"], entry["LastModified"])
-        for path, entry in found.items()
-    }
+        return {
+            entry["Key"].removeprefix(prefix): (entry["Size"], entry["LastModified"])
+            for entry in _objects(bucket, prefix)
+        }
 
 
-def remove_objects(uri: str) -> None:
-    """Removes an object, or all under a prefix."""
+def remove_object(uri: str) -> None:
+    """Removes the object with exactly this key."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
     with s3_errors(uri):
-        filesystem(os.getpid()).rm(uri.removeprefix("s3://"), recursive=True)
+        _call("delete_object", Bucket=bucket, Key=key)
+
+
+def remove_prefix(uri: str) -> None:
+    """Removes every object whose key begins with the uri's and a slash."""
+    bucket, prefix = _bucket_and_prefix(uri)
+    with s3_errors(uri):
+        for entry in list(_objects(bucket, prefix)):
+            _call("delete_object", Bucket=bucket, Key=entry["Key"])
 
 
 def uploads(uri: str) -> list[Upload]:
     """The multipart uploads under the prefix, the live ones among them."""
-    bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
+    bucket, prefix = _bucket_and_prefix(uri)
     found: list[Upload] = []
     marker: dict[str, str] = {}
     with s3_errors(uri):
         while True:
             page = _call("list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker)
-            found += [_upload(bucket, one) for one in page.get("Uploads", [])]
+            # Some servers match the prefix of a whole path.
+            found += [
+                _upload(bucket, upload)
+                for upload in page.get("Uploads", [])
+                if upload["Key"].startswith(prefix)
+            ]
             if not page.get("IsTruncated"):
                 return found
             marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
@@ -61,11 +91,27 @@ def abandon(upload: Upload) -> None:
         _call("abort_multipart_upload", Bucket=upload.bucket, Key=upload.key, UploadId=upload.id)
 
 
-def _upload(bucket: str, one: dict[str, Any]) -> Upload:
-    parts = _call("list_parts", Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"]).get("Parts", [])
-    size = sum(part["Size"] for part in parts)
-    return Upload(bucket, one["Key"], one["UploadId"], one["Initiated"], size)
+def _bucket_and_prefix(uri: str) -> tuple[str, str]:
+    """The bucket, and the prefix with its slash; no prefix for a whole bucket."""
+    bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
+    return bucket, f"{prefix}/" if prefix else ""
 
 
-def _call(method: str, **arguments: str) -> dict[str, Any]:
+def _objects(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    token: dict[str, str] = {}
+    while True:
+        page = _call("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
+        yield from (entry for entry in page.get("Contents", []) if entry["Key"].startswith(prefix))
+        if not page.get("IsTruncated"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _upload(bucket: str, upload: dict[str, Any]) -> Upload:
+    key, id_ = upload["Key"], upload["UploadId"]
+    parts = _call("list_parts", Bucket=bucket, Key=key, UploadId=id_).get("Parts", [])
+    return Upload(bucket, key, id_, upload["Initiated"], sum(part["Size"] for part in parts))
+
+
+def _call(method: str, **arguments: object) -> dict[str, Any]:
     return dict(filesystem(os.getpid()).call_s3(method, **arguments))

@@ -1,7 +1,6 @@
 """The whole job on one machine: every shard of one model, or of the same model at several α."""
 
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Lock
@@ -9,7 +8,7 @@ from threading import Lock
 from tasks.stores.artefact import Artefact
 from tasks.stores.disk import check_room
 from tasks.stores.source import Source
-from tasks.weights.folder import finished_model, finished_shard, put_shard, seal
+from tasks.weights.folder import claimed_model, finished_shard, put_shard, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
@@ -21,8 +20,6 @@ from tasks.weights.shard_writer import Advance, shard_memory, write_shards
 from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
-
-STALE_S = 3600.0
 
 Receipts = tuple[ShardReceipt, ...]
 
@@ -58,7 +55,7 @@ def extrapolate_all(
         PermanentError: the disk has too little room, or is full.
         MismatchError, CorruptError: as `write_shards`.
     """
-    whole = [finished_model(plan, model) for plan, model in zip(plans, models, strict=True)]
+    whole = [claimed_model(plan, model) for plan, model in zip(plans, models, strict=True)]
     advance(sum(plan.output_bytes for plan, manifest in zip(plans, whole, strict=True) if manifest))
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
@@ -79,7 +76,7 @@ def _make_all(
     models = [model for _, model in todo]
     remote = not are_local(*parents) or any(model.local is None for model in models)
     for model in models:
-        _remove_stale_parts(model)
+        model.remove_abandoned_parts()
     _check_room(todo)
     meter = _Meter(advance)
 
@@ -107,7 +104,7 @@ def _make(
     advance(sum(receipt.size for receipt in receipts.values() if receipt))
     left = [(job, model) for job, model in zip(jobs, models, strict=True) if not receipts[job.fingerprint]]
     if left:
-        parts = [model.scratch() / f"{job.file}.{os.getpid()}.part" for job, model in left]
+        parts = [model.part(job.file) for job, model in left]
         if options.inputs == "download":
             fetch_inputs(left[0][0], *parents)
         made = write_shards([job for job, _ in left], parents, parts, options, advance)
@@ -154,13 +151,6 @@ def _check_room(todo: Sequence[tuple[Plan, Artefact]]) -> None:
     )
     if here:
         check_room(here[0][1].scratch(), missing)
-
-
-def _remove_stale_parts(model: Artefact) -> None:
-    """What killed runs left behind may be tens of gigabytes; another live run's parts are younger."""
-    for part in model.scratch().glob("*.part"):
-        if time.time() - part.stat().st_mtime > STALE_S:
-            part.unlink(missing_ok=True)
 
 
 def _workers(remote: bool) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError, MismatchError
-from tasks.stores.artefact import Artefact, Store
+from tasks.stores.artefact import CLAIM, Artefact, Store
 from tasks.stores.disk import inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
@@ -24,7 +24,16 @@ from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manif
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.recipe import Recipe
 
-__all__ = ["finished_model", "finished_shard", "local_copy", "model_artefact", "put_shard", "seal"]
+__all__ = [
+    "claimed_model",
+    "finished_model",
+    "finished_shard",
+    "local_copy",
+    "model_artefact",
+    "put_shard",
+    "require_apart",
+    "seal",
+]
 
 RECEIPT = ".receipt.json"
 
@@ -52,6 +61,59 @@ def finished_shard(job: ShardJob, model: Artefact) -> ShardReceipt | None:
     if (receipt.job, receipt.file) != (job.fingerprint, job.file) or model.size(receipt.file) != receipt.size:
         return None
     return receipt if model.sha256(receipt.file) == receipt.sha256 else None
+
+
+def claimed_model(plan: Plan, model: Artefact) -> Manifest | None:
+    """As `finished_model`; where there is no whole model yet, the folder or prefix is claimed for this one.
+
+    Raises:
+        InputError: also where a run of another recipe has the claim.
+    """
+    require_apart(model, plan.recipe)
+    if manifest := finished_model(plan, model):
+        return manifest
+    if model.uri.startswith("hf://"):  # its branch is named after the recipe, which is a claim
+        return None
+    model.claim(plan.recipe.fingerprint)
+    try:
+        manifest = finished_model(plan, model)
+    except InputError:  # sealed between the look and the claim
+        model.unclaim()
+        raise
+    if manifest:
+        model.unclaim()
+    return manifest
+
+
+def require_apart(model: Artefact, recipe: Recipe) -> None:
+    """Refuses a place for a model that is one of its parents, lies inside one, or has one inside.
+
+    Raises:
+        InputError: so.
+    """
+    for parent in (recipe.aligned, recipe.sft):
+        if _overlap(model.uri, parent.uri):
+            raise InputError(
+                f"{model.uri}: it overlaps with the checkpoint {parent.uri}, which would be changed; "
+                "give a place that is neither inside of it nor around it"
+            )
+
+
+def _overlap(first: str, second: str) -> bool:
+    if "://" in first or "://" in second:
+        first, second = f"{first.rstrip('/')}/", f"{second.rstrip('/')}/"
+        return first.startswith(second) or second.startswith(first)
+    if not Path(second).is_absolute():  # a hub id, or the demo's
+        return False
+    return _is_within(Path(first), Path(second)) or _is_within(Path(second), Path(first))
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """By what the file system has, whatever links lead there."""
+    path = path.resolve()
+    return folder.exists() and any(
+        ancestor.exists() and ancestor.samefile(folder) for ancestor in (path, *path.parents)
+    )
 
 
 def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
@@ -92,6 +154,8 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: A
     missing = [file for file, job in jobs.items() if job not in made]
     if missing:
         raise CorruptError(f"{model.uri}: no receipt of {', '.join(missing)}; run the extrapolation again")
+    for file, job in jobs.items():
+        _require_receipt(model, file, job)
     _check_update([made[job] for job in jobs.values()], plan)
     others = [_write_side_file(name, plan, aligned, model) for name in plan.side_files]
     index = build_index(plan)
@@ -130,6 +194,17 @@ def _check_update(receipts: Sequence[ShardReceipt], plan: Plan) -> None:
         )
 
 
+def _require_receipt(model: Artefact, file: str, job: str) -> None:
+    """Nothing may have replaced a shard since it was put there."""
+    content = model.read(file + RECEIPT)
+    try:
+        found = ShardReceipt.model_validate_json(content).job if content else None
+    except ValueError:
+        found = None
+    if found != job and model.manifest() is None:  # another run of this model may have sealed it
+        raise CorruptError(f"{model.uri}: {file} was replaced meanwhile; run the extrapolation again")
+
+
 def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) -> ModelFile:
     """A copy; config.json with the output's dtype where one was asked for."""
     path = aligned.fetch(name)
@@ -142,5 +217,5 @@ def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) ->
 
 
 def _begun(model: Artefact) -> bool:
-    """Whether a run of ours began here: without its scratch folder, a model's files are someone else's."""
-    return model.local is None or (model.local / SCRATCH).is_dir()
+    """Whether a run of ours began here: without its claim or scratch, a model's files are someone else's."""
+    return model.local is None or (model.local / SCRATCH).is_dir() or model.read(CLAIM) is not None

@@ -146,4 +146,4 @@ def test_one_function_removes_recursively() -> None:
         if (isinstance(node, ast.Attribute) and node.attr in ("rmtree", "removedirs"))
         or (isinstance(node, ast.keyword) and node.arg == "recursive")
     }
-    assert found == {"tasks/stores/disk.py", "tasks/stores/gc.py", "tasks/stores/s3_admin.py"}
+    assert found == {"tasks/stores/disk.py"}

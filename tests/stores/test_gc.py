@@ -8,11 +8,14 @@ import pytest
 
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.gc import find_orphans, remove
+from tasks.stores.lease import release_lease
+from tasks.stores.local import SCRATCH
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tests.weights.checkpoints import pair
 
 NOW = timedelta(0)
+HALF = "ab" * 8
 
 
 @pytest.fixture
@@ -34,19 +37,19 @@ def test_a_tidy_store_has_none(store: Store, model: Artefact) -> None:
 
 
 def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
-    half = store.artefact("models", "half")
+    half = store.artefact("models", HALF)
     half.write("model-00001-of-00002.safetensors", bytes(1000))
-    store.artefact("judgments", "half").write("judgments.jsonl", b"paid for")
+    store.artefact("judgments", HALF).write("judgments.jsonl", b"paid for")
     Artefact(f"{store.uri}/notes").write("mine.txt", b"somebody else's folder")
     shard = "model-00001-of-00003.safetensors"
-    Artefact(model.uri)._files.copy_in(_file(model, shard), "model.safetensors.old")
-    Artefact(f"{store.uri}/models").write("lost.bin", b"in no artefact")
+    Artefact(model.uri)._files.copy_in(_file(model, shard), "model-00004-of-00004.safetensors")
+    for artefact in (half, model):  # whose writers are gone
+        release_lease(Path(artefact.uri) / SCRATCH)
 
     found = find_orphans(store.uri, NOW)
     expected = {
-        ("stray", "/models/lost.bin"),
-        ("stray", f"{model.uri.removeprefix(store.uri)}/model.safetensors.old"),
-        ("unfinished", "/models/half"),
+        ("stray", f"{model.uri.removeprefix(store.uri)}/model-00004-of-00004.safetensors"),
+        ("unfinished", f"/models/{HALF}"),
     }
     told = {(one.kind, one.place.removeprefix(store.uri)) for one in found}
     assert {one for one in told if one[0] != "cache"} == expected
@@ -58,13 +61,14 @@ def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
     assert find_orphans(store.uri, NOW) == ()
     assert model.manifest()
     assert half.names() == []
-    assert store.artefact("judgments", "half").read("judgments.jsonl") == b"paid for"
+    assert store.artefact("judgments", HALF).read("judgments.jsonl") == b"paid for"
     assert Artefact(f"{store.uri}/notes").read("mine.txt")
 
 
 def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
-    artefact = store.artefact("generations", "a")
+    artefact = store.artefact("generations", HALF)
     artefact.write("answers.json", b"[]")
+    release_lease(Path(artefact.uri) / SCRATCH)
     (found,) = (one for one in find_orphans(store.uri, NOW) if one.kind == "unfinished")
     artefact.seal(b"{}")
     remove(found)
@@ -73,6 +77,7 @@ def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
 
 def test_an_old_cache(store: Store, tmp_path: Path) -> None:
     """Parts on their way to S3, copies on their way to the Hub, partial downloads; never whole files."""
+    store.mark()
     cache, blobs = tmp_path / "expo-cache", tmp_path / "hub" / "models--org--name" / "blobs"
     orphans = [
         cache / "parts" / "a1" / "x.part",

@@ -14,6 +14,7 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 from tasks.stores import s3 as s3_module
+from tasks.stores.artefact import STORE_MARK, Store
 from tasks.stores.gc import find_orphans, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
@@ -87,12 +88,13 @@ def test_killed_upload_leaves_nothing_whole(
     files: S3Files, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    Store(files._uri).mark()
     upload = subprocess.Popen([sys.executable, "-c", UPLOAD, files._uri, str(large)])
     assert _wait_for_upload(files)
     upload.kill()
     upload.wait()
 
-    assert (files.names(), files.size("model.safetensors")) == ([], None)
+    assert (files.names(), files.size("model.safetensors")) == ([STORE_MARK], None)
     assert find_orphans(files._uri, timedelta(hours=1)) == ()
     (orphan,) = find_orphans(files._uri, timedelta(0))
     assert (orphan.kind, orphan.place) == ("upload", f"{files._uri}/model.safetensors")

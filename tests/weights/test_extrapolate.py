@@ -214,7 +214,7 @@ def test_target_that_is_a_parent_is_refused(tmp_path: Path) -> None:
     """All of its names are those of a model in the making, and yet nothing may be replaced."""
     wanted, aligned, sft = pair(tmp_path)
     before = read_tensors(aligned.folder())
-    with pytest.raises(InputError, match="give an empty one"):
+    with pytest.raises(InputError, match="overlaps with the checkpoint"):
         extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(aligned.folder())))
     after = read_tensors(aligned.folder())
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -244,18 +244,42 @@ def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert extrapolate(plan, aligned, sft, model)
 
 
+LEASE_HOLDER = """
+import sys
+from pathlib import Path
+from tasks.stores.artefact import Artefact
+part = Artefact(sys.argv[1]).part("model.safetensors")
+part.touch()
+print(part, flush=True)
+sys.stdin.read()
+"""
+
+
 def test_parts_of_killed_runs_go(tmp_path: Path) -> None:
+    """A live run's part stays, however old the clock makes it look; a killed one's goes at once."""
     wanted, aligned, sft = pair(tmp_path)
     plan, model = make_plan(wanted, aligned, sft), Artefact(str(tmp_path / "out"))
-    stale, fresh = model.scratch() / "model.1.part", model.scratch() / "model.2.part"
-    stale.touch()
-    fresh.touch()
-    os.utime(stale, (0, 0))
-    (sft.folder() / "config.json").unlink()  # ends the run before it is sealed
-    with pytest.raises(MismatchError):
-        extrapolate(plan, aligned, sft, model)
-    assert fresh.exists()
-    assert not stale.exists()
+    model.scratch()
+    command = [sys.executable, "-c", LEASE_HOLDER, model.uri]
+    with _started(command) as killed, _started(command) as live:
+        parts = [Path(_first_line(process)) for process in (killed, live)]
+        killed.kill()
+        killed.wait()
+        os.utime(parts[1], (0, 0))
+        (sft.folder() / "config.json").unlink()  # ends the run before it is sealed
+        with pytest.raises(MismatchError):
+            extrapolate(plan, aligned, sft, model)
+        assert [part.exists() for part in parts] == [False, True]
+        live.kill()
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout
+    return process.stdout.readline().decode().strip()
 
 
 @pytest.mark.parametrize("held", ["notes.txt", "manifest.json"])
