@@ -12,7 +12,6 @@ written to files and served by an engine of its own.
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +29,7 @@ from tasks.generation.settings import GenerationJob, GenerationSettings
 from tasks.search.held_out import HeldOut
 from tasks.search.rails import Vitals
 from tasks.stores.artefact import Artefact
+from tasks.stores.disk import remove_tree
 from tasks.stores.source import Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
@@ -217,7 +217,7 @@ class CandidateAnswers:
             return
         self._end_engine()
         folder = self._work / "model"
-        shutil.rmtree(folder, ignore_errors=True)  # of the α before
+        remove_tree(folder, self._work)  # of the α before
         if alpha:
             manifest = self._write_files(alpha, folder)
             self._nonfinite = sum(tensor.nonfinite for tensor in manifest.statistics)
