@@ -17,4 +17,4 @@ def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
         RetryableError: the Hub did not answer.
     """
     aligned, sft = (open_source(uri).checkpoint for uri in family.checkpoints)
-    return tuple(Recipe(aligned=aligned, sft=sft, alpha=alpha) for alpha in alphas)
+    return tuple(Recipe(aligned=aligned, sft=sft, alpha=alpha, allow=family.allow) for alpha in alphas)

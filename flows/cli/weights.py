@@ -115,7 +115,7 @@ def check(
         output_dtype=dtype,
         vocabulary=vocabulary,
         extra=extra,
-        allow=tuple(sorted(set(allow or ()))),
+        allow=tuple(sorted({*(allow or ()), *(entry.allow if entry else ())})),
     )
     plan_table(make_plan(recipe, *parents), exchanged(*parents))
     judge = judge_options.make_judge(

@@ -45,6 +45,7 @@ class Family(Value):
     alpha_source          where α comes from
     billions              parameters, in 10⁹
     gated                 hub ids whose licence has to be accepted first
+    allow                 fields of config.json that may differ between the two: see `expo check --allow`
     trust_remote_code     whether the checkpoint's own Python may run (at its pinned commit)
     chat_template         Jinja, used when the aligned checkpoint brings none
     stop_tokens           strings of end tokens, beside those that the checkpoint names
@@ -68,6 +69,7 @@ class Family(Value):
     architecture: str
     billions: float | None = Field(default=None, gt=0)
     gated: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     trust_remote_code: bool = False
     chat_template: str | None = None
     stop_tokens: tuple[str, ...] = ()

@@ -146,10 +146,13 @@ def _command(recipe: Recipe) -> str:
         "--vocabulary": "vocabulary",
         "--nonfinite": "nonfinite",
         "--shard-size": "shard_bytes",
+        "--extra": "extra",
     }.items():
         if (value := getattr(recipe, field)) != Recipe.model_fields[field].default:
             options[option] = str(value)
     words = [word for option in options.items() for word in option]
+    for field in recipe.allow:
+        words += ["--allow", field]
     for module in recipe.module_alphas:
         layers = f"@{module.layers[0]}-{module.layers[1]}" if module.layers else ""
         words += ["--module-alpha", f"{module.pattern}{layers}={module.alpha!r}"]

@@ -8,7 +8,7 @@ from tasks.weights.headers import TensorRange
 from tasks.weights.quantized import quantization
 from tasks.weights.recipe import Recipe
 from tasks.weights.refusals import examples, grouped
-from tasks.weights.renaming import rename_to
+from tasks.weights.renaming import experts_apart, rename_to
 from tasks.weights.samples import same_bytes
 from tasks.weights.sides import Side, is_same_checkpoint
 from tasks.weights.ties import is_tied_head, stand_ins, trained_head, with_embedding
@@ -54,6 +54,7 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
     rows: dict[str, tuple[RowRun, ...]] = {}
     tokenizers, has_vocabulary = Tokenizers(aligned.source, sft.source), False
     complaints = [*trained_head(aligned, sft.tensors), *trained_head(sft, aligned.tensors)]
+    complaints += experts_apart(aligned.tensors, sft.tensors).items() if recipe.extra == "error" else ()
     dropped = {name for name, _ in complaints}
     for name, tensor in aligned.tensors.items():
         other = known.get(name)
@@ -70,9 +71,9 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
             rows[name] = tokenizers.common_rows(tensor.shape[0], other.shape[0], recipe.vocabulary)
         elif tensor.shape != other.shape:
             complaints.append((name, _shapes(name, tensor, other)))
-        elif recipe.vocabulary == "error" and is_vocabulary(name):
+        elif is_vocabulary(name):
             has_vocabulary = True
-            if reason := tokenizers.difference(tensor.shape[0]):
+            if recipe.vocabulary == "error" and (reason := tokenizers.difference(tensor.shape[0])):
                 complaints.append((name, reason))
     skipped = tuple(name for name in sft.tensors if name not in aligned.tensors)
     complaints += [item for item in _not_skippable(recipe, aligned, sft, skipped) if item[0] not in dropped]

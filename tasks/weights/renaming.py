@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tasks.weights.headers import TensorRange
 
-__all__ = ["Renamed", "rename_to"]
+__all__ = ["Renamed", "experts_apart", "rename_to"]
 
 Tensors = Mapping[str, TensorRange]
 
@@ -23,6 +23,7 @@ _SPELLINGS = (
     (re.compile(r"\.block_sparse_moe\."), ".mlp."),
 )
 _FUSED = re.compile(r"^(?P<stem>.*\.experts)\.(?P<part>gate_up_proj|down_proj)$")
+_SINGLE = re.compile(r"^(?P<stem>.*\.experts)\.\d+\.\w+\.weight$")
 _EXPERT_NAMES = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
 
 
@@ -46,6 +47,23 @@ def rename_to(aligned: Tensors, sft: Tensors) -> Renamed:
             tensors, notice = found
             notices.append(notice)
     return Renamed(tensors, tuple(notices))
+
+
+def experts_apart(aligned: Tensors, sft: Tensors) -> dict[str, str]:
+    """Tensor → reason, for experts that one side stores together and the other one by one, unpaired."""
+    missing = [name for name in aligned if name not in sft]
+    spare = [name for name in sft if name not in aligned]
+    for here, there, side, other in ((missing, spare, "aligned", "SFT"), (spare, missing, "SFT", "aligned")):
+        together = {match["stem"]: name for name in here if (match := _FUSED.match(name))}
+        single = [name for name in there if (match := _SINGLE.match(name)) and match["stem"] in together]
+        if single:
+            reason = (
+                f"experts are stored together on the {side} side, one by one on the {other} side; load the "
+                f"{side} side with transformers and save_pretrained it, which stores them one by one"
+            )
+            fused = [name for name in here if _FUSED.match(name)]
+            return dict.fromkeys([*single, *fused], reason)
+    return {}
 
 
 _Found = tuple[dict[str, TensorRange], str] | None
