@@ -82,10 +82,8 @@ def _from_lines(source: Source) -> dict[int, str]:
 
 
 def _from_sentence_piece(source: Source) -> dict[int, str]:
-    try:
-        from sentencepiece import SentencePieceProcessor
-    except ImportError:
-        return {}
+    from sentencepiece import SentencePieceProcessor
+
     try:
         pieces = SentencePieceProcessor(model_proto=_content(source, SENTENCE_PIECE))
     except RuntimeError as error:  # no model of this kind
