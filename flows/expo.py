@@ -21,13 +21,15 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelling
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.family import expo_family, find_judge
+from flows.family import expo_family
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.judges import find_judges
 from tasks.comparison.run_config import Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import find_family, names
@@ -68,7 +70,7 @@ def expo(
     alpha: float | None = None,
     curve: tuple[float, ...] = (),
     arms: tuple[ArmName, ...] = ("original", "expo"),
-    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
+    benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     judge: Judge | None = None,
     store: str | None = None,
     inputs: InputMode = "download",
@@ -87,7 +89,7 @@ def expo(
         alpha: One α for all, in place of each family's own.
         curve: More values of α, each against the original on held-out instructions.
         arms: "original", "expo", or both; only both make a verdict.
-        benchmarks: "alpaca_eval", "mt_bench", or both; none of them extrapolates only.
+        benchmarks: Names of benchmarks; none of them extrapolates only.
         judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
             Its API key is read from the environment of the worker; its limits are the run's.
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
@@ -145,7 +147,7 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
         raise InputError(f"publish_to {target!r}: a repository holds one model; give a namespace")
     if config.benchmarks:
         for name in families:
-            find_judge(find_family(name), config)
+            find_judges(find_family(name), config.judge, config.benchmarks)
 
 
 def _run_families(

@@ -7,26 +7,31 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.parameters import FamilyName, default_store
 from flows.shards import run_shards
+from tasks.benchmarks.budget import describe_usage
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.arm import Arm
 from tasks.comparison.decoding import reseeded, settings_of
+from tasks.comparison.instructions import Instructions, instructions_of
 from tasks.comparison.judge_session import within_budget
+from tasks.comparison.judges import find_judges
+from tasks.comparison.results import Judgments
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
-from tasks.instructions import ALPACA_EVAL, MT_BENCH, Instructions, instructions
-from tasks.judge import Judgments
+from tasks.instructions import instructions
 from tasks.judge import judge as judge_arm
 from tasks.plan import plan
 from tasks.publish import publish
 from tasks.publishing.publication import repository_of
 from tasks.publishing.repository import prepare_repository
 from tasks.resolve import resolve
+from tasks.runtime.judging import reports_overspending
 from tasks.runtime.outcome import publishes_outcome
+from tasks.runtime.progress import run_logger
 from tasks.seal import seal
 from tasks.stores.artefact import Store
 from tasks.verdict import verdict
@@ -34,7 +39,7 @@ from tasks.weights.folder import model_artefact
 from tasks.weights.inputs import InputMode
 from tasks.weights.recipe import Recipe
 
-__all__ = ["expo_family", "find_judge"]
+__all__ = ["expo_family"]
 
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
@@ -57,15 +62,15 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     if not config.benchmarks:
         _extrapolate_only(entry, alphas, config, store)
         return None
-    judge = find_judge(entry, config)
+    find_judges(entry, config.judge, config.benchmarks)
     held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas)
     target = _target(entry, recipes[0], config.publish_to)
-    asked = [instructions(_instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
+    asked = [instructions(instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
     held_out = instructions(held_out_uri) if held_out_uri else None
     seeds = {name: config.generation.seeds_of(name) for name in config.arms}
     judged_often = asked * sum(map(len, seeds.values()))
-    judges = within_budget(judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
+    judges = _judges(entry, config.judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
 
     arms = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms]
     answers = []
@@ -98,24 +103,17 @@ def _extrapolate_only(family: Family, alphas: tuple[float, ...], config: RunConf
         publish(recipes[0], target, None, store)
 
 
-def find_judge(family: Family, config: RunConfig) -> Judge:
-    """The judge of a family's answers: its own, or the run's.
-
-    Raises:
-        InputError: the family brings none and the run names none, or its own does not know a benchmark.
-    """
-    if family.judge:
-        if MT_BENCH in config.benchmarks:
-            raise InputError(f"{family.name}: its judge is a rule that rates nothing; leave {MT_BENCH} out")
-        return Judge(
-            model=family.judge.replace(":", "-"), base_url=family.judge
-        )  # no address until it is served
-    if config.judge is None:
-        raise InputError(
-            f"{family.name}: no judge; give one (its model, and base_url for an endpoint of your own), "
-            "or no benchmarks to extrapolate only"
-        )
-    return config.judge
+def _judges(
+    family: Family, judge: Judge | None, judgings: Sequence[Instructions]
+) -> dict[Instructions, Judge]:
+    """The judge of each judging, with its share of the run's limits; logs what they will be used for."""
+    by_benchmark = find_judges(family, judge, [asked.benchmark for asked in judgings])
+    with reports_overspending(judge.model if judge else family.name):
+        judges, usages = within_budget(by_benchmark, judgings)
+    for used, usage in usages.items():
+        if not used.is_rule:
+            run_logger().info(f"{used.model} will judge: {describe_usage(used, usage)}")
+    return judges
 
 
 def _target(family: Family, recipe: Recipe, publish_to: str | None) -> str | None:
@@ -146,10 +144,6 @@ def _alpha_curve(
     original, *answers = generate("α curve", arms, asked, settings, store)
     judged = [judge_arm.submit(answer, original, judge, store) for answer in answers]
     return tuple(future.result() for future in judged)
-
-
-def _instructions_of(family: Family, benchmark: BenchmarkName) -> str:
-    return (family.instructions or ALPACA_EVAL) if benchmark == ALPACA_EVAL else benchmark
 
 
 def _held_out(family: Family) -> str:

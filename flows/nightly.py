@@ -15,6 +15,7 @@ from flows.expo import expo
 from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.table import DEFAULT
 from tasks.compare_nights import compare_nights
 from tasks.comparison.decoding import GenerationConfig
 from tasks.comparison.nights import NIGHT
@@ -37,7 +38,7 @@ def _run_name() -> str:
 @flow(name="expo-nightly", flow_run_name=_run_name)
 def nightly(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
-    benchmarks: tuple[BenchmarkName, ...] = ("alpaca_eval",),
+    benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     judge: Judge | None = None,
     store: str | None = None,
     inputs: InputMode = "download",
@@ -53,7 +54,7 @@ def nightly(
 
     Args:
         families: Names of the registry; by default the twelve of the published tables.
-        benchmarks: "alpaca_eval", "mt_bench", or both.
+        benchmarks: Names of benchmarks.
         judge: Who judges; its figures are compared with its own earlier ones only.
         store: Where artefacts and the history are: a folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "download" or "stream", as in the flow expo.

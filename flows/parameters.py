@@ -3,13 +3,12 @@
 import os
 from enum import StrEnum
 
+from tasks.benchmarks.registry import BenchmarkName
 from tasks.core.families import names
-from tasks.generation.settings import Benchmark
 
 __all__ = ["BenchmarkName", "FamilyName", "default_store"]
 
 FamilyName = StrEnum("FamilyName", {name: name for name in names()})  # type: ignore[misc]
-BenchmarkName = Benchmark
 
 
 def default_store() -> str:

@@ -3,44 +3,24 @@
 import time
 from pathlib import Path
 
-from tasks.benchmarks.alpaca import ANNOTATIONS
+from tasks.benchmarks.alpaca_judge import ANNOTATIONS
 from tasks.benchmarks.anchor_sample import SAMPLE, measure
-from tasks.benchmarks.budget import Usage, dollars
+from tasks.benchmarks.budget import dollars
 from tasks.benchmarks.judge_config import Judge
-from tasks.comparison.judge_session import judge_session
+from tasks.benchmarks.registry import judge_fingerprint
+from tasks.benchmarks.table import DEFAULT
+from tasks.comparison.judge_session import judge_needs, judge_session
+from tasks.comparison.results import Anchors
 from tasks.core.errors import InputError
-from tasks.core.values import Value, fingerprint
-from tasks.runtime.progress import run_logger
+from tasks.core.values import fingerprint
+from tasks.runtime.judging import judge_limits
+from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
-from tasks.stats.agreement import Agreement, agreement_sentence
-from tasks.stores.artefact import Artefact, Store
+from tasks.stats.agreement import agreement_sentence
+from tasks.stores.artefact import Store
 from tasks.stores.disk import sha256_of
 
-__all__ = ["Anchors", "anchors"]
-
-
-class Anchors(Value):
-    """A judge measured on stored annotations: the manifest of the artefact.
-
-    source     sha256 of the annotations
-    occasion   why it was measured again, as a night's date; "" for once and for all
-    agreement  with the judge of the annotations
-    """
-
-    source: str
-    judge: Judge
-    occasion: str
-    uri: str
-    fingerprint: str
-    seconds: float
-    usage: Usage
-    dollars: float | None
-    agreement: Agreement
-
-    def annotations(self) -> Path:
-        """The present judge's annotations on this machine's disk: `compared` takes two such files."""
-        artefact = Artefact(self.uri)
-        return artefact.fetch(ANNOTATIONS, artefact.work_dir())
+__all__ = ["anchors"]
 
 
 @stage("anchors of {judge.model}")
@@ -58,14 +38,20 @@ def anchors(annotations: str, judge: Judge, store: str, sample: int = SAMPLE, oc
         )
     source = sha256_of(path)
     name = fingerprint(
-        {"anchors": source, "judge": judge.fingerprint("alpaca_eval"), "sample": sample, "occasion": occasion}
+        {
+            "anchors": source,
+            "judge": judge_fingerprint(judge, DEFAULT),
+            "sample": sample,
+            "occasion": occasion,
+        }
     )
     artefact = Store(store).artefact("anchors", name[:16])
     if content := artefact.manifest():
         run_logger().info("measured before")
         return Anchors.model_validate_json(content)
     start = time.monotonic()
-    with judge_session(artefact, judge, sample) as session:
+    progress = Progress(sample, "judgments")
+    with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
         found = measure(path, session.endpoint, session.folder, sample=sample, advance=session.advance)
     if by_another := artefact.manifest():
         return Anchors.model_validate_json(by_another)

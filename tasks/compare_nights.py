@@ -2,9 +2,9 @@
 
 from tasks.comparison.nights import Change, changes_of
 from tasks.core.errors import RetryableError
-from tasks.report import REPORT
 from tasks.reports.history import history
 from tasks.reports.run_report import RunReport
+from tasks.reports.stored import stored_reports
 from tasks.runtime.events import DROP, MISSING, emit
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
@@ -21,7 +21,7 @@ def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Ch
     Raises:
         RetryableError: the night's report is not there yet.
     """
-    reports = _reports(store)
+    reports = stored_reports(Store(store))
     tonight = max((run for run in reports if run.startswith(name)), default=None)
     if tonight is None:
         raise RetryableError(f"{store}/reports/{name}: no report of this night")
@@ -43,10 +43,3 @@ def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Ch
             )
     run_logger().info(f"{len(changes)} verdicts compared with earlier runs")
     return changes
-
-
-def _reports(store: str) -> dict[str, bytes]:
-    held = {
-        name: Store(store).artefact("reports", name).read(REPORT) for name in Store(store).names("reports")
-    }
-    return {name: content for name, content in held.items() if content}

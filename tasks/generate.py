@@ -1,48 +1,22 @@
 """Stage generate: the answers of one or more arms to a benchmark's instructions."""
 
-from pathlib import Path
-from threading import BoundedSemaphore
-
+from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.arm import Arm
 from tasks.comparison.decoding import ArmEndpoints
-from tasks.core.values import Value, fingerprint
+from tasks.comparison.instructions import Instructions
+from tasks.comparison.results import Generation
+from tasks.core.values import fingerprint
 from tasks.generation.answers import SUMMARY, answers_file
+from tasks.generation.devices import ENGINE_SLOTS, HAS_GPU
 from tasks.generation.interpreter import engine_python, engine_version
 from tasks.generation.process import generate as run_engine
-from tasks.generation.settings import (
-    Benchmark,
-    Endpoint,
-    GenerationJob,
-    GenerationSettings,
-    GenerationSummary,
-)
-from tasks.instructions import Instructions
+from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Artefact, Store
 
-__all__ = ["ENGINE_SLOTS", "HAS_GPU", "Generation", "engine_name", "generate", "gpus_of"]
-
-# Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
-HAS_GPU = Path("/dev/nvidiactl").exists()
-ENGINE_SLOTS = BoundedSemaphore(1 if HAS_GPU else 2)
-
-
-class Generation(Value):
-    """A finished generation: the manifest of its artefact, whose file of answers is whole."""
-
-    arm: Arm
-    uri: str
-    fingerprint: str
-    settings: GenerationSettings
-    summary: GenerationSummary
-    benchmark: Benchmark = "alpaca_eval"
-
-    def path(self) -> Path:
-        """The answers on this machine's disk: AlpacaEval's JSON list, or FastChat's JSONL for MT-Bench."""
-        artefact = Artefact(self.uri)
-        return artefact.fetch(answers_file(self.benchmark), artefact.work_dir())
+__all__ = ["engine_name", "generate", "gpus_of"]
 
 
 @stage("generate {what}")
@@ -126,6 +100,7 @@ def _job(
         settings=settings,
         generator=arm.label,
         benchmark=instructions.benchmark,
+        form=find_benchmark(instructions.benchmark).form,
         endpoint=endpoint,
     )
 
@@ -133,6 +108,7 @@ def _job(
 def _finish(artefact: Artefact, generation: Generation) -> None:
     folder = artefact.work_dir()
     if artefact.local is None:
-        for name in (answers_file(generation.benchmark), SUMMARY):
+        form = find_benchmark(generation.benchmark).form
+        for name in (answers_file(generation.benchmark, form), SUMMARY):
             artefact.copy_in(folder / name, name)
     artefact.seal(generation.model_dump_json(indent=1).encode())

@@ -1,58 +1,20 @@
 """Stage judge: every answer of an arm compared with the reference's, or rated, by the judge."""
 
-import json
 import time
-from pathlib import Path
 
-from tasks.benchmarks.alpaca import ANNOTATIONS, judge_answers
-from tasks.benchmarks.budget import Usage, dollars
-from tasks.benchmarks.data import mt_bench_files
+from tasks.benchmarks.budget import dollars
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.mt_bench import JUDGMENTS, judge_turns, read_lines
-from tasks.comparison.judge_session import JudgeSession, judge_session
-from tasks.core.values import Value, fingerprint
-from tasks.generate import Generation
-from tasks.generation.settings import Benchmark
-from tasks.instructions import Instructions
-from tasks.runtime.progress import run_logger
+from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
+from tasks.comparison.instructions import Instructions
+from tasks.comparison.judge_session import judge_needs, judge_session
+from tasks.comparison.results import Generation, Judgments
+from tasks.core.values import fingerprint
+from tasks.runtime.judging import judge_limits
+from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
-from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.artefact import MANIFEST, Store
 
-__all__ = ["Judgments", "judge"]
-
-FILES: dict[Benchmark, str] = {"alpaca_eval": ANNOTATIONS, "mt_bench": JUDGMENTS}
-
-
-class Judgments(Value):
-    """All judgments of one generation: the manifest of their artefact.
-
-    reference  sha256 of the reference outputs; of MT-Bench's questions
-    seconds    that judging took, in the run that finished it
-    usage      what was asked of the judge, over all tries
-    dollars    what that cost, None where the judge's prices are not given
-    n_total    items: instructions, or turns of questions; n_failed: those without a judgment
-    """
-
-    generation: Generation
-    reference: str
-    judge: Judge
-    uri: str
-    fingerprint: str
-    seconds: float
-    usage: Usage
-    dollars: float | None
-    n_total: int
-    n_failed: int
-
-    @property
-    def benchmark(self) -> Benchmark:
-        """Of whose form the judgments are."""
-        return self.generation.benchmark
-
-    def path(self) -> Path:
-        """On this machine's disk: alpaca_eval's annotations in order, or FastChat's judgments."""
-        artefact = Artefact(self.uri)
-        return artefact.fetch(FILES[self.benchmark], artefact.work_dir())
+__all__ = ["judge"]
 
 
 @stage("judge {generation.benchmark} {generation.arm.label}")
@@ -73,7 +35,7 @@ def judge(
         RetryableError: the endpoint does not answer; what was judged is kept.
     """
     against = reference.summary.answers_sha256 if isinstance(reference, Generation) else reference.sha256
-    by = judge.fingerprint(generation.benchmark)
+    benchmark, by = find_benchmark(generation.benchmark), judge_fingerprint(judge, generation.benchmark)
     name = fingerprint({"answers": generation.fingerprint, "reference": against, "judge": by})
     artefact = Store(store).artefact("judgments", name[:16])
     if finished := artefact.manifest():
@@ -85,8 +47,12 @@ def judge(
         artefact.remove(MANIFEST)
     start = time.monotonic()
     try:
-        with judge_session(artefact, judge, _requests(generation, judge)) as session:
-            file = _judge(generation, reference, session)
+        progress = Progress(benchmark.requests(generation.summary.count, judge), "judgments")
+        with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
+            answers, questions = generation.path(), reference.path()
+            file = benchmark.judge(
+                answers, questions, session.endpoint, session.folder, advance=session.advance
+            )
     except BaseException:
         if finished:  # it is as good as it was
             artefact.seal(finished)
@@ -94,7 +60,7 @@ def judge(
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
         return Judgments.model_validate_json(by_another)
-    usage, (n_total, n_failed) = session.usage(), _counts(file)
+    usage, counts = session.usage(), benchmark.count(file)
     judgments = Judgments(
         generation=generation,
         reference=against,
@@ -104,42 +70,17 @@ def judge(
         seconds=time.monotonic() - start,
         usage=usage,
         dollars=dollars(judge, usage),
-        n_total=n_total,
-        n_failed=n_failed,
+        n_total=counts.n_total,
+        n_failed=counts.n_failed,
     )
     if artefact.local is None:
         artefact.copy_in(file, file.name)
     artefact.seal(judgments.model_dump_json(indent=1).encode())
-    _tell(judgments)
+    _warn(judgments)
     return judgments
 
 
-def _judge(generation: Generation, reference: Instructions | Generation, session: JudgeSession) -> Path:
-    if generation.benchmark == "mt_bench":
-        files = mt_bench_files()
-        return judge_turns(
-            generation.path(), files, session.endpoint, session.folder, advance=session.advance
-        )
-    return judge_answers(
-        generation.path(), reference.path(), session.endpoint, session.folder, advance=session.advance
-    )
-
-
-def _requests(generation: Generation, judge: Judge) -> int:
-    twice = judge.both_orders and generation.benchmark == "alpaca_eval"
-    return generation.summary.count * (2 if twice else 1)
-
-
-def _counts(file: Path) -> tuple[int, int]:
-    """Items, and those without a judgment."""
-    if file.name == JUDGMENTS:
-        judged = [row["score"] for _, row in read_lines(file)]
-    else:
-        judged = [row["preference"] for row in json.loads(file.read_text())]
-    return len(judged), judged.count(None)
-
-
-def _tell(judgments: Judgments) -> None:
+def _warn(judgments: Judgments) -> None:
     if judgments.n_failed:
         run_logger().warning(
             f"{judgments.n_failed} of {judgments.n_total} items have no judgment and are in no figure; "

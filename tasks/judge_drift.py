@@ -1,7 +1,7 @@
 """Stage judge drift: the judge held against itself, on the same stored annotations."""
 
-from tasks.anchors import Anchors
 from tasks.benchmarks.anchor_sample import compared
+from tasks.comparison.results import Anchors
 from tasks.runtime.events import DRIFT, emit
 from tasks.runtime.stage import stage
 from tasks.stats.agreement import agreement_sentence

@@ -1,28 +1,24 @@
 """Stage report: the run as a page, as Markdown and as JSON, in the store and in the Prefect UI."""
 
-import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from urllib.parse import quote
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from tasks.core.errors import CorruptError
+from tasks.benchmarks.registry import measure_of
 from tasks.core.family_result import FamilyResult
-from tasks.reports.html import render_html
-from tasks.reports.markdown import render_markdown, render_summary
-from tasks.reports.run_report import Failure, FamilyReport, RunReport, corrected
+from tasks.reports.markdown import render_summary
+from tasks.reports.run_report import Failure, RunReport, corrected
+from tasks.reports.stored import PAGE, read_family_report, write_report
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.agreement import Agreement
 from tasks.stats.decision import Verdict
-from tasks.stats.formatting import benchmark_title, change, interval, magnitude, signed
+from tasks.stats.formatting import change, interval, magnitude, signed
 from tasks.stores.artefact import Artefact, Store
-from tasks.verdict import FAMILY_REPORT
 
-__all__ = ["REPORT", "report", "write_report"]
-
-REPORT, PAGE = "report.json", "report.html"
+__all__ = ["report"]
 
 
 @stage("report {name}")
@@ -38,7 +34,7 @@ def report(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_version=version("expo-flows"),
-        families=corrected(tuple(_family_report(uri) for uri in reports)),
+        families=corrected(tuple(read_family_report(uri) for uri in reports)),
         failures=tuple(
             Failure(family=result.family, stage=result.stage, reason=result.reason)
             for result in results
@@ -52,21 +48,6 @@ def report(
     _show_results(results)
     run_logger().info(f"report: {artefact.uri}/{PAGE}")
     return artefact.uri
-
-
-def write_report(run: RunReport, artefact: Artefact) -> None:
-    """Writes report.json, report.md and report.html; the manifest, last, is for listings."""
-    artefact.write(REPORT, run.model_dump_json(indent=1).encode())
-    artefact.write("report.md", render_markdown(run).encode())
-    artefact.write(PAGE, render_html(run).encode())
-    artefact.seal(json.dumps({"name": run.name, "created": run.created}).encode())
-
-
-def _family_report(uri: str) -> FamilyReport:
-    content = Artefact(uri).read(FAMILY_REPORT)
-    if content is None:
-        raise CorruptError(f"{uri}: no {FAMILY_REPORT} in this artefact; run the family again")
-    return FamilyReport.model_validate_json(content)
 
 
 def _show(run: RunReport, artefact: Artefact) -> None:
@@ -100,7 +81,7 @@ def _row(verdict: Verdict) -> dict[str, str]:
     difference = verdict.difference
     return {
         "family": verdict.family,
-        "benchmark": benchmark_title(verdict.benchmark),
+        "benchmark": measure_of(verdict.benchmark).title,
         "α": f"{verdict.alpha:g}",
         "verdict": verdict.outcome,
         "score": change(verdict.original.score, verdict.expo.score, 2),

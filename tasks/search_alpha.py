@@ -7,14 +7,15 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
+from tasks.benchmarks.alpaca_judge import prompt_file
 from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
-from tasks.benchmarks.judge_config import prompt_file
+from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError
 from tasks.core.providers import provider_of
-from tasks.generate import ENGINE_SLOTS, engine_name, gpus_of
+from tasks.generate import engine_name, gpus_of
+from tasks.generation.devices import ENGINE_SLOTS
 from tasks.generation.interpreter import engine_python
 from tasks.generation.settings import GenerationSettings
-from tasks.instructions import local_file
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage

@@ -4,28 +4,24 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 
-from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.score import preferences
-from tasks.comparison.side_by_side import answers, dialogues
+from tasks.benchmarks.alpaca_score import preferences
+from tasks.benchmarks.registry import find_benchmark, judge_fingerprint, measure_of
+from tasks.comparison.results import Judgments
+from tasks.comparison.side_by_side import side_by_side
 from tasks.comparison.verdicts import by_benchmark, noise_bands, verdicts
 from tasks.core.families import Family
 from tasks.core.values import fingerprint
-from tasks.generation.settings import Benchmark
-from tasks.judge import Judgments
 from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import AlphaPoint, FamilyReport, StageCost
+from tasks.reports.stored import FAMILY_REPORT
 from tasks.runtime.stage import stage
-from tasks.stats.formatting import benchmark_title
 from tasks.stats.paired import paired_difference
 from tasks.stores.artefact import Store
 from tasks.weights.folder import model_artefact
 from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
 
-__all__ = ["FAMILY_REPORT", "verdict"]
-
-FAMILY_REPORT = "family.json"
-REFERENCE: dict[Benchmark, str] = {"alpaca_eval": "reference outputs", "mt_bench": "questions"}
+__all__ = ["verdict"]
 
 
 @stage("verdict {family.name}")
@@ -37,6 +33,7 @@ def verdict(
     judged  one for each arm that was run and each benchmark; two of a benchmark make a verdict
     curve   + ExPO at several α against the original, on held-out instructions
     """
+    rows = side_by_side(judged)
     report = FamilyReport(
         family=family.name,
         alpha=recipe.alpha,
@@ -44,8 +41,8 @@ def verdict(
         alpha_curve=tuple(_point(judgments) for judgments in curve),
         norms=_norms(recipe, store),
         costs=_costs(judged),
-        answers=answers(judged),
-        dialogues=dialogues(judged),
+        answers=rows.answers,
+        dialogues=rows.dialogues,
         noise=noise_bands(judged),
         settings=_settings(recipe, judged),
     )
@@ -87,7 +84,7 @@ def _costs(judged: Sequence[Judgments]) -> tuple[StageCost, ...]:
     costs: list[StageCost] = []
     for judgments in judged:
         generation = judgments.generation
-        what = f"{benchmark_title(judgments.benchmark)}, {generation.arm.label}"
+        what = f"{measure_of(judgments.benchmark).title}, {generation.arm.label}"
         costs.append(StageCost(stage=f"generate {what}", seconds=generation.summary.seconds))
         costs.append(
             StageCost(
@@ -108,21 +105,16 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
         "α": f"{recipe.alpha:g}",
         "recipe": recipe.fingerprint,
     }
-    for benchmark, asked in by_benchmark(judged).items():
+    for name, asked in by_benchmark(judged).items():
         judgments = [*asked.original, *asked.expo][0]
         generation, judge = judgments.generation, judgments.judge
-        title = benchmark_title(benchmark)
+        benchmark = find_benchmark(name)
+        title = benchmark.measure.title
         settings["engine"] = generation.summary.engine
         settings["chat template"] = f"sha256 {generation.summary.chat_template_sha256}"
         settings["judge"] = f"{judge.model} at {judge.url}"
         settings[f"{title}: sampling"] = generation.settings.sampling.model_dump_json()
-        settings[f"{title}: judge's sampling"] = _sampling(judge, benchmark)
-        settings[f"{title}: judge's fingerprint"] = judge.fingerprint(benchmark)
-        settings[f"{title}: {REFERENCE[benchmark]}"] = f"sha256 {judgments.reference}"
+        settings[f"{title}: judge's sampling"] = benchmark.judge_sampling(judge)
+        settings[f"{title}: judge's fingerprint"] = judge_fingerprint(judge, name)
+        settings[f"{title}: {benchmark.reference}"] = f"sha256 {judgments.reference}"
     return settings
-
-
-def _sampling(judge: Judge, benchmark: Benchmark) -> str:
-    sampling = judge.grading_sampling if benchmark == "mt_bench" else judge.pairwise_sampling
-    orders = "; both orders" if judge.both_orders and benchmark == "alpaca_eval" else ""
-    return f"{sampling.model_dump_json(exclude_none=True)}{orders}"

@@ -12,7 +12,9 @@ from typing import NoReturn
 
 import pytest
 
-from tasks.benchmarks.data import DIFFICULTY, PROMPTS, QUESTIONS, REFERENCE, REFERENCES, cached
+from tasks.benchmarks.alpaca_data import DIFFICULTY, REFERENCE
+from tasks.benchmarks.data import cached
+from tasks.benchmarks.mt_bench_data import PROMPTS, QUESTIONS, REFERENCES
 
 __all__ = ["PARTS", "lacks"]
 

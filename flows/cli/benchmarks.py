@@ -3,18 +3,19 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli import judge_options
+from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import CorruptError, ExpoError, InputError
 
 if TYPE_CHECKING:
-    from tasks.benchmarks.compare import Score
+    from tasks.benchmarks.protocol import Score
     from tasks.stats.decision import Verdict
 
-__all__ = ["anchors", "compare", "data", "score"]
+__all__ = ["anchors", "benchmark_name", "compare", "data", "score"]
 
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 DIFFICULTY = Annotated[
@@ -27,24 +28,33 @@ MIN_JUDGED = Annotated[
 # what a verdict holds that files of judgments do not tell
 UNKNOWN = {"family", "alpha", "p_adjusted", "compared", "published", "original", "expo", "lc_note"}
 
+NAMES = ", ".join(BENCHMARKS)
+
+
+def benchmark_name(text: str) -> str:
+    """A benchmark's name as an argument of the command; refuses what is none."""
+    if text not in BENCHMARKS:
+        raise typer.BadParameter(f"{text!r} is no benchmark; there are {', '.join(BENCHMARKS)}")
+    return text
+
+
 data = typer.Typer(help="The benchmarks' data: fetch it beforehand, see what is there.", no_args_is_help=True)
 
 
 def score(
-    benchmark: Annotated[Literal["alpaca_eval", "mt_bench"], typer.Argument(help="Whose form the file has.")],
-    file: Annotated[Path, typer.Argument(help="annotations.json, or judgments.jsonl of MT-Bench.")],
+    benchmark: Annotated[
+        str,
+        typer.Argument(parser=benchmark_name, metavar="BENCHMARK", help=f"Whose form the file has: {NAMES}."),
+    ],
+    file: Annotated[Path, typer.Argument(help="Judgments, as a run leaves them.")],
     difficulty: DIFFICULTY = None,
     min_judged: MIN_JUDGED = 0.95,
     as_json: AS_JSON = False,
 ) -> None:
     """Prints the figures of a file of judgments: ours, or anybody's."""
-    from tasks.benchmarks.mt_bench_score import score_judgments
-    from tasks.benchmarks.score import score_annotations
+    from tasks.benchmarks.registry import find_benchmark
 
-    if benchmark == "mt_bench":
-        found: Score = score_judgments(file, min_judged=min_judged)
-    else:
-        found = score_annotations(file, _difficulty(difficulty), min_judged=min_judged)
+    found = find_benchmark(benchmark).score(file, min_judged=min_judged, extra=difficulty)
     if as_json:
         print(found.model_dump_json(indent=1))
     else:
@@ -57,23 +67,23 @@ def compare(
     difficulty: DIFFICULTY = None,
     as_json: AS_JSON = False,
 ) -> None:
-    """Decides whether B's model is better than A's, paired by instruction, or by MT-Bench's question."""
-    from tasks.benchmarks.compare import compare as decide
+    """Decides whether B's model is better than A's, paired by what was asked."""
+    from tasks.benchmarks.registry import measure_of
+    from tasks.comparison.compare import compare as decide
     from tasks.stats.formatting import change, interval, magnitude, p_value, signed
 
-    (before, after), scores, verdict = decide(first, second, _difficulty(difficulty))
+    (before, after), scores, verdict = decide(first, second, difficulty)
     if as_json:
         figures = {name: one.model_dump() for name, one in zip(("a", "b"), scores, strict=True)}
         content = {"models": [before, after], **figures, "verdict": verdict.model_dump(exclude=UNKNOWN)}
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
     found = verdict.difference
-    points = "rating" if verdict.unit == "rating points" else "win rate, %"
     lines = {
         "A": before,
         "B": after,
         "judge": verdict.judge,
-        points: change(verdict.original.score, verdict.expo.score, 2),
+        measure_of(verdict.benchmark).axis: change(verdict.original.score, verdict.expo.score, 2),
         **_lengths(verdict),
         "B − A": f"{signed(found.mean)} {verdict.unit}",
         "95% interval": f"{interval(found.lower, found.upper)} ({found.n} units, paired)",
@@ -91,15 +101,16 @@ def fetch(
         Path | None, typer.Option("--from", help="Take them from a folder, whatever they are called there.")
     ] = None,
 ) -> None:
-    """Gets every file that AlpacaEval 2.0 and MT-Bench need, checked by sha256."""
-    from tasks.benchmarks.data import FILES, import_from
+    """Gets every file that the benchmarks need, checked by sha256."""
     from tasks.benchmarks.data import fetch as get
+    from tasks.benchmarks.data import import_from
+    from tasks.benchmarks.registry import data_files
 
     if source is not None:
-        for file in import_from(source):
+        for file in import_from(source, data_files()):
             print(f"{file.name}: taken")
     else:
-        for file in FILES:
+        for file in data_files():
             try:
                 get(file)
             except ExpoError as error:  # the others may be had all the same
@@ -110,10 +121,11 @@ def fetch(
 @data.command()
 def status() -> None:
     """Says which of the benchmarks' files are on this machine; exit status 1 if one is missing or damaged."""
-    from tasks.benchmarks.data import FILES, cached
+    from tasks.benchmarks.data import cached
+    from tasks.benchmarks.registry import data_files
 
     complete = True
-    for file in FILES:
+    for file in data_files():
         try:
             path = cached(file)
             said = "not here; `expo data fetch`" if path is None else str(path)
@@ -146,16 +158,6 @@ def anchors(
     print(found.model_dump_json(indent=1) if as_json else agreement_sentence(found.agreement))
 
 
-def _difficulty(given: Path | None) -> Path | None:
-    """The verified file for length control, if there is one."""
-    from tasks.benchmarks.data import DIFFICULTY as FILE
-    from tasks.benchmarks.data import cached, verified
-
-    if given is not None and not given.is_file():
-        raise InputError(f"--difficulty {given}: no such file")
-    return verified(given, FILE) if given else cached(FILE)
-
-
 def _lines(score: "Score") -> dict[str, str]:
     """A score's fields as people read them: rates with two digits, what is not there by its note."""
     lines: dict[str, str] = {}
@@ -168,7 +170,7 @@ def _lines(score: "Score") -> dict[str, str]:
 
 
 def _lengths(verdict: "Verdict") -> dict[str, str]:
-    """What beside the score the files tell: MT-Bench's tell nothing of lengths."""
+    """What the files tell beside the score; some tell nothing of lengths."""
     from tasks.stats.formatting import change, interval, signed
 
     before, after = verdict.original, verdict.expo

@@ -22,8 +22,8 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ) -> None:
     """Prints each family's gain over the runs, with intervals and the noise band where a run has one."""
-    from flows.cli.reports import read_history
     from tasks.reports.html import render_history
+    from tasks.reports.stored import read_history
     from tasks.reports.text import history_table
     from tasks.stores.artefact import Store
 

@@ -102,19 +102,12 @@ def make_judge(
 
 def print_estimate(judge: "Judge") -> None:
     """Prints what judging a family's two arms takes, by benchmark, from the data that is on this machine."""
-    from tasks.benchmarks import alpaca, mt_bench
     from tasks.benchmarks.budget import describe_usage
-    from tasks.benchmarks.data import PROMPTS, QUESTIONS, REFERENCE, REFERENCES, MTBenchFiles, cached
+    from tasks.benchmarks.registry import benchmark_names, find_benchmark
 
-    orders = "; comparing in both orders doubles AlpacaEval's" if judge.both_orders else ""
+    orders = "; comparing in both orders doubles the comparisons" if judge.both_orders else ""
     print(f"judging both arms by {judge.model}, if answers are as long as the references'{orders}:")
-    usages = {}
-    if reference := cached(REFERENCE):
-        usages["AlpacaEval 2.0"] = alpaca.expected_usage(reference, judge)
-    files = [path for file in (QUESTIONS, PROMPTS, REFERENCES) if (path := cached(file)) is not None]
-    if len(files) == len(MTBenchFiles._fields):
-        usages["MT-Bench"] = mt_bench.expected_usage(MTBenchFiles(*files), judge)
-    for name in ("AlpacaEval 2.0", "MT-Bench"):
-        usage = usages.get(name)
+    for benchmark in map(find_benchmark, benchmark_names()):
+        usage = benchmark.expected_usage(judge)
         known = describe_usage(judge, usage.times(2)) if usage else "not known before `expo data fetch`"
-        print(f"  {name}: {known}")
+        print(f"  {benchmark.measure.title}: {known}")

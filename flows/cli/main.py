@@ -19,7 +19,6 @@ loads neither Prefect nor vLLM.
 """
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,6 +30,7 @@ from flows.cli.progress import explain_missing_server, show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
+from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Choice = StrEnum("Choice", {"alpaca_eval": "alpaca_eval", "mt_bench": "mt_bench"})
 BENCHMARKS = Annotated[
-    list[Choice] | None, typer.Option(help="What is answered and judged; repeatable. [default: alpaca_eval]")
+    list[str],
+    typer.Option(
+        parser=benchmarks.benchmark_name,
+        metavar="BENCHMARK",
+        help=f"What is answered and judged, repeatable: {benchmarks.NAMES}.",
+    ),
 ]
 STORE = Annotated[
     str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go: a folder or s3://bucket/prefix.")
@@ -134,7 +138,7 @@ def run(
     names: Annotated[list[str], typer.Argument(metavar="FAMILY...", help="Names from `expo families`.")],
     alpha: ALPHA = None,
     curve: Annotated[list[float] | None, typer.Option(help="More values of α for the curve.")] = None,
-    benchmark: BENCHMARKS = None,
+    benchmark: BENCHMARKS = [DEFAULT],  # noqa: B006 - never changed
     rejudge: Annotated[
         Literal["failed"] | None,
         typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
@@ -175,7 +179,7 @@ def run(
     config = RunConfig(
         alpha=alpha,
         curve=tuple(curve or ()),
-        benchmarks=tuple(chosen.value for chosen in benchmark or [Choice.alpaca_eval]),
+        benchmarks=tuple(benchmark),
         judge=judge,
         store=store,
         inputs="stream" if stream else "download",

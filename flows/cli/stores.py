@@ -83,7 +83,7 @@ def gc(
 
 def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
     """What the store's reports say of this model; a model in no store has no reports."""
-    from flows.cli.reports import verdicts_of
+    from tasks.reports.stored import verdicts_of
     from tasks.stores.artefact import Store
     from tasks.weights.manifest import read_manifest
 

@@ -12,10 +12,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_files import Row, read_annotations, write_rows
+from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_score import judge_of, preferences
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.outputs import Row, read_annotations, write_rows
-from tasks.benchmarks.score import judge_of, preferences
 from tasks.core.errors import InputError
 from tasks.stats.agreement import Agreement, agree
 
@@ -61,8 +61,8 @@ def compared(earlier: Path, present: Path) -> Agreement:
     asked = [row["instruction"] for row in now if row["instruction"] in first]
     both = [instruction for instruction in asked if instruction in second]
     return agree(
-        judge_of(before, earlier),
-        judge_of(now, present),
+        judge_of(before),
+        judge_of(now),
         [first[one] for one in both],
         [second[one] for one in both],
         n_failed=len(asked) - len(both),

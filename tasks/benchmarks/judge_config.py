@@ -1,21 +1,15 @@
 """The judge: the model that compares answers, behind any OpenAI-compatible endpoint."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
-from tasks.benchmarks.data import PROMPTS, REFERENCES
 from tasks.core.errors import InputError
-from tasks.core.values import Value, fingerprint
-from tasks.generation.settings import Benchmark
-from tasks.stores.disk import sha256_of
+from tasks.core.values import Value
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -24,17 +18,17 @@ __all__ = [
     "GRADING_SAMPLING",
     "OPENAI_URL",
     "PAIRWISE_SAMPLING",
+    "RULE",
     "Judge",
     "JudgeSampling",
     "ServeConfig",
     "api_key",
     "open_client",
-    "prompt_file",
     "scrubbed",
 ]
 
 OPENAI_URL = "https://api.openai.com/v1"
-PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
+RULE = "rule:"  # how the address of a rule begins, which judges without any endpoint
 
 
 Price = Annotated[float, Field(ge=0)]
@@ -149,24 +143,18 @@ class Judge(Value):
         """Whether the endpoint is on this machine."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
-    def fingerprint(self, benchmark: Benchmark) -> str:
-        """sha256 (64 hex digits) of what decides the judgments: who, its prompts, its sampling.
+    @property
+    def is_rule(self) -> bool:
+        """Whether a benchmark's own rule judges, and nobody is asked."""
+        return self.url.startswith(RULE)
 
-        How fast and how patiently it is asked does not, nor does the port of an endpoint on
-        this machine, which is another one in each run.
+    def identity(self) -> dict[str, str]:
+        """Who judges. An endpoint on this machine counts without its port, which is another in each run.
 
         Raises:
             InputError, PermanentError, RetryableError: the checkpoint to serve cannot be opened.
         """
-        who = {"model": self.model, "where": self._where()}
-        if benchmark == "mt_bench":
-            prompts = [PROMPTS.sha256, REFERENCES.sha256]
-            return fingerprint({**who, "prompts": prompts, "sampling": self.grading_sampling.arguments()})
-        orders = {"seed": self.seed, "both": self.both_orders}
-        prompt = sha256_of(prompt_file())
-        return fingerprint(
-            {**who, "orders": orders, "prompt": prompt, "sampling": self.pairwise_sampling.arguments()}
-        )
+        return {"model": self.model, "where": self._where()}
 
     def _where(self) -> str:
         if self.serve is None:
@@ -174,15 +162,6 @@ class Judge(Value):
         from tasks.stores.open import open_source
 
         return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}"
-
-
-@cache
-def prompt_file() -> Path:
-    """alpaca_eval's own prompt, found without importing the package (which takes seconds)."""
-    spec = importlib.util.find_spec("alpaca_eval")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError("alpaca_eval is not installed: pip install alpaca_eval")
-    return Path(spec.submodule_search_locations[0]) / PROMPT
 
 
 def api_key(judge: Judge) -> str:

@@ -8,15 +8,13 @@ there is not asked again, whoever asks. Killed at any moment, only the requests 
 paid for again.
 """
 
-import fcntl
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any, Self
 
 from tasks.benchmarks.budget import Usage
-from tasks.core.errors import RetryableError
+from tasks.core.append_file import AppendFile
 from tasks.core.values import canonical_json
 
 __all__ = ["JOURNAL", "Choice", "Journal"]
@@ -39,15 +37,12 @@ class Journal:
             RetryableError: another process is writing this journal.
         """
         self._lock = threading.Lock()
-        self._file = path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise RetryableError(f"{path}: another process is judging here; wait for its end") from None
+        self._file = AppendFile(path, busy="another process is judging here")
         self._answers: dict[str, Choice] = {}
         self.usage = Usage()
-        self._recover()
+        for line in self._file.lines:
+            if entry := _entry(line):
+                self._take(entry)
 
     def get(self, key: str) -> Choice | None:
         """The last answer to a request, None if there is none."""
@@ -61,9 +56,7 @@ class Journal:
         entry = {"key": key, "choice": choice, "usage": usage.model_dump()}
         line = canonical_json(entry)
         with self._lock:
-            self._file.write(line + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._file.append(line)
             self._take(json.loads(line))
         return self._answers[key]
 
@@ -72,14 +65,6 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-    def _recover(self) -> None:
-        self._file.seek(0)
-        *lines, torn = self._file.read().split(b"\n")
-        self._file.truncate(self._file.tell() - len(torn))
-        for line in lines:
-            if entry := _entry(line):
-                self._take(entry)
 
     def _take(self, entry: dict[str, Any]) -> None:
         self._answers[entry["key"]] = entry["choice"]

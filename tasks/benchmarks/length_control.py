@@ -2,17 +2,16 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.benchmarks.outputs import Row, preference_of
+from tasks.benchmarks.alpaca_files import Row, preference_of
 from tasks.core.values import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["INSTRUCTIONS_SHA256", "RESAMPLES", "LengthControl", "gain_error", "length_control"]
+__all__ = ["INSTRUCTIONS_SHA256", "RESAMPLES", "LengthControl", "length_control"]
 
 # sha256 of the canonical JSON list of the 805 instructions, in AlpacaEval's order
 INSTRUCTIONS_SHA256 = "d02007bfbcc8fcf624c641e8b70d53e82f7d0c061d12cf1b5695357e0d0090ce"
@@ -45,19 +44,6 @@ def length_control(rows: list[Row], difficulty: Path | None, resamples: int = RE
     draws = (generator.integers(0, len(frame), len(frame)) for _ in range(resamples))
     fits = tuple(_fit(frame.iloc[draw], difficulty) for draw in draws)
     return LengthControl(_fit(frame, difficulty), float(np.std(fits, ddof=1)), "", fits)
-
-
-def gain_error(original: Sequence[Sequence[float]], expo: Sequence[Sequence[float]]) -> float | None:
-    """The standard error of the gain in points: a bootstrap of the fits, paired by the instructions drawn.
-
-    original, expo  `resampled` of each generation of an arm; None comes of a generation without
-    """
-    import numpy as np
-
-    if not all(original) or not all(expo):
-        return None
-    before, after = (np.mean(np.asarray(arm, np.float64), axis=0) for arm in (original, expo))
-    return float(np.std(after - before, ddof=1))
 
 
 def _without(why: str) -> LengthControl:

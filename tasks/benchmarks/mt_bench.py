@@ -1,202 +1,173 @@
-"""MT-Bench: 80 questions of two turns, each answer rated from 1 to 10 by the judge.
+"""MT-Bench: 80 questions of two turns, each answer rated from 1 to 10 by the judge."""
 
-The rules are FastChat's `llm_judge`, single-answer grading (arXiv 2306.05685), whose own program
-does not run with today's openai package: its prompts, a reference answer for math, reasoning and
-coding, temperature 0, at most 2048 tokens, and its two patterns for the rating.
-"""
-
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
-from tasks.benchmarks.budget import Usage, estimate
-from tasks.benchmarks.data import MTBenchFiles
+from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
+from tasks.benchmarks.mt_bench_data import (
+    PROMPTS,
+    QUESTIONS,
+    REFERENCES,
+    MTBenchFiles,
+    cached_files,
+    mt_bench_files,
+)
+from tasks.benchmarks.mt_bench_judge import (
+    JUDGMENTS,
+    TEMPERATURES,
+    UNPARSED,
+    expected_usage,
+    judge_turns,
+    read_turns,
+)
+from tasks.benchmarks.mt_bench_score import MTBenchScore, model_of, ratings, score_judgments
+from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure
+from tasks.benchmarks.rows import Dialogue, DialogueTurn, Rows
 from tasks.core.errors import InputError
-from tasks.stores.disk import whole_file
+from tasks.core.families import Published
+from tasks.core.text_files import read_json_lines
+from tasks.generation.settings import Sampling
+from tasks.stats.metrics import PublishedFigures
 
-__all__ = [
-    "JUDGMENTS",
-    "TEMPERATURES",
-    "UNPARSED",
-    "expected_usage",
-    "judge_turns",
-    "rating_of",
-    "read_lines",
-    "read_turns",
-]
+__all__ = ["BENCHMARK", "dialogues"]
 
-JUDGMENTS = "judgments.jsonl"
-UNPARSED = -1.0
-ANSWER = 1500  # characters, as those of the references
-
-# of the answers that are to be judged, by category
-TEMPERATURES = {
-    "writing": 0.7,
-    "roleplay": 0.7,
-    "reasoning": 0.0,
-    "math": 0.0,
-    "coding": 0.0,
-    "extraction": 0.0,
-    "stem": 0.1,
-    "humanities": 0.1,
-}
-REFERENCED = ("math", "reasoning", "coding")
-RATINGS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
-
-Row = dict[str, Any]
+PUBLISHED_JUDGE = "gpt-4"
+# FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
+SAMPLING = Sampling(
+    temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
+)
 
 
-class _Item(NamedTuple):
-    """One turn of one question, as it is put to the judge."""
+class _MTBench(Benchmark):
+    name = "mt_bench"
+    measure = Measure(
+        title="MT-Bench",
+        score="rating",
+        axis="mean rating",
+        unit="rating points",
+        digits=2,
+        metric="rating",
+        dataset="mt_bench",
+    )
+    judging = "graded"
+    form = "dialogues"
+    data_files = (QUESTIONS, PROMPTS, REFERENCES)
+    judgments = JUDGMENTS
 
-    question_id: int
-    turn: int
-    prompt: str
-    system: str
-    user: str
+    def questions(self) -> Path:
+        return mt_bench_files().questions
 
+    def sampling(self, max_tokens: int) -> Sampling:
+        """FastChat's, with its own limit of a turn's tokens, whatever the family's."""
+        return SAMPLING
 
-def judge_turns(
-    answers: Path, files: MTBenchFiles, judge: Judge, folder: Path, *, advance: Callable[[int], None]
-) -> Path:
-    """Rates a file of answers in FastChat's form, and writes folder/judgments.jsonl in FastChat's form.
+    def temperatures(self) -> dict[str, float]:
+        return TEMPERATURES
 
-    A line for each turn, first turns first: "question_id", "turn", "judge" (model and prompt),
-    "user_prompt", "judgment", and "score": -1 where the judgment holds no rating, null where there
-    is no judgment. The journal beside it makes a restart pay only for what was in flight.
+    def judge_identity(self, judge: Judge) -> dict[str, Any]:
+        prompts = [PROMPTS.sha256, REFERENCES.sha256]
+        return {"prompts": prompts, "sampling": judge.grading_sampling.arguments()}
 
-    Raises:
-        InputError: a question is not answered in both turns, or a file is not of its form.
-        RetryableError, PermanentError: as in `ask_all` and `check_share`.
-    """
-    items = _items(read_turns(answers), files)
-    model = read_lines(answers)[0][1].get("model_id", "unknown model")
-    folder.mkdir(parents=True, exist_ok=True)
-    with Journal(folder / JOURNAL) as journal:
-        requests = [_request(item, judge) for item in items]
-        choices = ask_all(requests, judge, journal, is_usable=_has_text, advance=advance)
-    failures = [choice for choice in choices if isinstance(choice, Failure)]
-    check_share(failures, len(failures), len(items), judge)
-    lines = [_judgment(item, choice, judge, model) for item, choice in zip(items, choices, strict=True)]
-    with whole_file(folder / JUDGMENTS) as part:
-        part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder / JUDGMENTS
+    def judge_sampling(self, judge: Judge) -> str:
+        return judge.grading_sampling.model_dump_json(exclude_none=True)
 
+    def expected_usage(self, judge: Judge, questions: Path | None = None) -> Usage | None:
+        files = mt_bench_files() if questions else cached_files()
+        return expected_usage(files, judge) if files else None
 
-def expected_usage(files: MTBenchFiles, judge: Judge) -> Usage:
-    """What rating an arm will use if its answers are ANSWER characters long."""
-    answers = {row["question_id"]: ["x" * ANSWER] * 2 for _, row in read_lines(files.questions)}
-    return estimate([_request(item, judge) for item in _items(answers, files)])
+    def judge(
+        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+    ) -> Path:
+        return judge_turns(answers, mt_bench_files(), judge, folder, advance=advance)
 
+    def count(self, judgments: Path) -> Counts:
+        scores = [row["score"] for _, row in read_json_lines(judgments)]
+        return Counts(len(scores), scores.count(None))
 
-def rating_of(judgment: str) -> float:
-    """The rating in a judgment's text, -1 where neither of the two patterns is in it."""
-    for pattern in RATINGS:
-        if found := pattern.search(judgment):
-            return float(found[1])
-    return UNPARSED
+    def score(
+        self,
+        judgments: Path,
+        *,
+        items: Collection[Hashable] | None = None,
+        min_judged: float = MIN_JUDGED,
+        extra: Path | None = None,
+    ) -> MTBenchScore:
+        return score_judgments(judgments, items=items, min_judged=min_judged)
 
+    def item_scores(self, judgments: Path) -> dict[tuple[int, int], float | None]:
+        return ratings(judgments)
 
-def _items(turns: dict[int, list[str]], files: MTBenchFiles) -> list[_Item]:
-    """What the judge sees of each turn: FastChat's prompts, filled."""
-    prompts = {row["name"]: row for _, row in read_lines(files.prompts)}
-    references = read_turns(files.references)
-    items = []
-    for turn, suffix in ((1, ""), (2, "-multi-turn")):
-        for _, question in read_lines(files.questions):
-            number, referenced = question["question_id"], question["category"] in REFERENCED
-            if number not in turns:
-                raise InputError(f"no answer to question {number} of {files.questions}: answer all of them")
-            if referenced and number not in references:
-                raise InputError(f"{files.references}: no reference answer to question {number}")
-            fields = _fields(question["turns"], turns[number], references[number] if referenced else None)
-            prompt = prompts[f"single-math-v1{suffix}" if referenced else f"single-v1{suffix}"]
-            user = prompt["prompt_template"].format(**fields)
-            items.append(_Item(number, turn, prompt["name"], prompt["system_prompt"], user))
-    return items
+    def cluster(self, item: Any) -> Hashable:  # noqa: ANN401 - (question, turn)
+        """The question: its second turn depends on the first."""
+        question: int = item[0]
+        return question
 
+    def published(self, published: Published) -> PublishedFigures:
+        return PublishedFigures(judge=PUBLISHED_JUDGE, score=published.mt_bench)
 
-def _fields(questions: list[str], answers: list[str], references: list[str] | None) -> dict[str, str]:
-    """The names that FastChat's prompts use."""
-    fields = {"question": questions[0], "answer": answers[0]}
-    for name, texts in (("question", questions), ("answer", answers), ("ref_answer", references or [])):
-        fields |= {f"{name}_{number}": text for number, text in enumerate(texts, start=1)}
-    return fields
+    def rows(self, original: Judged, expo: Judged) -> Rows:
+        return Rows(dialogues=dialogues(mt_bench_files(), original, expo))
 
-
-def _request(item: _Item, judge: Judge) -> Request:
-    messages = [{"role": "system", "content": item.system}, {"role": "user", "content": item.user}]
-    return {"model": judge.model, "messages": messages, **judge.grading_sampling.arguments()}
-
-
-def _has_text(choice: Choice) -> bool:
-    """Any text is a judgment: one without a rating is counted, as published, and not asked again."""
-    return bool(choice["message"].get("content"))
-
-
-def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -> Row:
-    text = None if isinstance(choice, Failure) else choice["message"]["content"]
-    return {
-        "question_id": item.question_id,
-        "model": model,
-        "judge": [judge.model, item.prompt],
-        "user_prompt": item.user,
-        "judgment": text,
-        "score": None if text is None else rating_of(text),
-        "turn": item.turn,
-    }
-
-
-def read_turns(path: Path) -> dict[int, list[str]]:
-    """Each question's two answers, in a file of FastChat's form.
-
-    Raises:
-        InputError: the file is not of that form, or answers a question twice.
-    """
-    turns: dict[int, list[str]] = {}
-    for number, row in read_lines(path):
+    def recognizes(self, judgments: Path) -> bool:
+        """JSON lines with the id of a question; of what cannot be read, its reader says why."""
+        if judgments.suffix != ".jsonl":
+            return False
         try:
-            texts = row["choices"][0]["turns"]
-            question = int(row["question_id"])
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise InputError(f"{path}: line {number} is no answer of FastChat's form") from None
-        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
-            raise InputError(f"{path}: line {number}: question {question} needs two turns of text")
-        if question in turns:
-            raise InputError(f"{path}: line {number}: question {question} is answered twice")
-        turns[question] = texts
-    return turns
+            return "question_id" in read_json_lines(judgments)[0][1]
+        except InputError:
+            return True
+
+    def model_of(self, judgments: Path) -> str:
+        return model_of(judgments)
 
 
-def read_lines(path: Path) -> list[tuple[int, Row]]:
-    """The JSON objects of a file, each with its line's number.
+BENCHMARK = _MTBench()
+
+
+class _Judgment(NamedTuple):
+    rating: float | None
+    words: str
+
+
+def dialogues(files: MTBenchFiles, original: Judged, expo: Judged) -> tuple[Dialogue, ...]:
+    """Every question that both arms answered, in the benchmark's order.
 
     Raises:
-        InputError: no such file, empty, or a line is no JSON object.
+        InputError: a file cannot be read, or is not of FastChat's form.
     """
-    try:
-        lines = path.read_text().split("\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    rows: list[tuple[int, Row]] = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            rows.append((number, _object(line, f"{path}: line {number}")))
-    if not rows:
-        raise InputError(f"{path}: empty")
-    return rows
+    answers = [read_turns(arm.answers) for arm in (original, expo)]
+    judged = [_judgments(arm.judgments) for arm in (original, expo)]
+    references = read_turns(files.references)
+    found = []
+    for _, question in read_json_lines(files.questions):
+        number = int(question["question_id"])
+        if number not in answers[0] or number not in answers[1]:
+            continue
+        turns = []
+        for turn, asked in enumerate(question["turns"], start=1):
+            before, after = (one.get((number, turn), _Judgment(None, "")) for one in judged)
+            turns.append(
+                DialogueTurn(
+                    question=asked,
+                    original=answers[0][number][turn - 1],
+                    expo=answers[1][number][turn - 1],
+                    reference=references[number][turn - 1] if number in references else "",
+                    original_rating=before.rating,
+                    expo_rating=after.rating,
+                    original_judgment=before.words,
+                    expo_judgment=after.words,
+                )
+            )
+        found.append(Dialogue(question_id=number, category=question["category"], turns=tuple(turns)))
+    return tuple(found)
 
 
-def _object(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: not a JSON object")
-    return row
+def _judgments(path: Path) -> dict[tuple[int, int], _Judgment]:
+    """By question and turn; a judgment without a rating keeps its words."""
+    found = {}
+    for _, row in read_json_lines(path):
+        rating = None if row["score"] in (None, UNPARSED) else float(row["score"])
+        found[int(row["question_id"]), int(row["turn"])] = _Judgment(rating, row["judgment"] or "")
+    return found

@@ -5,24 +5,25 @@ ratings(Path("judgments.jsonl"))              by question and turn, for pairing 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
-from tasks.benchmarks.mt_bench import TEMPERATURES, UNPARSED, read_lines
+from tasks.benchmarks.mt_bench_judge import HIGHEST, LOWEST, TEMPERATURES, UNPARSED
+from tasks.benchmarks.protocol import MIN_JUDGED, Score
 from tasks.core.errors import InputError, PermanentError
-from tasks.core.values import Value
+from tasks.core.text_files import read_json_lines
+from tasks.stats.metrics import ArmMetrics
 
 __all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments"]
 
 FIRST_QUESTION = 81
 PER_CATEGORY = 10
 CATEGORIES = tuple(TEMPERATURES)  # in the order of the questions
-MIN_JUDGED = 0.95
 
 
-class MTBenchScore(Value):
+class MTBenchScore(Score):
     """The figures of one file of judgments. Ratings are from 1 to 10.
 
     judge           who judged; figures by different judges are never mixed
@@ -44,6 +45,18 @@ class MTBenchScore(Value):
     n_unparsed: int
     n_failed: int
 
+    def metrics(self) -> ArmMetrics:
+        """Of the ratings; the file tells nothing of lengths."""
+        return ArmMetrics(
+            score=self.average,
+            standard_error=self.standard_error,
+            mean_length=0,
+            first_turn=self.first_turn,
+            second_turn=self.second_turn,
+            categories=self.categories,
+            unparsed=self.n_unparsed,
+        )
+
 
 class _Rating(NamedTuple):
     question: int
@@ -51,8 +64,12 @@ class _Rating(NamedTuple):
     score: float | None
 
 
-def score_judgments(judgments: Path, *, min_judged: float = MIN_JUDGED) -> MTBenchScore:
+def score_judgments(
+    judgments: Path, *, items: Collection[Hashable] | None = None, min_judged: float = MIN_JUDGED
+) -> MTBenchScore:
     """The figures of a file of judgments, by the published rules.
+
+    items  the (question, turn)s that count; None: all
 
     Raises:
         InputError: the file is not of FastChat's form, lacks a turn, or mixes models or judges.
@@ -65,6 +82,8 @@ def score_judgments(judgments: Path, *, min_judged: float = MIN_JUDGED) -> MTBen
             f"{judgments}: {len(rated)} of {len(every)} turns have a rating and a figure needs "
             f"{min_judged:.0%}; judge the rest, or use a judge that keeps to the format"
         )
+    if items is not None:
+        rated = [one for one in rated if (one.question, one.turn) in items]
     if {one.turn for one in rated} != {1, 2}:
         raise InputError(f"{judgments}: MT-Bench needs ratings of the first and of the second turn")
     present = {_category(one.question) for one in rated}
@@ -85,40 +104,68 @@ def score_judgments(judgments: Path, *, min_judged: float = MIN_JUDGED) -> MTBen
     )
 
 
-def ratings(judgments: Path) -> dict[tuple[int, int], float]:
-    """The rating of each rated (question, turn); to pair two arms, the question is the cluster.
+def ratings(judgments: Path) -> dict[tuple[int, int], float | None]:
+    """The rating of each (question, turn), None where there is none.
 
     Raises:
         InputError: the file is not of FastChat's form, or mixes models or judges.
     """
-    _, every = _read(judgments)
-    rated = sorted((one.question, one.turn, one.score) for one in every if one.score not in (None, UNPARSED))
-    return {(question, turn): score for question, turn, score in rated if score is not None}
+    turns = sorted(_read(judgments)[1], key=lambda turn: (turn.question, turn.turn))
+    return {(one.question, one.turn): None if one.score == UNPARSED else one.score for one in turns}
 
 
 def model_of(judgments: Path) -> str:
     """Whose answers a file's judgments are about; raises as `ratings`."""
     _read(judgments)
-    return str(read_lines(judgments)[0][1]["model"])
+    return str(read_json_lines(judgments)[0][1].get("model", judgments.stem))
 
 
 def _read(judgments: Path) -> tuple[str, list[_Rating]]:
     """The judge's name and every turn, each once."""
     every: dict[tuple[int, int], _Rating] = {}
     names: set[tuple[str, str]] = set()
-    for number, row in read_lines(judgments):
-        try:
-            one = _Rating(int(row["question_id"]), int(row["turn"]), row["score"])
-            names.add((str(row["judge"][0]), str(row["model"])))
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise InputError(f"{judgments}: line {number} is no judgment of FastChat's form") from None
-        if (one.question, one.turn) in every:
-            raise InputError(f"{judgments}: line {number}: turn {one.turn} of {one.question} is judged twice")
-        every[one.question, one.turn] = one
+    for number, row in read_json_lines(judgments):
+        where = f"{judgments}: line {number}"
+        turn = _turn(row, where)
+        names.add((_judge(row, where), str(row.get("model", ""))))
+        if (turn.question, turn.turn) in every:
+            raise InputError(f"{where}: turn {turn.turn} of {turn.question} is judged twice")
+        every[turn.question, turn.turn] = turn
     if len(names) > 1:
         both = ", ".join(f"{model} by {judge}" for judge, model in sorted(names))
         raise InputError(f"{judgments}: judgments of {both}; give a file of one model by one judge")
     return names.pop()[0], list(every.values())
+
+
+def _turn(row: dict[str, Any], where: str) -> _Rating:
+    question, turn, score = row.get("question_id"), row.get("turn"), row.get("score", "nothing")
+    if not _is_whole(question) or not _is_whole(turn):
+        raise InputError(f'{where} is no judgment of FastChat\'s form: "question_id" and "turn" are numbers')
+    if turn not in (1, 2):
+        raise InputError(f"{where}: turn {turn}: MT-Bench has two")
+    if score is not None and (
+        isinstance(score, bool)
+        or not isinstance(score, int | float)
+        or not (score == UNPARSED or LOWEST <= score <= HIGHEST)
+    ):
+        raise InputError(
+            f"{where}: score {str(score)[:40]!r}; MT-Bench's are numbers from {LOWEST} to {HIGHEST}, "
+            f"{UNPARSED:g} where the judgment holds none, and null where there is no judgment"
+        )
+    return _Rating(question, turn, None if score is None else float(score))
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _judge(row: dict[str, Any], where: str) -> str:
+    """FastChat writes a list of the model and the prompt's name; others write the model alone."""
+    judge = row.get("judge")
+    name = judge[0] if isinstance(judge, list) and judge else judge
+    if not isinstance(name, str) or not name:
+        raise InputError(f'{where} is no judgment of FastChat\'s form: it does not say who judged ("judge")')
+    return name
 
 
 def _category(question: int) -> str:

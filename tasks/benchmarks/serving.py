@@ -19,12 +19,11 @@ from threading import Lock
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-import tasks
 from tasks.benchmarks.judge_config import Judge, ServeConfig
-from tasks.core.errors import InputError, RetryableError
+from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
+from tasks.generation.child import start_module
 from tasks.generation.interpreter import engine_python
-from tasks.generation.launch import ENVIRONMENT, SECRET
 
 __all__ = ["LOG", "serving"]
 
@@ -99,7 +98,14 @@ def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
     folder = open_source(served.checkpoint).folder()
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="expo-judge-") as scratch:
-        process = _start(_arguments(served, folder, model, port), Path(scratch), log)
+        process = start_module(
+            engine_python(),
+            "tasks.benchmarks.vllm_server",
+            _arguments(served, folder, model, port),
+            scratch=Path(scratch),
+            log=log,
+            stdin=subprocess.PIPE,  # ends with this process, and the server with it
+        )
         try:
             _wait_until_it_answers(process, f"http://127.0.0.1:{port}/v1/models", model, log)
             yield f"http://127.0.0.1:{port}/v1"
@@ -119,29 +125,6 @@ def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list
     if served.trust_remote_code:
         arguments.append("--trust-remote-code")
     return arguments
-
-
-def _start(arguments: list[str], scratch: Path, log: Path) -> "subprocess.Popen[bytes]":
-    """In a session of its own, so that its end takes its workers along; secrets stay here."""
-    python = engine_python()
-    (scratch / "tasks").symlink_to(Path(tasks.__path__[0]).resolve())
-    environment = {name: value for name, value in os.environ.items() if not SECRET.search(name)}
-    path = [str(scratch), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = ENVIRONMENT | environment | {"PYTHONPATH": os.pathsep.join(path)}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                [python, "-m", "tasks.benchmarks.vllm_server", *arguments],
-                cwd=scratch,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise InputError(f"{python}: cannot be started as the judge's interpreter: {error}") from error
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, model: str, log: Path) -> None:

@@ -2,18 +2,15 @@
 
 from pydantic import Field
 
-from tasks.benchmarks.mt_bench import TEMPERATURES
+from tasks.benchmarks.registry import find_benchmark
+from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import Arm, ArmName
 from tasks.core.families import Family
 from tasks.core.values import Value
-from tasks.generation.settings import ADDRESS, Benchmark, Endpoint, GenerationSettings, Sampling
+from tasks.generation.settings import ADDRESS, Endpoint, GenerationSettings
 
 __all__ = ["ArmEndpoints", "GenerationConfig", "reseeded", "settings_of"]
 
-# FastChat's llm_judge (gen_model_answer.py): nothing but a temperature, which is 0.7 for unknown categories
-MT_BENCH = Sampling(
-    temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
-)
 SEED_STEP = 1_000_003  # more than any benchmark has answers: no two generations share a stream
 
 
@@ -59,16 +56,12 @@ class GenerationConfig(Value):
         return range(self.first_seed, self.first_seed + seeds)
 
 
-def settings_of(family: Family, benchmark: Benchmark = "alpaca_eval") -> GenerationSettings:
-    """How a family's arms are decoded: as the benchmark's rules say, and the registry of the family.
-
-    AlpacaEval 2.0: the authors' sampling. MT-Bench: FastChat's, a temperature for each category
-    and at most 1024 tokens a turn.
-    """
-    mt_bench = benchmark == "mt_bench"
+def settings_of(family: Family, benchmark: str = DEFAULT) -> GenerationSettings:
+    """How a family's arms are decoded: as the benchmark's rules say, and the registry of the family."""
+    rules = find_benchmark(benchmark)
     return GenerationSettings(
-        sampling=MT_BENCH if mt_bench else Sampling(max_tokens=family.max_tokens),
-        category_temperatures=TEMPERATURES if mt_bench else {},
+        sampling=rules.sampling(family.max_tokens),
+        category_temperatures=rules.temperatures(),
         stop_tokens=family.stop_tokens,
         chat_template=family.chat_template,
         tensor_parallel_size=family.tensor_parallel_size,

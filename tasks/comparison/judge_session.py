@@ -1,33 +1,35 @@
-"""What the stages judge and anchors share: a journal that outlives them, and the judge at an address."""
+"""A judging that outlives its process: its folder, its journal kept in the store, its judge at an address."""
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.benchmarks import alpaca, mt_bench
-from tasks.benchmarks.budget import Usage, budget_share, check_budget, describe_usage
-from tasks.benchmarks.data import mt_bench_files
+from tasks.benchmarks.budget import Usage, budget_share, check_budget
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Journal
+from tasks.benchmarks.registry import find_benchmark
 from tasks.benchmarks.serving import LOG, serving
-from tasks.core.errors import OverBudgetError
-from tasks.generate import ENGINE_SLOTS, HAS_GPU
-from tasks.instructions import Instructions
-from tasks.runtime.events import OVERSPENT, emit
-from tasks.runtime.limits import GPUS, JUDGE_REQUESTS, hold
-from tasks.runtime.progress import Progress, run_logger
+from tasks.comparison.instructions import Instructions
+from tasks.generation.devices import ENGINE_SLOTS, HAS_GPU
 from tasks.stores.artefact import MANIFEST, Artefact
 
-__all__ = ["JudgeSession", "expected_usage", "judge_session", "within_budget"]
+__all__ = [
+    "JudgeNeeds",
+    "JudgeSession",
+    "expected_usage",
+    "judge_needs",
+    "judge_session",
+    "within_budget",
+]
 
 KEEP_SECONDS = 30.0  # between two copies of the journal into a store that is not on this machine
 
 
 class JudgeSession(NamedTuple):
-    """Where a judging works.
+    """Where judgments are made.
 
     folder    for the journal and the judgments
     endpoint  the judge, with an address that answers
@@ -44,30 +46,37 @@ class JudgeSession(NamedTuple):
             return journal.usage
 
 
+class JudgeNeeds(NamedTuple):
+    """What a judging takes of shared limits: requests at once, and GPUs for a judge that is served here."""
+
+    model: str
+    requests: int
+    gpus: int
+
+
+def judge_needs(judge: Judge) -> JudgeNeeds:
+    """What judging by this judge takes; a benchmark's own rule takes nothing."""
+    gpus = judge.serve.tensor_parallel_size if judge.serve and HAS_GPU else 0
+    return JudgeNeeds(judge.model, 0 if judge.is_rule else judge.max_concurrency, gpus)
+
+
 @contextmanager
-def judge_session(artefact: Artefact, judge: Judge, requests: int) -> Iterator[JudgeSession]:
-    """A session for judging into an artefact, with progress over so many requests.
+def judge_session(artefact: Artefact, judge: Judge, advance: Callable[[int], None]) -> Iterator[JudgeSession]:
+    """A session for judging into an artefact; `advance` gets the number of requests that are done.
 
     The journal of an earlier try is found again, also on another machine: into a store that is
     not on this one it is copied every half a minute, and when the judging ends, however it ends.
     """
     folder = artefact.work_dir()
     sync = JournalSync(artefact, folder / JOURNAL)
-    progress = Progress(requests, "judgments")
 
-    def advance(amount: int) -> None:
-        progress.advance(amount)
-        sync.keep_now_and_then()
+    def advance_and_sync(amount: int) -> None:
+        advance(amount)
+        sync.keep_when_due()
 
-    gpus = judge.serve.tensor_parallel_size if judge.serve and HAS_GPU else 0
     try:
-        with (
-            _telling(judge),
-            hold(JUDGE_REQUESTS, judge.max_concurrency),
-            hold(GPUS, gpus),
-            serving(judge, folder / LOG, ENGINE_SLOTS) as endpoint,
-        ):
-            yield JudgeSession(folder, endpoint, advance)
+        with serving(judge, folder / LOG, ENGINE_SLOTS) as endpoint:
+            yield JudgeSession(folder, endpoint, advance_and_sync)
     finally:
         sync.keep()
 
@@ -78,35 +87,32 @@ def expected_usage(asked: Instructions, judge: Judge) -> Usage:
     Raises:
         RetryableError, PermanentError: the benchmark's data cannot be had.
     """
-    if asked.benchmark == "mt_bench":
-        return mt_bench.expected_usage(mt_bench_files(), judge)
-    return alpaca.expected_usage(asked.path(), judge)
+    return find_benchmark(asked.benchmark).expected_usage(judge, asked.path()) or Usage()
 
 
-def within_budget(judge: Judge, judgings: Sequence[Instructions]) -> dict[Instructions, Judge]:
-    """The judge of each judging, with its share of the run's limits; says what all of them will use.
+def within_budget(
+    judges: Mapping[str, Judge], judgings: Sequence[Instructions]
+) -> tuple[dict[Instructions, Judge], dict[Judge, Usage]]:
+    """The judge of each judging with its share of its run's limits, and what each judge will be used for.
 
-    judgings  what is asked in each, the same instructions once for every arm
+    judges    by benchmark
+    judgings  what is asked in each, the same instructions once for every generation
 
     Raises:
-        PermanentError: together they pass the limits.
+        OverBudgetError: together they pass a judge's limits.
     """
-    parts = {asked: expected_usage(asked, judge) for asked in dict.fromkeys(judgings)}
-    whole = sum((parts[asked] for asked in judgings), Usage())
-    run_logger().info(f"{judge.model} will judge: {describe_usage(judge, whole)}")
-    with _telling(judge):
-        check_budget(judge, Usage(), whole)
-    return {asked: budget_share(judge, part, whole) for asked, part in parts.items()}
-
-
-@contextmanager
-def _telling(judge: Judge) -> Iterator[None]:
-    """An event for whoever pays, where the judge's budget does not allow what the block does."""
-    try:
-        yield
-    except OverBudgetError as error:
-        emit(OVERSPENT, judge.model, str(error))
-        raise
+    parts = {asked: expected_usage(asked, judges[asked.benchmark]) for asked in dict.fromkeys(judgings)}
+    whole: dict[Judge, Usage] = {}
+    for asked in judgings:
+        judge = judges[asked.benchmark]
+        whole[judge] = whole.get(judge, Usage()) + parts[asked]
+    for judge, usage in whole.items():
+        check_budget(judge, Usage(), usage)
+    shares = {
+        asked: budget_share(judges[asked.benchmark], part, whole[judges[asked.benchmark]])
+        for asked, part in parts.items()
+    }
+    return shares, whole
 
 
 class JournalSync:
@@ -118,7 +124,8 @@ class JournalSync:
         if artefact.local is None and not journal.exists() and artefact.size(JOURNAL) is not None:
             artefact.fetch(JOURNAL, journal.parent)
 
-    def keep_now_and_then(self) -> None:
+    def keep_when_due(self) -> None:
+        """Keeps the journal if that was last done half a minute ago."""
         if time.monotonic() - self._kept >= KEEP_SECONDS:
             self.keep()
 

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.registry import BenchmarkName
+from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
 from tasks.core.values import Value
-from tasks.generation.settings import Benchmark
 from tasks.weights.inputs import InputMode
 
 __all__ = ["Rejudge", "RunConfig"]
@@ -34,7 +35,7 @@ class RunConfig(Value):
     alpha: float | None = None
     curve: tuple[float, ...] = ()
     arms: tuple[ArmName, ...] = ("original", "expo")
-    benchmarks: tuple[Benchmark, ...] = ("alpaca_eval",)
+    benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,)
     judge: Judge | None = None
     store: str | None = None
     inputs: InputMode = "download"

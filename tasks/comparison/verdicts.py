@@ -1,22 +1,17 @@
 """Both arms' judgments, paired by what was asked: the verdict of each benchmark, and the noise."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
-from tasks.benchmarks.data import DIFFICULTY, cached
-from tasks.benchmarks.length_control import gain_error
-from tasks.benchmarks.mt_bench_score import MTBenchScore, ratings, score_judgments
-from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
-from tasks.core.errors import CorruptError
+from tasks.benchmarks.protocol import Benchmark
+from tasks.benchmarks.registry import find_benchmark
+from tasks.comparison.instructions import instructions_of
+from tasks.comparison.pairing import arm_result, paired_items
+from tasks.comparison.results import Judgments
 from tasks.core.families import Family
-from tasks.generation.settings import Benchmark
-from tasks.instructions import ALPACA_EVAL, MT_BENCH
-from tasks.judge import Judgments
-from tasks.runtime.progress import run_logger
 from tasks.stats.decision import Verdict, decide
-from tasks.stats.figures import ArmMetrics
-from tasks.stats.seeds import NoiseBand, mean_figures, mean_scores, noise_band
+from tasks.stats.metrics import ArmResult
+from tasks.stats.seeds import NoiseBand, mean_result, noise_band
 from tasks.weights.recipe import Recipe
 
 __all__ = ["Asked", "by_benchmark", "noise_bands", "verdicts"]
@@ -34,12 +29,12 @@ class Asked(NamedTuple):
         return (self.original[0], self.expo[0]) if self.original and self.expo else None
 
 
-def by_benchmark(judged: Sequence[Judgments]) -> dict[Benchmark, Asked]:
+def by_benchmark(judged: Sequence[Judgments]) -> dict[str, Asked]:
     """Judgments grouped by benchmark and arm, in the order given."""
-    groups: dict[Benchmark, Asked] = {}
-    for one in judged:
-        asked = groups.setdefault(one.benchmark, Asked([], []))
-        (asked.original if one.generation.arm.name == "original" else asked.expo).append(one)
+    groups: dict[str, Asked] = {}
+    for judgments in judged:
+        asked = groups.setdefault(judgments.benchmark, Asked([], []))
+        (asked.original if judgments.generation.arm.name == "original" else asked.expo).append(judgments)
     return groups
 
 
@@ -48,126 +43,55 @@ def verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tup
 
     Raises:
         InputError: an arm's judgments are of another form, or fewer than two items were judged in both.
-        PermanentError: too little of an arm was judged.
+        PermanentError: too little was judged in both arms.
     """
-    deciding = {"alpaca_eval": _on_alpaca_eval, "mt_bench": _on_mt_bench}
     return tuple(
-        deciding[benchmark](family, recipe, asked.original[: len(asked.expo)], asked.expo)
-        for benchmark, asked in by_benchmark(judged).items()
-        if asked.original and asked.expo
+        _verdict(family, recipe, find_benchmark(name), asked)
+        for name, asked in by_benchmark(judged).items()
+        if asked.pair
     )
 
 
 def noise_bands(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
     """Of each benchmark that the original has answered more than once: its first and its last answers."""
     bands = []
-    for benchmark, asked in by_benchmark(judged).items():
+    for name, asked in by_benchmark(judged).items():
         if len(asked.original) < 2:
             continue
-        first, again = asked.original[0], asked.original[-1]
-        if benchmark == "mt_bench":
-            turns, others = ratings(first.path()), ratings(again.path())
-            questions = {turn: turn[0] for turn in turns}
-            bands.append(noise_band(benchmark, first.judge.model, turns, others, questions))
-        else:
-            shares, theirs = (
-                {key: 100 * share for key, share in preferences(one.path()).items()} for one in (first, again)
-            )
-            bands.append(noise_band(benchmark, first.judge.model, shares, theirs))
+        pair, benchmark = (asked.original[0], asked.original[-1]), find_benchmark(name)
+        items = paired_items(benchmark, [one.path() for one in pair], pair[0].judge.min_judged)
+        first, again = (_result(benchmark, judgments, items) for judgments in pair)
+        bands.append(noise_band(name, pair[0].judge.model, first, again))
     return tuple(bands)
 
 
-def _on_alpaca_eval(
-    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
-) -> Verdict:
-    arms = (original, expo)
-    scores = [[_alpaca_eval_score(one) for one in arm] for arm in arms]
-    shares = [mean_scores([preferences(one.path()) for one in arm]) for arm in arms]
-    figures = [
-        mean_figures([_win_figures(one, score) for one, score in zip(arm, of_arm, strict=True)])
-        for arm, of_arm in zip(arms, scores, strict=True)
-    ]
-    both = [one for one in shares[0] if one in shares[1]]
+def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked) -> Verdict:
+    """Over the items that are judged in every generation of both arms."""
+    arms, judge = (asked.original[: len(asked.expo)], asked.expo), asked.original[0].judge
+    files = [judgments.path() for arm in arms for judgments in arm]
+    items = paired_items(benchmark, files, judge.min_judged)
+    original, expo = (mean_result([_result(benchmark, one, items) for one in arm]) for arm in arms)
+    asked_of, published = instructions_of(family, benchmark.name), family.published
     return decide(
         family.name,
         recipe.alpha,
-        family.instructions or ALPACA_EVAL,
-        original[0].judge.model,
-        original=figures[0],
-        expo=figures[1],
-        original_scores=[100 * shares[0][instruction] for instruction in both],
-        expo_scores=[100 * shares[1][instruction] for instruction in both],
-        n_failed=original[0].n_total - len(both),
-        published=family.published,
-        lc_error=gain_error(*([one.lc_resampled for one in of_arm] for of_arm in scores)),
-        lc_note=scores[1][0].lc_note,
+        asked_of,
+        judge.model,
+        original,
+        expo,
+        unit=benchmark.measure.unit,
+        published=benchmark.published(published) if published and asked_of == benchmark.name else None,
     )
 
 
-def _on_mt_bench(
-    family: Family, recipe: Recipe, original: Sequence[Judgments], expo: Sequence[Judgments]
-) -> Verdict:
-    arms = (original, expo)
-    rated = [mean_scores([ratings(one.path()) for one in arm]) for arm in arms]
-    figures = [mean_figures([_rating_figures(one, _mt_bench_score(one)) for one in arm]) for arm in arms]
-    both = [turn for turn in rated[0] if turn in rated[1]]
-    return decide(
-        family.name,
-        recipe.alpha,
-        MT_BENCH,
-        original[0].judge.model,
-        original=figures[0],
-        expo=figures[1],
-        original_scores=[rated[0][turn] for turn in both],
-        expo_scores=[rated[1][turn] for turn in both],
-        clusters=[question for question, _ in both],
-        n_failed=original[0].n_total - len(both),
-        published=family.published,
-    )
+def _result(benchmark: Benchmark, judgments: Judgments, items: Collection[Hashable]) -> ArmResult:
+    """One generation's result, with what its answers are like."""
+    score = benchmark.score(judgments.path(), items=items, min_judged=judgments.judge.min_judged)
+    result = arm_result(benchmark, judgments.path(), score, items)
+    return result.model_copy(update={"metrics": result.metrics.model_copy(update=_answers(judgments))})
 
 
-def _alpaca_eval_score(judgments: Judgments) -> AlpacaEvalScore:
-    return score_annotations(judgments.path(), _difficulty(), min_judged=judgments.judge.min_judged)
-
-
-def _mt_bench_score(judgments: Judgments) -> MTBenchScore:
-    return score_judgments(judgments.path(), min_judged=judgments.judge.min_judged)
-
-
-def _difficulty() -> Path | None:
-    """What length control needs; without it, or with a damaged file, there is no such figure."""
-    try:
-        return cached(DIFFICULTY)
-    except CorruptError as error:
-        run_logger().warning(f"no length-controlled win rate: {error}")
-        return None
-
-
-def _win_figures(judgments: Judgments, score: AlpacaEvalScore) -> ArmMetrics:
-    return ArmMetrics(
-        score=score.win_rate,
-        standard_error=score.standard_error,
-        lc_win_rate=score.lc_win_rate,
-        lc_standard_error=score.lc_standard_error,
-        discrete_win_rate=score.discrete_win_rate,
-        **_answer_figures(judgments),
-    )
-
-
-def _rating_figures(judgments: Judgments, score: MTBenchScore) -> ArmMetrics:
-    return ArmMetrics(
-        score=score.average,
-        standard_error=score.standard_error,
-        first_turn=score.first_turn,
-        second_turn=score.second_turn,
-        categories=score.categories,
-        unparsed=score.n_unparsed,
-        **_answer_figures(judgments),
-    )
-
-
-def _answer_figures(judgments: Judgments) -> dict[str, Any]:
-    """What the answers are like, whoever judges them."""
+def _answers(judgments: Judgments) -> dict[str, Any]:
     summary = judgments.generation.summary
     return {
         "mean_length": summary.mean_characters,

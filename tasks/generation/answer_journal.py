@@ -9,8 +9,6 @@ generation have a file each (answers.jsonl, answers.1.jsonl, …), and together 
 A file under another header (another job, another engine version) is never continued.
 """
 
-import fcntl
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +16,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from tasks.core.errors import RetryableError
+from tasks.core.append_file import AppendFile
 from tasks.core.values import Value, canonical_json
 
 __all__ = ["Answer", "Batch", "Header", "Journal", "journal_file", "most_complete", "read_batches"]
@@ -70,9 +68,10 @@ def read_batches(folder: Path) -> dict[Header, dict[int, Batch]]:
     found: dict[Header, dict[int, Batch]] = {}
     for path in sorted(folder.glob("answers*.jsonl")):
         with path.open("rb") as file:
-            header = _read_header(file.readline())
-            if header is not None:
-                found.setdefault(header, {}).update(_whole_batches(file))
+            first, *lines = file.read().split(b"\n")[:-1] or [b""]  # a torn last line is none
+        header = _read_header(first)
+        if header is not None:
+            found.setdefault(header, {}).update((batch.batch, batch) for batch in _whole_batches(lines))
     return found
 
 
@@ -91,17 +90,12 @@ class Journal:
         Raises:
             RetryableError: another process is writing this file.
         """
-        self._file = path.open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise RetryableError(f"{path}: another engine is writing here; wait for its end") from None
-        self.batches = self._recover(canonical_json(header) + b"\n")
+        self._file = AppendFile(path, busy="another engine is writing here")
+        self.batches = self._recover(canonical_json(header))
 
     def append(self, batch: Batch) -> None:
         """Adds a batch; when this returns it is on the disk."""
-        self._write(canonical_json(batch) + b"\n")
+        self._file.append(canonical_json(batch))
         self.batches[batch.batch] = batch
 
     def __enter__(self) -> Self:
@@ -113,45 +107,37 @@ class Journal:
         self._file.close()
 
     def _recover(self, header: bytes) -> dict[int, Batch]:
-        self._file.seek(0)
-        if self._file.readline() != header:
-            self._file.truncate(0)
-            self._write(header)
+        first, *lines = self._file.lines or (b"",)
+        if first != header:
+            self._file.keep(0)
+            self._file.append(header)
             return {}
-        batches: dict[int, Batch] = {}
-        whole = len(header)
-        while batch := _read_batch(self._file.readline()):
-            batches[batch.batch] = batch
-            whole = self._file.tell()
-        self._file.truncate(whole)
-        return batches
-
-    def _write(self, line: bytes) -> None:
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        batches = _whole_batches(lines)
+        self._file.keep(1 + len(batches))
+        return {batch.batch: batch for batch in batches}
 
 
-def _whole_batches(lines: Iterable[bytes]) -> dict[int, Batch]:
-    batches: dict[int, Batch] = {}
+def _whole_batches(lines: Iterable[bytes]) -> list[Batch]:
+    """Those before the first damaged line: later ones may have been made from what it held."""
+    batches = []
     for line in lines:
         batch = _read_batch(line)
         if batch is None:
             break
-        batches[batch.batch] = batch
+        batches.append(batch)
     return batches
 
 
 def _read_header(line: bytes) -> Header | None:
     try:
-        return Header.model_validate_json(line) if line.endswith(b"\n") else None
+        return Header.model_validate_json(line)
     except ValidationError:
         return None
 
 
 def _read_batch(line: bytes) -> Batch | None:
-    """The batch of a line, None where the line is torn or damaged."""
+    """The batch of a line, None where the line is damaged."""
     try:
-        return Batch.model_validate_json(line) if line.endswith(b"\n") else None
+        return Batch.model_validate_json(line)
     except ValidationError:
         return None

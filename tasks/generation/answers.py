@@ -13,7 +13,7 @@ from tasks.core.values import canonical_json
 from tasks.generation.answer_journal import Answer, Batch, Header, most_complete
 from tasks.generation.questions import Question
 from tasks.generation.rounds import answers_in_order, is_complete
-from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
+from tasks.generation.settings import GenerationJob, GenerationSummary, QuestionForm
 from tasks.stores.disk import whole_file
 
 __all__ = ["SUMMARY", "answers_content", "answers_file", "finish", "is_looping", "summarise", "write_whole"]
@@ -40,19 +40,19 @@ def is_looping(token_ids: Sequence[int]) -> bool:
     return False
 
 
-def answers_file(benchmark: Benchmark) -> str:
-    """The name of the file of answers."""
-    return "answers.json" if benchmark == "alpaca_eval" else "mt_bench.jsonl"
+def answers_file(benchmark: str, form: QuestionForm) -> str:
+    """The name of the file of a benchmark's answers."""
+    return "answers.json" if form == "instructions" else f"{benchmark}.jsonl"
 
 
 def answers_content(job: GenerationJob, questions: Sequence[Question], answers: Sequence[Answer]) -> bytes:
-    """The file of answers, in the order of the questions and in the benchmark's form.
+    """The file of answers, in the order of the questions and in the form of their file.
 
-    AlpacaEval: a JSON list of {"instruction", "output", "generator"} (and "dataset" where the
-    instruction has one). MT-Bench: FastChat's, a line a question, with both turns.
+    instructions: a JSON list of {"instruction", "output", "generator"} (and "dataset" where the
+    instruction has one). dialogues: FastChat's, a line a question, with both turns.
     It holds nothing that differs between two runs of the same job, such as times.
     """
-    if job.benchmark == "mt_bench":
+    if job.form == "dialogues":
         rows = [_of_fastchat(job, one, answers[at :: len(questions)]) for at, one in enumerate(questions)]
         return b"".join(canonical_json(row) + b"\n" for row in rows)
     outputs = []
@@ -77,7 +77,7 @@ def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) 
     header, batches = found
     content = answers_content(job, questions, answers_in_order(batches))
     summary = summarise(header, batches, hashlib.sha256(content).hexdigest())
-    write_whole(folder / answers_file(job.benchmark), content)
+    write_whole(folder / answers_file(job.benchmark, job.form), content)
     write_whole(folder / SUMMARY, summary.model_dump_json(indent=1).encode() + b"\n")
     return summary
 

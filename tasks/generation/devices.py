@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from threading import BoundedSemaphore
 
-__all__ = ["VISIBLE", "gpu_groups"]
+__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES = Path("/dev")
+HAS_GPU = (DEVICES / "nvidiactl").exists()
+# Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
+ENGINE_SLOTS = BoundedSemaphore(1 if HAS_GPU else 2)
 
 
 def gpu_groups(size: int) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def answer_by_endpoint(job: GenerationJob, fingerprint: str, advance: Callable[[
     """
     assert job.endpoint is not None
     folder, settings = Path(job.output), job.settings
-    questions = read_questions(Path(job.instructions), job.benchmark)
+    questions = read_questions(Path(job.instructions), job.form)
     header = Header(job=fingerprint, engine=f"{job.endpoint.model} at {job.endpoint.base_url}")
     with _client(job.endpoint) as client:
         backend = partial(_EndpointModel, client, job.endpoint, settings)

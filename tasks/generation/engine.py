@@ -179,7 +179,7 @@ def _generate(
     import vllm
 
     job = engine_job.job
-    questions = read_questions(Path(job.instructions), job.benchmark)
+    questions = read_questions(Path(job.instructions), job.form)
     tokenizer = load_tokenizer(job)
     prompts = render_prompts(tokenizer, [question.turns[0] for question in questions], job.settings)
     header = Header(

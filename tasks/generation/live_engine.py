@@ -54,7 +54,7 @@ class LiveModel:
         self._aligned = FolderSource(Path(job.model))
         self._sft = FolderSource(Path(setup.sft)) if setup.sft else None
         self._pair = setup.pair
-        self._questions = read_questions(Path(job.instructions), job.benchmark)
+        self._questions = read_questions(Path(job.instructions), job.form)
         tokenizer = load_tokenizer(job)
         self._prompts = render_prompts(tokenizer, [one.turns[0] for one in self._questions], job.settings)
         self._model = VllmModel(job, tokenizer, self._prompts, on_cpu)
@@ -93,7 +93,7 @@ class LiveModel:
             chat_template_sha256=sha256(self._prompts.template.encode()).hexdigest(),
             stop_token_ids=self._prompts.stop_token_ids,
         )
-        questions = read_questions(Path(order.prompts), self._job.benchmark)[: order.stop]
+        questions = read_questions(Path(order.prompts), self._job.form)[: order.stop]
         answer_share(folder, header, questions, self._job.settings, Share(), load, reply.progress)
 
     def _probe(self, own_answers: Path) -> Probe:

@@ -17,9 +17,9 @@ from pathlib import Path
 from tasks.core import errors
 from tasks.core.errors import ExpoError, PermanentError
 from tasks.core.values import canonical_json
+from tasks.generation.child import start_module
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
-from tasks.generation.launch import start_engine
 from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup
 from tasks.generation.settings import GenerationJob
 from tasks.weights.recipe import Recipe
@@ -129,13 +129,14 @@ def live_engine(
             setup = _setup(job, pair, sft, writing)
             (Path(scratch) / "request.json").write_bytes(canonical_json(setup))
             try:
-                process = start_engine(
+                process = start_module(
                     python or sys.executable,
-                    Path(scratch),
                     MODULE,
-                    log,
-                    pass_fd=writing,
+                    [str(Path(scratch) / "request.json")],
+                    scratch=Path(scratch),
+                    log=log,
                     stdin=subprocess.PIPE,
+                    pass_fds=[writing],
                 )
             finally:
                 os.close(writing)

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint
@@ -24,7 +23,7 @@ from tasks.generation.failures import engine_error
 from tasks.generation.launch import run_engines
 from tasks.generation.questions import Question, read_questions
 from tasks.generation.rounds import batches_of
-from tasks.generation.settings import Benchmark, GenerationJob, GenerationSummary
+from tasks.generation.settings import GenerationJob, GenerationSummary
 from tasks.stores.disk import sha256_of
 from tasks.stores.folder_source import FolderSource
 
@@ -65,7 +64,7 @@ def generate(
         else:
             todo.append(engine_job)
     for engine_job in todo:
-        _clear(Path(engine_job.job.output))
+        _clear(engine_job.job)
         if found := most_complete(Path(engine_job.job.output), engine_job.fingerprint):
             advance(sum(len(batch.answers) for batch in found[1].values()))
     for engine_job in todo:
@@ -104,7 +103,7 @@ def _engine_job(job: GenerationJob) -> EngineJob:
 def _finished(engine_job: EngineJob) -> GenerationSummary | None:
     """The summary of a job that was done before, if its answers are still what it says."""
     folder = Path(engine_job.job.output)
-    answers = folder / answers_file(engine_job.job.benchmark)
+    answers = folder / answers_file(engine_job.job.benchmark, engine_job.job.form)
     if not (folder / SUMMARY).is_file() or not answers.is_file():
         return None
     summary = GenerationSummary.model_validate_json((folder / SUMMARY).read_bytes())
@@ -118,7 +117,7 @@ def _finish(engine_job: EngineJob) -> GenerationSummary | None:
 
 
 def _questions(job: GenerationJob) -> tuple[Question, ...]:
-    return read_questions(Path(job.instructions), job.benchmark)
+    return read_questions(Path(job.instructions), job.form)
 
 
 def _interpreter(python: str | None) -> str:
@@ -140,9 +139,10 @@ def _gpus(engine_jobs: Sequence[EngineJob], engines: int | None) -> list[str | N
     return [groups[number] if number < len(groups) else None for number in range(wanted)]
 
 
-def _clear(folder: Path) -> None:
+def _clear(job: GenerationJob) -> None:
     """What an earlier attempt left, but for the journal."""
+    folder = Path(job.output)
     folder.mkdir(parents=True, exist_ok=True)
-    left = [SUMMARY, FAILURE, *map(answers_file, get_args(Benchmark))]
-    for path in [*(folder / name for name in left), *folder.glob("engine*.log")]:
+    left = [folder / SUMMARY, folder / FAILURE, *folder.glob("engine*.log")]
+    for path in [*left, folder / answers_file(job.benchmark, job.form)]:
         path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.core.errors import InputError
 from tasks.core.values import Value
-from tasks.generation.settings import Benchmark
+from tasks.generation.settings import QuestionForm
 
 __all__ = ["Question", "read_questions"]
 
@@ -19,23 +19,23 @@ class Question(Value):
     item: dict[str, Any]
 
 
-def read_questions(path: Path, benchmark: Benchmark) -> tuple[Question, ...]:
-    """The items of a file in the benchmark's form.
+def read_questions(path: Path, form: QuestionForm) -> tuple[Question, ...]:
+    """The items of a file in this form.
 
-    AlpacaEval: a JSON list of objects with an "instruction", one turn each. MT-Bench: FastChat's
-    question.jsonl, a line an object with "question_id", "category" and "turns", all of equally many.
+    instructions  a JSON list of objects with an "instruction", one turn each, as AlpacaEval has it
+    dialogues     a line an object with "question_id", "category" and "turns", all as many, as FastChat has it
 
     Raises:
         InputError: no such file, not of that form, or empty.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        items = json.loads(text) if benchmark == "alpaca_eval" else _lines(text)
+        items = json.loads(text) if form == "instructions" else _lines(text)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: instructions cannot be read as JSON: {error}") from error
     if not isinstance(items, list) or not items:
         raise InputError(f"{path}: expected a JSON list of at least one instruction")
-    read = _instruction if benchmark == "alpaca_eval" else _turns
+    read = _instruction if form == "instructions" else _turns
     questions = tuple(read(path, number, item) for number, item in enumerate(items))
     if len({len(question.turns) for question in questions}) > 1:
         raise InputError(f"{path}: the items have different numbers of turns; give all as many")

@@ -8,16 +8,17 @@ from tasks.core.values import Value
 
 __all__ = [
     "ADDRESS",
-    "Benchmark",
     "Endpoint",
     "GenerationJob",
     "GenerationSettings",
     "GenerationSummary",
+    "QuestionForm",
     "Sampling",
 ]
 
 
-Benchmark = Literal["alpaca_eval", "mt_bench"]
+# A file of questions: a JSON list of {"instruction"}, or FastChat's JSON lines of {"question_id", "turns"}.
+QuestionForm = Literal["instructions", "dialogues"]
 ADDRESS = r"^https?://[^@]+$"  # a key in it would be shown
 
 
@@ -90,6 +91,7 @@ class GenerationJob(Value):
     instructions  path of the benchmark's file (see `tasks.generation.questions.read_questions`)
     output        a local folder for the answers, summary.json, the journal and the engine's log
     generator     the name put into every answer
+    benchmark     whose questions they are; form: of the file of questions
     """
 
     model: str
@@ -97,7 +99,8 @@ class GenerationJob(Value):
     output: str
     settings: GenerationSettings
     generator: str
-    benchmark: Benchmark = "alpaca_eval"
+    benchmark: str
+    form: QuestionForm
     endpoint: Endpoint | None = None
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from tasks.benchmarks.registry import measure_of
 from tasks.core.errors import ExpoError
 from tasks.core.values import Value
 from tasks.reports import templates
 from tasks.reports.sentences import length_controlled, reason, sentence
-from tasks.stats import formatting
 from tasks.stats.decision import Verdict
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.manifest import Manifest
@@ -24,7 +24,6 @@ from tasks.weights.recipe import Recipe
 __all__ = ["Licence", "licence_of", "model_card"]
 
 PAPER = "https://arxiv.org/abs/2404.16792"
-DATASETS = {"alpaca_eval": "tatsu-lab/alpaca_eval"}
 LARGEST_CARD = 1_000_000
 
 
@@ -69,7 +68,6 @@ def model_card(
         "length_controlled": length_controlled,
         "reason": reason,
         "sentence": sentence,
-        "formatting": formatting,
     }
     body = environment.get_template("model_card.md.jinja").render(
         manifest=manifest,
@@ -111,14 +109,15 @@ def _metadata(
 
 def _results(verdict: Verdict) -> Iterator[EvalResult]:
     """The figures of + ExPO; who judged them is a part of the metric, since others are not comparable."""
-    measures = {"rating" if verdict.unit == "rating points" else "win_rate": verdict.expo.score}
+    measure = measure_of(verdict.benchmark)
+    figures = {measure.metric: verdict.expo.score}
     if verdict.expo.lc_win_rate is not None:
-        measures["length_controlled_win_rate"] = verdict.expo.lc_win_rate
-    for metric, value in measures.items():
+        figures["length_controlled_win_rate"] = verdict.expo.lc_win_rate
+    for metric, value in figures.items():
         yield EvalResult(
             task_type="text-generation",
-            dataset_type=DATASETS.get(verdict.benchmark, verdict.benchmark),
-            dataset_name=formatting.benchmark_title(verdict.benchmark),
+            dataset_type=measure.dataset,
+            dataset_name=measure.title,
             metric_type=metric,
             metric_name=f"{metric.replace('_', ' ')}, judged by {verdict.judge}",
             metric_value=round(value, 4),

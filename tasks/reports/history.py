@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 
+from tasks.benchmarks.registry import benchmark_of_verdict
 from tasks.core.values import Value
 from tasks.stats.decision import Outcome
-from tasks.stats.figures import PublishedFigures
-from tasks.stats.formatting import benchmark_title
+from tasks.stats.metrics import PublishedFigures
 from tasks.stats.paired import FiniteValue
 
 __all__ = ["History", "HistoryPoint", "Series", "history"]
@@ -143,10 +143,10 @@ def history(reports: Mapping[str, bytes]) -> History:
 def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
     for family in report.families:
         for verdict in family.verdicts:
-            kind = "mt_bench" if verdict.benchmark == "mt_bench" else "alpaca_eval"
-            judge = family.settings.get(f"{benchmark_title(kind)}: judge's fingerprint", "")
+            asked = benchmark_of_verdict(verdict.benchmark)
+            judge = family.settings.get(f"{asked.measure.title}: judge's fingerprint", "")
             key = (family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit)
-            bands = [one for one in family.noise if (one.benchmark, one.judge) == (kind, verdict.judge)]
+            bands = [one for one in family.noise if (one.benchmark, one.judge) == (asked.name, verdict.judge)]
             before, after = verdict.original, verdict.expo
             lengths = (before.lc_win_rate, after.lc_win_rate)
             point = HistoryPoint(

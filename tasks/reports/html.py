@@ -7,26 +7,29 @@ the page's own script may run, known by its digest. What models and judges wrote
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from tasks.benchmarks.protocol import Judging
+from tasks.benchmarks.registry import benchmark_of_verdict, measure_of
+from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.reports import plots, templates
 from tasks.reports.history import History
 from tasks.reports.norms import norm_table
-from tasks.reports.run_report import AnswerRow, Dialogue, FamilyReport, RunReport
-from tasks.reports.sentences import length_controlled, reason, sentence
+from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.sentences import length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
-from tasks.stats.seeds import noise_sentence
 
 __all__ = ["render_history", "render_html"]
 
 MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words with each family
 _Item = tuple[str, tuple[tuple[str, str], ...]]  # a label, and question and reference of each turn
+_Row = tuple[_Item, list[list[Any]]]  # the item, and what each turn has of both arms
 SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
@@ -66,7 +69,7 @@ def render_history(history: History, store: str) -> str:
 
 def _environment() -> Environment:
     environment = templates.environment(html=True)
-    environment.globals |= {"plot": _plot, "symbols": SYMBOLS, "formatting": formatting}
+    environment.globals |= {"plot": _plot, "symbols": SYMBOLS}
     return environment
 
 
@@ -75,31 +78,43 @@ def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
 
     items  [[label, [[question, reference] of each turn]], …]
     sets   [{"family", "benchmark", "scale", "rows": [[item, [[original, expo, original's value, expo's,
-           the judge's words on each] of each turn]], …]}, …]; the scale is "preference" or "rating"
+           the judge's words on each] of each turn]], …]}, …]; the scale is "preference",
+           "rating" or "verified"
     """
     items: dict[_Item, int] = {}
     sets = []
     for family in families:
-        compared = next((v.benchmark for v in family.verdicts if v.benchmark != "mt_bench"), "alpaca_eval")
-        for benchmark, scale, rows in (
-            (compared, "preference", [_compared(row) for row in family.answers]),
-            ("mt_bench", "rating", [_rated(row) for row in family.dialogues]),
-        ):
+        for title, scale, rows in _sets(family):
             shown = [[items.setdefault(item, len(items)), turns] for item, turns in rows]
-            title = formatting.benchmark_title(benchmark)
-            if shown:
-                sets.append({"family": family.family, "benchmark": title, "scale": scale, "rows": shown})
+            sets.append({"family": family.family, "benchmark": title, "scale": scale, "rows": shown})
     return {"items": list(items), "sets": sets}
 
 
-def _compared(row: AnswerRow) -> tuple[_Item, list[list[Any]]]:
+def _sets(family: FamilyReport) -> Iterator[tuple[str, str, list[_Row]]]:
+    """A title, a scale and rows for each benchmark that the family has answers of."""
+    if family.answers:
+        yield _title(family, "pairwise"), "preference", [_compared(row) for row in family.answers]
+    for name in dict.fromkeys(row.benchmark for row in family.dialogues):
+        rows = [_rated(row) for row in family.dialogues if row.benchmark == name]
+        judging = benchmark_of_verdict(name).judging if name else "graded"
+        title = measure_of(name).title if name else _title(family, "graded")
+        yield title, "rating" if judging == "graded" else "verified", rows
+
+
+def _title(family: FamilyReport, judging: Judging) -> str:
+    """The benchmark of a family's verdicts that is judged in this way."""
+    named = (v.benchmark for v in family.verdicts if benchmark_of_verdict(v.benchmark).judging == judging)
+    return next((measure_of(name).title for name in named), judging)
+
+
+def _compared(row: AnswerRow) -> _Row:
     values = [row.original_preference, row.expo_preference]
     return ("", ((row.instruction, row.reference),)), [[row.original, row.expo, *values, "", ""]]
 
 
-def _rated(row: Dialogue) -> tuple[_Item, list[list[Any]]]:
+def _rated(row: Dialogue) -> _Row:
     item = (
-        f"Question {row.question_id}, {row.category}",
+        f"Question {row.question_id}, {row.category}".removesuffix(", "),
         tuple((t.question, t.reference) for t in row.turns),
     )
     return item, [

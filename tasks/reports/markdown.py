@@ -6,11 +6,9 @@ from jinja2 import Environment
 
 from tasks.reports import templates
 from tasks.reports.run_report import RunReport
-from tasks.reports.sentences import length_controlled, reason, sentence
+from tasks.reports.sentences import length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
-from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
-from tasks.stats.seeds import noise_sentence
 
 __all__ = ["render_markdown", "render_summary"]
 
@@ -40,7 +38,6 @@ def _environment() -> Environment:
         "other_judge_note": other_judge_note,
         "reason": reason,
         "sentence": sentence,
-        "formatting": formatting,
     }
     return environment
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasks.benchmarks.registry import measure_of
 from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint
 from tasks.reports.svg import ACCENT, INK, LINE, MUTED, OUTCOMES, SURFACE, one_panel, style, svg, three_panels
@@ -62,12 +63,12 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
         axes.grid()
         axes.set_axisbelow(True)
         axes.set_xlabel("mean length of an answer, characters")
-        axes.set_ylabel("mean rating" if verdicts[0].unit == "rating points" else "win rate, %")
+        axes.set_ylabel(measure_of(verdicts[0].benchmark).axis)
         return svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
 
 
 def category_plot(verdict: Verdict) -> str:
-    """MT-Bench by category: two bars each, the mean rating of the original and of + ExPO.
+    """A rated benchmark by category: two bars each, the mean rating of the original and of + ExPO.
 
     verdict  with categories in both arms
     """
@@ -87,7 +88,8 @@ def category_plot(verdict: Verdict) -> str:
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.set_ylabel("mean rating")
-        return svg(figure, "MT-Bench: mean rating by category, the original beside + ExPO")
+        title = measure_of(verdict.benchmark).title
+        return svg(figure, f"{title}: mean rating by category, the original beside + ExPO")
 
 
 def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:

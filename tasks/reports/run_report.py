@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.core.values import Value
 from tasks.reports.norms import TensorNorm
 from tasks.stats.agreement import Agreement
@@ -13,9 +14,6 @@ from tasks.stats.seeds import NoiseBand
 
 __all__ = [
     "AlphaPoint",
-    "AnswerRow",
-    "Dialogue",
-    "DialogueTurn",
     "Failure",
     "FamilyReport",
     "RunReport",
@@ -49,46 +47,6 @@ class StageCost(FiniteValue):
     dollars: float | None = None
 
 
-class AnswerRow(FiniteValue):
-    """One instruction with the answers to it, and the judge's preference for each arm over the reference.
-
-    original_preference, expo_preference  0 (the reference is better) to 1 (the arm is better),
-                                          None where the judge gave none
-    """
-
-    instruction: str
-    original: str
-    expo: str
-    reference: str = ""
-    original_preference: float | None = None
-    expo_preference: float | None = None
-
-
-class DialogueTurn(FiniteValue):
-    """One turn of a dialogue: what was asked, both arms' answers, and how the judge rated each.
-
-    original_rating, expo_rating      1 to 10, None where the judge gave none
-    original_judgment, expo_judgment  the judge's words
-    """
-
-    question: str
-    original: str
-    expo: str
-    reference: str = ""
-    original_rating: float | None = None
-    expo_rating: float | None = None
-    original_judgment: str = ""
-    expo_judgment: str = ""
-
-
-class Dialogue(FiniteValue):
-    """One question of MT-Bench with both arms' answers to its turns."""
-
-    question_id: int
-    category: str
-    turns: tuple[DialogueTurn, ...]
-
-
 class Failure(Value):
     """A family that did not reach its verdict: in which stage, and why."""
 
@@ -104,7 +62,7 @@ class FamilyReport(Value):
     alpha_curve  empty where no curve was made
     norms        of the update, one for each tensor
     costs        in the order of the stages
-    answers      those that the page shows: all, or a sample; dialogues: MT-Bench's
+    answers      comparisons that the page shows; dialogues: answers that are rated or verified
     noise        what the original differs by from itself under another seed, where it was asked twice
     settings     provenance as the reader shall see it: recipe, fingerprints, sampling, judge
     """

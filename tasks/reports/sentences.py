@@ -1,18 +1,18 @@
 """A verdict in words, alike in the page, the Markdown, the terminal and the model card."""
 
+from tasks.benchmarks.registry import measure_of
 from tasks.stats.decision import Verdict
 from tasks.stats.formatting import change, interval, magnitude, signed
+from tasks.stats.seeds import NoiseBand
 
-__all__ = ["length_controlled", "reason", "sentence"]
+__all__ = ["length_controlled", "noise_sentence", "reason", "sentence"]
 
 
 def sentence(verdict: Verdict) -> str:
     """The verdict in words, for a reader who reads nothing else."""
-    found = verdict.difference
-    digits = 2 if verdict.unit == "rating points" else 1
-    measure = "rating" if verdict.unit == "rating points" else "win rate"
+    found, measure = verdict.difference, measure_of(verdict.benchmark)
     figures = (
-        f"{measure} {change(verdict.original.score, verdict.expo.score, digits)}, "
+        f"{measure.score} {change(verdict.original.score, verdict.expo.score, measure.digits)}, "
         f"{signed(found.mean)} {verdict.unit} (95% interval {interval(found.lower, found.upper)})"
     )
     if verdict.outcome == "no evidence":
@@ -23,9 +23,9 @@ def sentence(verdict: Verdict) -> str:
 def reason(verdict: Verdict) -> str:
     """What made the outcome, and what this run could have missed."""
     rule = verdict.rule[:1].upper() + verdict.rule[1:]
-    among = "" if verdict.compared == 1 else f", among {verdict.compared} families"
+    others = "" if verdict.compared == 1 else f", among {verdict.compared} families"
     return (
-        f"{rule}. The smallest effect that this run could have found (with 80% power{among}): "
+        f"{rule}. The smallest effect that this run could have found (with 80% power{others}): "
         f"{magnitude(verdict.detectable)} {verdict.unit}."
     )
 
@@ -40,4 +40,13 @@ def length_controlled(verdict: Verdict) -> str:
     return (
         f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
         f"{verdict.unit} ({sure}); the verdict does not rest on it."
+    )
+
+
+def noise_sentence(family: str, band: NoiseBand) -> str:
+    """A noise band in words."""
+    return (
+        f"{family}, the original against itself under another seed, {measure_of(band.benchmark).title}: "
+        f"{signed(band.difference)}, 95% {interval(band.lower, band.upper)}, over {band.n} items. "
+        "A gain that this interval covers may be noise."
     )

@@ -2,6 +2,9 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tasks.benchmarks.registry import measure_of
+from tasks.stats import formatting
+
 __all__ = ["environment"]
 
 
@@ -10,7 +13,7 @@ def environment(*, html: bool) -> Environment:
 
     html    what is put in is escaped, as a page needs; Markdown is not, and keeps its last newline
     """
-    return Environment(
+    made = Environment(
         loader=PackageLoader("tasks.reports", "page"),
         undefined=StrictUndefined,
         autoescape=html,
@@ -18,3 +21,5 @@ def environment(*, html: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=not html,
     )
+    made.globals |= {"formatting": formatting, "measure_of": measure_of}
+    return made

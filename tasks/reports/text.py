@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.benchmarks.registry import measure_of
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.sentences import length_controlled, reason
+from tasks.reports.sentences import length_controlled, noise_sentence, reason
 from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE, Verdict
-from tasks.stats.seeds import noise_sentence
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 
@@ -29,7 +29,7 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     file = StringIO()
     console = _console(file, colour)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
-        console.print(_table(f"{formatting.benchmark_title(benchmark)}, judged by {judge}", verdicts))
+        console.print(_table(f"{measure_of(benchmark).title}, judged by {judge}", verdicts))
         console.print(_reasons(verdicts))
         if len(verdicts) > 1:
             console.print(RULE, markup=False)
@@ -88,9 +88,8 @@ def _console(file: StringIO, colour: bool) -> Console:
 
 def _series_table(series: Series) -> Table:
     judge = f"{series.judge} {series.judge_fingerprint[:8]}".rstrip()
-    benchmark = formatting.benchmark_title(series.benchmark)
-    title = f"{series.family}, α = {series.alpha:g}, {benchmark}, judged by {judge}"
-    digits = 2 if series.unit == "rating points" else 1
+    measure = measure_of(series.benchmark)
+    title = f"{series.family}, α = {series.alpha:g}, {measure.title}, judged by {judge}"
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("run", "made"):
         table.add_column(name, no_wrap=True)
@@ -102,7 +101,7 @@ def _series_table(series: Series) -> Table:
             Text(point.run),
             formatting.moment(point.created),
             Text(point.outcome, STYLES[point.outcome]),
-            formatting.change(point.original, point.expo, digits),
+            formatting.change(point.original, point.expo, measure.digits),
             formatting.signed(point.gain),
             formatting.interval(point.lower, point.upper),
             "–" if point.lc_gain is None else formatting.signed(point.lc_gain, 1),
@@ -158,7 +157,7 @@ def _curve(family: FamilyReport) -> Table:
 
 def _row(verdict: Verdict) -> list[str | Text]:
     found, before, after = verdict.difference, verdict.original, verdict.expo
-    digits = 2 if verdict.unit == "rating points" else 1
+    digits = measure_of(verdict.benchmark).digits
     return [
         Text(verdict.family),
         Text(verdict.outcome, STYLES[verdict.outcome]),

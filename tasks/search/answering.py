@@ -19,6 +19,7 @@ from statistics import fmean
 from types import TracebackType
 from typing import Literal, Self
 
+from tasks.benchmarks.table import DEFAULT
 from tasks.core.values import canonical_json, fingerprint
 from tasks.generation.answer_journal import Answer, Batch, most_complete
 from tasks.generation.answers import write_whole
@@ -206,6 +207,8 @@ class CandidateAnswers:
             output=str(self._work / "live"),
             settings=self._settings,
             generator="search",
+            benchmark=DEFAULT,
+            form="instructions",
         )
         pair, sft = (self._at(0.0), self._sft.folder()) if takes_weights else (None, None)
         self._engine = self._stack.enter_context(

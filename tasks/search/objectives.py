@@ -16,12 +16,14 @@ from typing import NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Journal
-from tasks.benchmarks.score import preferences
+from tasks.benchmarks.registry import judge_fingerprint
 from tasks.benchmarks.serving import LOG, serving
+from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import InputError
 from tasks.core.values import Value, fingerprint
 from tasks.generation.answers import write_whole
@@ -116,7 +118,7 @@ class JudgeObjective:
         self._judge, self._folder, self._advance = judge, folder, advance
 
     def scores(self, alpha: float, answered: Answered) -> list[float]:
-        """See `Objective`; raises as `tasks.benchmarks.alpaca.judge_answers`."""
+        """See `Objective`; raises as `tasks.benchmarks.alpaca_judge.judge_answers`."""
         if alpha == 0:
             return [0.5] * len(answered.prompts)
         folder = self._folder
@@ -178,7 +180,7 @@ def load_function(name: str) -> Function:
 def objective_fingerprint(config: ObjectiveConfig) -> str:
     """sha256 of what decides the scores; of a function only its name is known."""
     if config.judge is not None:
-        return config.judge.fingerprint("alpaca_eval")
+        return judge_fingerprint(config.judge, DEFAULT)
     return fingerprint({"function": config.function})
 
 

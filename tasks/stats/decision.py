@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike
 from pydantic import AliasChoices, ConfigDict, Field
 
-from tasks.core.families import Published
-from tasks.stats.figures import ArmMetrics, PublishedFigures, published_figures
 from tasks.stats.formatting import interval, p_value
+from tasks.stats.metrics import ArmMetrics, ArmResult, PublishedFigures
 from tasks.stats.paired import (
     LEVEL,
     FiniteValue,
     PairedDifference,
     detectable,
+    gain_error,
     holm,
     paired_difference,
 )
@@ -23,14 +21,14 @@ from tasks.stats.paired import (
 __all__ = [
     "RULE",
     "Outcome",
-    "Unit",
+    "PairedScores",
     "Verdict",
     "across_families",
     "decide",
+    "paired_scores",
 ]
 
 Outcome = Literal["better", "no evidence", "worse"]
-Unit = Literal["percentage points", "rating points"]
 
 RULE = (
     "A family is better or worse when the 95% interval of the paired difference excludes zero and the "
@@ -59,7 +57,7 @@ class Verdict(FiniteValue):
     judge: str
     outcome: Outcome = Field(validation_alias=AliasChoices("word", "outcome"), serialization_alias="word")
     rule: str
-    unit: Unit
+    unit: str
     difference: PairedDifference
     p_adjusted: float
     compared: int
@@ -102,33 +100,35 @@ class Verdict(FiniteValue):
         return self.published is not None and self.published.judge == self.judge
 
 
+class PairedScores(NamedTuple):
+    """Two results' scores of the same items in one order, and each item's cluster."""
+
+    first: list[float]
+    second: list[float]
+    clusters: list[Any]
+
+
 def decide(
     family: str,
     alpha: float,
     benchmark: str,
     judge: str,
+    original: ArmResult,
+    expo: ArmResult,
     *,
-    original: ArmMetrics,
-    expo: ArmMetrics,
-    original_scores: ArrayLike,
-    expo_scores: ArrayLike,
-    clusters: Sequence[object] | None = None,
-    n_failed: int = 0,
-    published: Published | None = None,
-    lc_error: float | None = None,
-    lc_note: str | None = None,
+    unit: str,
+    published: PublishedFigures | None = None,
     seed: int = 0,
 ) -> Verdict:
     """Decides one family by itself; `across_families` then corrects for the number of families.
 
-    original_scores, expo_scores  shape (items,): the items judged in both arms, in one order, in
-                                  the unit of the verdict: win shares in % (0 to 100), or ratings
-    clusters                      MT-Bench: the question of each rating
+    original, expo  paired by item; both metrics are over the items judged in both
 
     Raises:
-        InputError: the scores are not paired, not finite, or fewer than two.
+        InputError: a score is not finite, or fewer than two items are judged in both.
     """
-    difference = paired_difference(original_scores, expo_scores, clusters, seed)
+    pairs = paired_scores(original, expo)
+    difference = paired_difference(pairs.first, pairs.second, pairs.clusters, seed)
     outcome, rule = _outcome(difference, difference.p_value, 1)
     return Verdict(
         family=family,
@@ -137,17 +137,31 @@ def decide(
         judge=judge,
         outcome=outcome,
         rule=rule,
-        unit="rating points" if benchmark == "mt_bench" else "percentage points",
+        unit=unit,
         difference=difference,
         p_adjusted=difference.p_value,
         compared=1,
-        original=original,
-        expo=expo,
-        lc_error=lc_error,
-        lc_note=lc_note,
-        n_judged=np.size(original_scores),
-        n_failed=n_failed,
-        published=published_figures(published, benchmark),
+        original=original.metrics,
+        expo=expo.metrics,
+        lc_error=gain_error(original.resampled, expo.resampled),
+        lc_note=expo.lc_note,
+        n_judged=len(pairs.first),
+        n_failed=len(original.scores.keys() | expo.scores.keys()) - len(pairs.first),
+        published=published,
+    )
+
+
+def paired_scores(first: ArmResult, second: ArmResult) -> PairedScores:
+    """The scores of the items that both results have one of, in the order of the first."""
+    pairs = {
+        item: (score, other)
+        for item, score in first.scores.items()
+        if score is not None and (other := second.scores.get(item)) is not None
+    }
+    return PairedScores(
+        [score for score, _ in pairs.values()],
+        [other for _, other in pairs.values()],
+        [first.clusters.get(item, item) for item in pairs],
     )
 
 

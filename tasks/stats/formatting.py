@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from tasks.stats.paired import LEVEL
 
 __all__ = [
-    "benchmark_title",
     "change",
     "duration",
     "format_distinct",
@@ -22,13 +21,6 @@ __all__ = [
 ]
 
 MOST_DIGITS = 6  # after the point; what needs more is written with an exponent
-
-TITLES = {"alpaca_eval": "AlpacaEval 2.0", "mt_bench": "MT-Bench"}
-
-
-def benchmark_title(benchmark: str) -> str:
-    """A benchmark's name in text."""
-    return TITLES.get(benchmark, benchmark)
 
 
 def signed(value: float, digits: int = 2) -> str:

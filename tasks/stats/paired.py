@@ -25,6 +25,7 @@ __all__ = [
     "FiniteValue",
     "PairedDifference",
     "detectable",
+    "gain_error",
     "holm",
     "paired_difference",
 ]
@@ -76,12 +77,12 @@ def paired_difference(
     """
     sums, counts = _by_cluster(_differences(original, expo), clusters)
     rng = np.random.default_rng(seed)
-    lower, upper = np.quantile(_bootstrap(sums, counts, rng), [LEVEL / 2, 1 - LEVEL / 2])
+    lower, upper = _interval(sums, counts, rng)
     error = _standard_error(sums, counts)
     return PairedDifference(
         mean=float(sums.sum() / counts.sum()),
-        lower=float(lower),
-        upper=float(upper),
+        lower=lower,
+        upper=upper,
         standard_error=error,
         p_value=_sign_flip(sums, rng),
         n=len(sums),
@@ -96,6 +97,17 @@ def detectable(standard_error: float, families: int = 1) -> float:
     """
     normal = NormalDist()
     return (normal.inv_cdf(1 - LEVEL / 2 / families) + normal.inv_cdf(POWER)) * standard_error
+
+
+def gain_error(original: Sequence[Sequence[float]], expo: Sequence[Sequence[float]]) -> float | None:
+    """The standard error of a gain between two fits, by bootstraps of both that drew the same items.
+
+    original, expo  for each generation of an arm the fit of each resample; None comes of one without
+    """
+    if not original or not expo or not all(original) or not all(expo):
+        return None
+    before, after = (np.mean(np.asarray(arm, np.float64), axis=0) for arm in (original, expo))
+    return float(np.std(after - before, ddof=1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -143,15 +155,22 @@ def _standard_error(sums: FloatArray, counts: FloatArray) -> float:
     return float(np.sqrt(units / (units - 1) * (residual**2).sum()) / items)
 
 
-def _bootstrap(sums: FloatArray, counts: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Shape (RESAMPLES,): the mean of each resample of units."""
-    equal = bool((counts == counts[0]).all())
-    means = []
-    for rows in _chunks(len(sums)):
-        drawn = rng.integers(0, len(sums), size=(rows, len(sums)), dtype=np.int32)
-        items = counts[0] * len(sums) if equal else counts[drawn].sum(axis=1)
-        means.append(sums[drawn].sum(axis=1) / items)
-    return np.concatenate(means)
+def _interval(sums: FloatArray, counts: FloatArray, rng: np.random.Generator) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean over items, by resampling units."""
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        confidence_level=1 - LEVEL,
+        batch=max(1, CHUNK // len(sums)),
+        rng=rng,
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _sign_flip(sums: FloatArray, rng: np.random.Generator) -> float:

@@ -5,17 +5,15 @@ is then each item's mean over the seeds (arXiv 2411.00640, section 3.1: resampli
 variance within an item, and the items stay the unit of the test).
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from tasks.core.values import Value
-from tasks.stats import formatting
-from tasks.stats.figures import ArmMetrics
+from tasks.stats.decision import paired_scores
+from tasks.stats.metrics import ArmMetrics, ArmResult
 from tasks.stats.paired import paired_difference
 
-__all__ = ["NoiseBand", "mean_figures", "mean_scores", "noise_band", "noise_sentence"]
-
-K = TypeVar("K", bound=Hashable)
+__all__ = ["NoiseBand", "mean_result", "noise_band"]
 
 
 class NoiseBand(Value):
@@ -35,68 +33,45 @@ class NoiseBand(Value):
     n: int
 
 
-def noise_band(
-    benchmark: str,
-    judge: str,
-    first: Mapping[K, float],
-    again: Mapping[K, float],
-    clusters: Mapping[K, object] | None = None,
-) -> NoiseBand:
-    """The band of two generations' scores by item.
+def noise_band(benchmark: str, judge: str, first: ArmResult, again: ArmResult) -> NoiseBand:
+    """The band of two generations of one model, paired by item.
 
     Raises:
         InputError: fewer than two items (or clusters) have both scores.
     """
-    both = [item for item in first if item in again]
-    found = paired_difference(
-        [first[item] for item in both],
-        [again[item] for item in both],
-        [clusters[item] for item in both] if clusters else None,
-    )
+    pairs = paired_scores(first, again)
+    found = paired_difference(pairs.first, pairs.second, pairs.clusters)
     return NoiseBand(
         benchmark=benchmark,
         judge=judge,
         difference=found.mean,
         lower=found.lower,
         upper=found.upper,
-        n=len(both),
+        n=len(pairs.first),
     )
 
 
-def noise_sentence(family: str, band: NoiseBand) -> str:
-    """The band in words."""
-    benchmark, interval = (
-        formatting.benchmark_title(band.benchmark),
-        formatting.interval(band.lower, band.upper),
-    )
-    return (
-        f"{family}, the original against itself under another seed, {benchmark}: "
-        f"{formatting.signed(band.difference)}, 95% {interval}, over {band.n} items. "
-        "A gain that this interval covers may be noise."
-    )
-
-
-def mean_scores(scores: Sequence[Mapping[K, float]]) -> dict[K, float]:
-    """Each item's mean over the generations, for the items that all have."""
-    return {
-        item: sum(one[item] for one in scores) / len(scores)
-        for item in scores[0]
-        if all(item in one for one in scores)
-    }
-
-
-def mean_figures(figures: Sequence[ArmMetrics]) -> ArmMetrics:
-    """Field by field the mean; what one generation lacks the mean lacks. Counts are summed.
+def mean_result(results: Sequence[ArmResult]) -> ArmResult:
+    """One arm's result over its generations: each item's mean score, for the items that all have one.
 
     The mean of standard errors is at least the standard error of the mean.
     """
-    if len(figures) == 1:
-        return figures[0]
-    every = [one.model_dump() for one in figures]
-    return ArmMetrics.model_validate({name: _mean([one[name] for one in every]) for name in every[0]})
+    if len(results) == 1:
+        return results[0]
+    every = [result.metrics.model_dump() for result in results]
+    means = {name: _mean([metrics[name] for metrics in every]) for name in every[0]}
+    items = dict.fromkeys(item for result in results for item in result.scores)
+    return ArmResult(
+        metrics=ArmMetrics.model_validate(means),
+        scores={item: _mean([result.scores.get(item) for result in results]) for item in items},
+        clusters=results[0].clusters,
+        resampled=tuple(fits for result in results for fits in result.resampled),
+        lc_note=results[0].lc_note,
+    )
 
 
 def _mean(values: Sequence[Any]) -> Any:  # noqa: ANN401 - of the type that they have
+    """The mean; None where one is, and counts are summed."""
     if any(value is None for value in values):
         return None
     if isinstance(values[0], dict):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
 from tasks.benchmarks.judge_config import Judge
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tasks.benchmarks.alpaca import expected_usage, judge_answers, load_package
+from tasks.benchmarks.alpaca_judge import expected_usage, judge_answers, load_package
+from tasks.benchmarks.alpaca_score import preferences, score_annotations
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.score import preferences, score_annotations
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.values import canonical_json
 from tests.benchmarks.answers import LONG, SHORT, rows_of

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_score import preferences, score_annotations
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.score import preferences, score_annotations
 from tasks.core.errors import PermanentError, RetryableError
 from tests.benchmarks.answers import LONG, SHORT, rows_of
 from tests.servers.judge import JudgeServer, question_of
@@ -111,7 +111,7 @@ def test_progress_counts_every_item_once(judge: Judge, judging: Judging, tmp_pat
 CHILD = """
 import sys
 from pathlib import Path
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
 from tasks.benchmarks.judge_config import Judge
 judge = Judge(model="longer", base_url=sys.argv[4], max_concurrency=4, retries=0)
 judge_answers(Path(sys.argv[1]), Path(sys.argv[2]), judge, Path(sys.argv[3]), advance=lambda done: None)

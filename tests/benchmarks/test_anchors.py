@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tasks.anchors import anchors
+from tasks.benchmarks.alpaca_files import read_annotations
 from tasks.benchmarks.anchor_sample import compared, measure
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.outputs import read_annotations
 from tasks.core.errors import InputError
 from tests.benchmarks.conftest import Judging
 from tests.servers.judge import JudgeServer

@@ -9,24 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks import data as module
-from tasks.benchmarks.data import (
-    FILES,
-    PROMPTS,
-    QUESTIONS,
-    REFERENCE,
-    REPOSITORY,
-    REVISION,
-    DataFile,
-    cached,
-    fetch,
-    import_from,
-    mt_bench_files,
-)
+from tasks.benchmarks.alpaca_data import REFERENCE, REPOSITORY, REVISION
+from tasks.benchmarks.data import DataFile, cached, fetch, import_from
+from tasks.benchmarks.mt_bench_data import PROMPTS, QUESTIONS, mt_bench_files
+from tasks.benchmarks.registry import data_files
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
 
 CONTENT = b"a data file"
-FILE = DataFile("file.csv", hashlib.sha256(CONTENT).hexdigest())
+FILE = DataFile("file.csv", hashlib.sha256(CONTENT).hexdigest(), repository=REPOSITORY, revision=REVISION)
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -105,22 +95,21 @@ def test_a_server_that_is_not_there_may_come_back(web: tuple[Path, str]) -> None
 
 def test_a_folder_gives_what_it_has_under_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "FILES", (FILE, QUESTIONS))
     folder = tmp_path / "usb/deep"
     folder.mkdir(parents=True)
     (folder / "renamed.csv").write_bytes(CONTENT)
     (folder / "file.csv").write_bytes(b"another content")
-    assert import_from(tmp_path / "usb") == (FILE,)
+    assert import_from(tmp_path / "usb", (FILE, QUESTIONS)) == (FILE,)
     assert fetch(FILE).read_bytes() == CONTENT
     with pytest.raises(InputError, match="no such folder"):
-        import_from(tmp_path / "nowhere")
+        import_from(tmp_path / "nowhere", (FILE,))
 
 
 def test_the_pinned_digests_are_those_of_the_real_files(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    assert {REFERENCE, QUESTIONS, PROMPTS} < set(import_from(data)) <= set(FILES)
+    assert {REFERENCE, QUESTIONS, PROMPTS} < set(import_from(data, data_files())) <= set(data_files())
     assert all(path.is_file() for path in mt_bench_files())
     PROMPTS.path.write_bytes(PROMPTS.path.read_bytes() + b"{}\n")
     with pytest.raises(CorruptError, match=r"judge_prompts\.jsonl: its sha256 is"):

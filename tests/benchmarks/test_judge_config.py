@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from tasks.benchmarks.alpaca_judge import prompt_file
 from tasks.benchmarks.budget import Usage, dollars, estimate
 from tasks.benchmarks.judge_config import (
     GRADING_SAMPLING,
@@ -13,10 +13,9 @@ from tasks.benchmarks.judge_config import (
     Judge,
     ServeConfig,
     api_key,
-    prompt_file,
 )
+from tasks.benchmarks.registry import benchmark_names, judge_fingerprint
 from tasks.core.errors import InputError
-from tasks.generation.settings import Benchmark
 
 REMOTE = Judge(model="m", base_url="https://judge.example/v1")
 LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
@@ -37,8 +36,8 @@ LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
 def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]) -> None:
     """A local judge has another port in each run; a slower judging is the same judging."""
     changed = one.model_copy(update=changes)
-    for benchmark in get_args(Benchmark):
-        assert one.fingerprint(benchmark) == changed.fingerprint(benchmark)
+    for benchmark in benchmark_names():
+        assert judge_fingerprint(one, benchmark) == judge_fingerprint(changed, benchmark)
 
 
 @pytest.mark.parametrize(
@@ -53,24 +52,26 @@ def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]
     ],
 )
 def test_another_judge_never_finds_it(changes: dict[str, object]) -> None:
-    assert REMOTE.fingerprint("alpaca_eval") != REMOTE.model_copy(update=changes).fingerprint("alpaca_eval")
+    assert judge_fingerprint(REMOTE, "alpaca_eval") != judge_fingerprint(
+        REMOTE.model_copy(update=changes), "alpaca_eval"
+    )
 
 
 def test_a_changed_rating_pays_only_for_mt_bench_again() -> None:
     changed = REMOTE.model_copy(
         update={"grading_sampling": GRADING_SAMPLING.model_copy(update={"max_tokens": 4096})}
     )
-    assert changed.fingerprint("alpaca_eval") == REMOTE.fingerprint("alpaca_eval")
-    assert changed.fingerprint("mt_bench") != REMOTE.fingerprint("mt_bench")
+    assert judge_fingerprint(changed, "alpaca_eval") == judge_fingerprint(REMOTE, "alpaca_eval")
+    assert judge_fingerprint(changed, "mt_bench") != judge_fingerprint(REMOTE, "mt_bench")
 
 
 def test_a_served_judge_is_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     served = Judge(model="m", serve=ServeConfig(checkpoint=str(tmp_path)))
     reached = served.model_copy(update={"base_url": "http://127.0.0.1:1234/v1"})
-    assert served.fingerprint("mt_bench") == reached.fingerprint("mt_bench")
+    assert judge_fingerprint(served, "mt_bench") == judge_fingerprint(reached, "mt_bench")
     (tmp_path / "config.json").write_text('{"another": "content"}')
-    assert served.fingerprint("mt_bench") != LOCAL.fingerprint("mt_bench")
+    assert judge_fingerprint(served, "mt_bench") != judge_fingerprint(LOCAL, "mt_bench")
     with pytest.raises(ValueError, match="not both"):
         Judge(model="m", serve=ServeConfig(checkpoint="x"), base_url="http://127.0.0.1:1/v1")
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.benchmarks.data import MTBenchFiles
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.mt_bench import expected_usage, judge_turns, rating_of
+from tasks.benchmarks.mt_bench_data import MTBenchFiles
+from tasks.benchmarks.mt_bench_judge import expected_usage, judge_turns, rating_of
 from tasks.benchmarks.mt_bench_score import ratings, score_judgments
 from tasks.core.errors import InputError, PermanentError
 from tests.servers.judge import Body, JudgeServer
@@ -106,7 +106,7 @@ def test_judgments_without_a_rating_are_counted_and_paid_for_once(
     assert len(server.bodies) == 4
     score = score_judgments(judgments, min_judged=0.5)
     assert (score.average, score.n_total, score.n_unparsed, score.n_failed) == (4, 3, 1, 0)
-    assert ratings(judgments) == {(81, 1): 4, (81, 2): 4, (111, 1): 4}
+    assert ratings(judgments) == {(81, 1): 4, (81, 2): 4, (111, 1): 4, (111, 2): None}
     with pytest.raises(PermanentError, match="3 of 4 turns have a rating and a figure needs 95%"):
         score_judgments(judgments)
 

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from tasks.benchmarks import length_control
-from tasks.benchmarks.alpaca import judge_answers, load_package
+from tasks.benchmarks.alpaca_judge import judge_answers, load_package
+from tasks.benchmarks.alpaca_score import AlpacaEvalScore, preferences, score_annotations
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.length_control import gain_error
-from tasks.benchmarks.score import AlpacaEvalScore, preferences, score_annotations
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.values import canonical_json
+from tasks.stats.paired import gain_error
 from tests.servers.judge import JudgeServer
 
 Rows = list[dict[str, Any]]

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tasks.benchmarks import serving as judge_servers
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.judge_config import Judge, ServeConfig
-from tasks.benchmarks.score import preferences
 from tasks.benchmarks.serving import serving
 from tasks.core.errors import RetryableError
 from tests.benchmarks.conftest import write_outputs

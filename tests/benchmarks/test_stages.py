@@ -7,27 +7,27 @@ from uuid import uuid4
 
 import pytest
 
-from flows.family import find_judge
 from tasks.benchmarks.budget import Usage, budget_share, describe_usage, split_budget
 from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.registry import data_files, find_benchmark, judge_fingerprint
 from tasks.comparison.arm import Arm, ArmName
+from tasks.comparison.instructions import Instructions
 from tasks.comparison.judge_session import within_budget
-from tasks.comparison.run_config import RunConfig
+from tasks.comparison.judges import find_judges
+from tasks.comparison.results import Generation, Judgments
 from tasks.core.errors import InputError, PermanentError, RetryableError
 from tasks.core.families import Family, Published, find_family
-from tasks.generate import Generation
 from tasks.generation.answers import answers_file
-from tasks.generation.settings import Benchmark, GenerationSettings, GenerationSummary
-from tasks.instructions import Instructions
+from tasks.generation.settings import GenerationSettings, GenerationSummary
 from tasks.instructions import instructions as find
-from tasks.judge import Judgments
 from tasks.judge import judge as stage
 from tasks.reports.run_report import FamilyReport
+from tasks.reports.stored import FAMILY_REPORT
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import sha256_of
 from tasks.stores.source import Checkpoint
-from tasks.verdict import FAMILY_REPORT, verdict
+from tasks.verdict import verdict
 from tasks.weights.recipe import Recipe
 from tests.benchmarks.conftest import write_outputs
 from tests.servers.judge import JudgeServer, question_of
@@ -50,9 +50,7 @@ class Run(NamedTuple):
     judge: Judge
     asked: Instructions
 
-    def generation(
-        self, name: ArmName, outputs: list[str], benchmark: Benchmark, seed: int = 42
-    ) -> Generation:
+    def generation(self, name: ArmName, outputs: list[str], benchmark: str, seed: int = 42) -> Generation:
         """A finished generation with these outputs; MT-Bench's, question by question, in pairs of turns."""
         artefact = Store(self.store).artefact("generations", f"{name}-{benchmark}-{seed}")
         part = artefact.scratch() / "answers"
@@ -61,7 +59,7 @@ class Run(NamedTuple):
         else:
             part.write_text("".join(_line(i, outputs, name) for i in range(len(outputs) // 2)))
         summary = _summary(outputs, sha256_of(part))
-        artefact.put(part, answers_file(benchmark))
+        artefact.put(part, answers_file(benchmark, find_benchmark(benchmark).form))
         return Generation(
             arm=Arm(name=name, recipe=RECIPE),
             uri=artefact.uri,
@@ -121,7 +119,7 @@ def _entry(**changes: Any) -> Family:  # noqa: ANN401
 
 def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetched: Path) -> None:
     """MT-Bench's second arm is rated 8 where the first is rated 6; AlpacaEval's is longer."""
-    import_from(fetched)
+    import_from(fetched, data_files())
     asked = find.fn("mt_bench")
     server.says = lambda body: f"[[{8 if 'MARKED' in body['messages'][1]['content'] else 6}]]"
     original = run.generation("original", ["an answer"] * 160, "mt_bench")
@@ -176,7 +174,7 @@ def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: J
 
 
 def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, fetched: Path) -> None:
-    import_from(fetched)
+    import_from(fetched, data_files())
     asked = find.fn("mt_bench")
     server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
     arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
@@ -265,16 +263,16 @@ def test_a_budget_is_the_runs(run: Run, server: JudgeServer) -> None:
     )
     half = split_budget(judge, 2)
     assert (half.max_requests, half.max_cost) == (500, 2.5)
-    assert half.fingerprint("alpaca_eval") == judge.fingerprint("alpaca_eval")
+    assert judge_fingerprint(half, "alpaca_eval") == judge_fingerprint(judge, "alpaca_eval")
     parts = (Usage(requests=30, prompt_tokens=100), Usage(requests=10, prompt_tokens=300))
     shares = [budget_share(judge, part, parts[0] + parts[1]) for part in parts]
     assert [one.max_requests for one in shares] == [750, 250]
     assert [one.max_cost for one in shares] == pytest.approx([1.25, 3.75])
 
-    judges = within_budget(judge, [run.asked, run.asked])
-    assert judges[run.asked].max_requests == 500
+    judges, usages = within_budget({"alpaca_eval": judge}, [run.asked, run.asked])
+    assert judges[run.asked].max_requests == 500 and usages[judge].requests == 60
     with pytest.raises(PermanentError, match="60 more requests after 0 pass the limit of 59"):
-        within_budget(judge.model_copy(update={"max_requests": 59}), [run.asked, run.asked])
+        within_budget({"alpaca_eval": judge.model_copy(update={"max_requests": 59})}, [run.asked, run.asked])
     assert server.bodies == []
 
 
@@ -287,4 +285,4 @@ def test_an_estimate_in_words() -> None:
 
 def test_the_demos_rule_rates_nothing() -> None:
     with pytest.raises(InputError, match="rates nothing; leave mt_bench out"):
-        find_judge(find_family("demo"), RunConfig(benchmarks=("alpaca_eval", "mt_bench")))
+        find_judges(find_family("demo"), None, ("alpaca_eval", "mt_bench"))

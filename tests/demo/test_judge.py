@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tasks.benchmarks.alpaca import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.score import preferences
 from tasks.demo import rule
 from tasks.demo.rule_judge import MODEL, serve_judge
 from tests.waiting import LIMIT

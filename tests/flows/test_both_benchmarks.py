@@ -12,6 +12,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.registry import data_files
 from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
 from tasks.core.errors import ExpoError
 from tasks.reports.run_report import RunReport
@@ -33,7 +34,7 @@ def prefect(own_environment: Path) -> Iterator[None]:
 @pytest.fixture
 def imported(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
-    import_from(data)
+    import_from(data, data_files())
     return data
 
 

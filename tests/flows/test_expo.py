@@ -24,14 +24,14 @@ from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError
 from tasks.core.family_result import FamilyResult
 from tasks.report import report
 from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.stored import FAMILY_REPORT
 from tasks.runtime.limits import hold
 from tasks.runtime.progress import Progress
 from tasks.runtime.stage import failed_stage, stage
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmMetrics
+from tasks.stats.metrics import ArmMetrics, ArmResult
 from tasks.stores.artefact import Store
 from tasks.stores.open import open_source, reopen
-from tasks.verdict import FAMILY_REPORT
 from tasks.weights.folder import model_artefact, put_shard
 from tasks.weights.planner import make_plan
 from tasks.weights.shard_writer import write_shard
@@ -156,10 +156,9 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
         0.5,
         "alpaca_eval",
         "a judge",
-        original=arms[0],
-        expo=arms[1],
-        original_scores=scores[0],
-        expo_scores=scores[1],
+        ArmResult(metrics=arms[0], scores=dict(enumerate(scores[0]))),
+        ArmResult(metrics=arms[1], scores=dict(enumerate(scores[1]))),
+        unit="percentage points",
     )
     store = Store(str(tmp_path / "a store (mine)"))
     family = store.artefact("verdicts", "one")

@@ -44,6 +44,7 @@ def job(server: JudgeServer, tmp_path: Path) -> GenerationJob:
         ),
         generator="served",
         benchmark="mt_bench",
+        form="dialogues",
         endpoint=Endpoint(base_url=server.url, model="tiny"),
     )
 
@@ -53,7 +54,7 @@ def no_progress(_count: int) -> None:
 
 
 def turns(job: GenerationJob) -> list[list[str]]:
-    text = (Path(job.output) / answers_file("mt_bench")).read_text()
+    text = (Path(job.output) / answers_file("mt_bench", "dialogues")).read_text()
     return [json.loads(line)["choices"][0]["turns"] for line in text.splitlines()]
 
 

@@ -21,7 +21,7 @@ from tasks.generation.settings import GenerationJob, GenerationSettings, Generat
 
 pytestmark = pytest.mark.slow
 
-ANSWERS, JOURNAL = answers_file("alpaca_eval"), journal_file(0)
+ANSWERS, JOURNAL = answers_file("alpaca_eval", "instructions"), journal_file(0)
 COUNT = 48
 QUESTIONS = 8
 SETTINGS = GenerationSettings(sampling=Sampling(max_tokens=200), batch_size=4)
@@ -59,6 +59,8 @@ def job(tiny_llama: Path, instructions: Path) -> GenerationJob:
         output="",
         settings=SETTINGS,
         generator="tiny",
+        benchmark="alpaca_eval",
+        form="instructions",
     )
 
 
@@ -83,6 +85,7 @@ class Undisturbed:
                     "output": str(folder / "two turns"),
                     "settings": SETTINGS.model_copy(update={"category_temperatures": {"math": 0.0}}),
                     "benchmark": "mt_bench",
+                    "form": "dialogues",
                 }
             )
         )
@@ -187,7 +190,7 @@ def test_two_turns_resume_in_either(undisturbed: Undisturbed, tmp_path: Path) ->
 
 
 def read_rows(job: GenerationJob) -> list[dict[str, Any]]:
-    text = (Path(job.output) / answers_file("mt_bench")).read_text()
+    text = (Path(job.output) / answers_file("mt_bench", "dialogues")).read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -57,6 +57,8 @@ class Pair:
             output=str(self.folder / output),
             settings=self.settings,
             generator="test",
+            benchmark="alpaca_eval",
+            form="instructions",
         )
 
     def order(self, alpha: float, folder: str, stop: int = len(QUESTIONS)) -> LiveOrder:

@@ -31,6 +31,8 @@ def job(tmp_path: Path) -> GenerationJob:
         output=str(tmp_path / "output"),
         settings=GenerationSettings(),
         generator="tiny",
+        benchmark="alpaca_eval",
+        form="instructions",
     )
 
 

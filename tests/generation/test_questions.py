@@ -7,37 +7,37 @@ import pytest
 
 from tasks.core.errors import InputError
 from tasks.generation.questions import read_questions
-from tasks.generation.settings import Benchmark
+from tasks.generation.settings import QuestionForm
 
 TURNS = '{"question_id": 81, "category": "math", "turns": ["One?", "Two?"]}\n'
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "content", "message"),
+    ("form", "content", "message"),
     [
-        ("alpaca_eval", "{", "cannot be read"),
-        ("alpaca_eval", "[]", "at least one"),
-        ("alpaca_eval", '{"instruction": "x"}', "JSON list"),
-        ("alpaca_eval", '[{"instruction": "x"}, {"prompt": "y"}]', "item 1"),
-        ("alpaca_eval", '[{"instruction": ""}]', "item 0"),
-        ("mt_bench", "", "at least one"),
-        ("mt_bench", TURNS + "{", "cannot be read"),
-        ("mt_bench", TURNS.replace("turns", "prompt"), 'item 0 has no texts under "turns"'),
-        ("mt_bench", TURNS.replace("category", "kind"), 'no "category"'),
-        ("mt_bench", TURNS + TURNS.replace(', "Two?"', ""), "different numbers of turns"),
+        ("instructions", "{", "cannot be read"),
+        ("instructions", "[]", "at least one"),
+        ("instructions", '{"instruction": "x"}', "JSON list"),
+        ("instructions", '[{"instruction": "x"}, {"prompt": "y"}]', "item 1"),
+        ("instructions", '[{"instruction": ""}]', "item 0"),
+        ("dialogues", "", "at least one"),
+        ("dialogues", TURNS + "{", "cannot be read"),
+        ("dialogues", TURNS.replace("turns", "prompt"), 'item 0 has no texts under "turns"'),
+        ("dialogues", TURNS.replace("category", "kind"), 'no "category"'),
+        ("dialogues", TURNS + TURNS.replace(', "Two?"', ""), "different numbers of turns"),
     ],
 )
-def test_bad_files_are_refused(tmp_path: Path, benchmark: Benchmark, content: str, message: str) -> None:
+def test_bad_files_are_refused(tmp_path: Path, form: QuestionForm, content: str, message: str) -> None:
     path = tmp_path / "instructions.json"
     path.write_text(content)
     with pytest.raises(InputError, match=message):
-        read_questions(path, benchmark)
+        read_questions(path, form)
 
 
 def test_instructions_are_one_turn(tmp_path: Path) -> None:
     path = tmp_path / "instructions.json"
     path.write_text(json.dumps([{"instruction": "é", "dataset": "d"}]))
-    (question,) = read_questions(path, "alpaca_eval")
+    (question,) = read_questions(path, "instructions")
     assert (question.turns, question.category) == (("é",), None)
     assert question.item == {"instruction": "é", "dataset": "d"}
 
@@ -45,5 +45,5 @@ def test_instructions_are_one_turn(tmp_path: Path) -> None:
 def test_questions_of_mt_bench_have_two(tmp_path: Path) -> None:
     path = tmp_path / "question.jsonl"
     path.write_text(TURNS)
-    (question,) = read_questions(path, "mt_bench")
+    (question,) = read_questions(path, "dialogues")
     assert (question.turns, question.category, question.item["question_id"]) == (("One?", "Two?"), "math", 81)

@@ -56,6 +56,7 @@ def job_in(folder: Path, batch_size: int) -> GenerationJob:
         settings=settings,
         generator="g",
         benchmark="mt_bench",
+        form="dialogues",
     )
 
 
@@ -68,7 +69,7 @@ def run(job: GenerationJob, count: int, share: Share, echo: Echo) -> None:
 def content_of(job: GenerationJob, count: int) -> bytes:
     summary = finish(job, HEADER.job, questions_of(count))
     assert summary is not None and summary.count == 2 * count
-    return (Path(job.output) / answers_file("mt_bench")).read_bytes()
+    return (Path(job.output) / answers_file("mt_bench", "dialogues")).read_bytes()
 
 
 def test_second_turn_sees_the_models_own_answer(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_an_incomplete_journal_is_not_finished(tmp_path: Path) -> None:
     job = job_in(tmp_path, batch_size=2)
     run(job, 3, Share(0, 2), Echo())
     assert finish(job, HEADER.job, questions_of(3)) is None
-    assert not (tmp_path / answers_file("mt_bench")).exists()
+    assert not (tmp_path / answers_file("mt_bench", "dialogues")).exists()
 
 
 def test_what_is_done_needs_no_answerer(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def _job(folder: Path, prompts: int, tokens: int) -> GenerationJob:
         output=str(folder / "answers"),
         settings=GenerationSettings(sampling=Sampling(max_tokens=tokens)),
         generator="benchmark",
+        benchmark="alpaca_eval",
+        form="instructions",
     )
 
 

@@ -10,15 +10,14 @@ import pytest
 from huggingface_hub import ModelCard
 
 from tasks.core.errors import InputError
-from tasks.core.families import registry
 from tasks.publish import publish as publish_stage
 from tasks.publishing.publication import publish_with_card
 from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.stored import FAMILY_REPORT
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmMetrics
+from tasks.stats.metrics import ArmMetrics, ArmResult
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.open import open_source, reopen
-from tasks.verdict import FAMILY_REPORT
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import read_manifest
 from tasks.weights.pass_options import PassOptions
@@ -108,12 +107,9 @@ def _report(model: Artefact) -> RunReport:
         0.3,
         "alpaca_eval",
         "demo:rule",
-        original=original,
-        expo=expo,
-        original_scores=before,
-        expo_scores=before + 10,
-        published=registry()["demo"].published,
-        lc_note="its data file is not here",
+        ArmResult(metrics=original, scores=dict(enumerate(before))),
+        ArmResult(metrics=expo, scores=dict(enumerate(before + 10)), lc_note="its data file is not here"),
+        unit="percentage points",
     )
     recipe = read_manifest(model.manifest() or b"").fingerprint
     family = FamilyReport(family="demo", alpha=0.3, verdicts=(verdict,), settings={"recipe": recipe})

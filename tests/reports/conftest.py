@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tasks.benchmarks.registry import find_benchmark
+from tasks.benchmarks.rows import AnswerRow
 from tasks.core.families import registry
 from tasks.reports.html import render_html
 from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import (
     AlphaPoint,
-    AnswerRow,
     Failure,
     FamilyReport,
     RunReport,
@@ -18,7 +19,7 @@ from tasks.reports.run_report import (
     corrected,
 )
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmMetrics
+from tasks.stats.metrics import ArmMetrics, ArmResult
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -78,12 +79,14 @@ def _family(
         entry.alpha,
         "alpaca_eval",
         judge,
-        original=figures[0],
-        expo=figures[1],
-        original_scores=before,
-        expo_scores=after,
-        published=entry.published,
-        lc_note="not available, because its data file is not here",
+        ArmResult(metrics=figures[0], scores=dict(enumerate(before))),
+        ArmResult(
+            metrics=figures[1],
+            scores=dict(enumerate(after)),
+            lc_note="not available, because its data file is not here",
+        ),
+        unit="percentage points",
+        published=find_benchmark("alpaca_eval").published(entry.published) if entry.published else None,
     )
     return FamilyReport(
         family=name,

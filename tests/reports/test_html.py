@@ -10,9 +10,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from tasks.benchmarks.rows import AnswerRow
 from tasks.reports.html import render_html
 from tasks.reports.norms import TensorNorm, norm_table
-from tasks.reports.run_report import AnswerRow, Failure, FamilyReport, RunReport
+from tasks.reports.run_report import Failure, FamilyReport, RunReport
 from tasks.reports.sentences import reason
 
 FamilyMaker = Callable[..., FamilyReport]

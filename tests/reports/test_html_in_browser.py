@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tasks.benchmarks.rows import AnswerRow, Dialogue, DialogueTurn
 from tasks.reports.history import history
 from tasks.reports.html import render_history, render_html
-from tasks.reports.run_report import AnswerRow, Dialogue, DialogueTurn, FamilyReport, RunReport
+from tasks.reports.run_report import FamilyReport, RunReport
 from tests.parts import lacks
 from tests.servers.browser import CHROMIUM, Browser, open_browser
 

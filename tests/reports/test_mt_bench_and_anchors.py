@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tasks.benchmarks.registry import find_benchmark
 from tasks.core.families import find_family
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown
@@ -10,7 +11,7 @@ from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.text import terminal_table
 from tasks.stats.agreement import agree
 from tasks.stats.decision import decide
-from tasks.stats.figures import ArmMetrics
+from tasks.stats.metrics import ArmMetrics, ArmResult
 
 
 @pytest.fixture
@@ -33,17 +34,17 @@ def rated() -> RunReport:
                 unparsed=int(shift * 4),
             )
         )
+    published = find_family("zephyr-7b-beta").published
+    assert published
     verdict = decide(
         "zephyr-7b-beta",
         0.1,
         "mt_bench",
         "gpt-4.1",
-        original=arms[0],
-        expo=arms[1],
-        original_scores=before,
-        expo_scores=after,
-        clusters=[i // 2 for i in range(160)],
-        published=find_family("zephyr-7b-beta").published,
+        ArmResult(metrics=arms[0], scores=dict(enumerate(before)), clusters={i: i // 2 for i in range(160)}),
+        ArmResult(metrics=arms[1], scores=dict(enumerate(after))),
+        unit="rating points",
+        published=find_benchmark("mt_bench").published(published),
     )
     shares = rng.random(60)
     return RunReport(

@@ -70,7 +70,7 @@ class _Engine:
             found = Probe(nonfinite=order.nonfinite, log_probability=-0.5 - (alpha or 0) / 10, seconds=0.1)
             write_whole(Path(order.probe), canonical_json(found))
         if order.stop:
-            questions = read_questions(Path(order.prompts), "alpaca_eval")[: order.stop]
+            questions = read_questions(Path(order.prompts), "instructions")[: order.stop]
             header = Header(job=order.fingerprint, engine="fake 1.0")
             answer_share(
                 Path(order.folder),

@@ -99,7 +99,7 @@ def test_too_few_prompts_are_refused() -> None:
 
 def test_an_objective_without_scores_is_refused() -> None:
     class Broken(SimulatedPair):
-        def all_scores(self, alpha: float) -> NDArray[np.float64]:  # noqa: ARG002
+        def all_scores(self, alpha: float) -> NDArray[np.float64]:
             return np.full(self.prompts, np.nan)
 
     with pytest.raises(InputError, match="0 scores for 32 answers at α = 0"):

@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tasks.benchmarks.registry import find_benchmark
 from tasks.core.families import registry
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.stats.decision import Verdict, across_families, decide
-from tasks.stats.figures import ArmMetrics
 from tasks.stats.formatting import format_distinct, interval, p_value, signed
+from tasks.stats.metrics import ArmMetrics, ArmResult
 
 ARM = ArmMetrics(score=20.0, standard_error=1.4, mean_length=1000.0)
 
@@ -28,10 +29,12 @@ def judged(shift: float, spread: float = 10.0, **more: Any) -> Verdict:  # noqa:
     } | more
     return decide(
         **fields,
-        original=ARM,
-        expo=ARM.model_copy(update={"score": 20.0 + shift, "mean_length": 1100.0}),
-        original_scores=np.full(100, 20.0),
-        expo_scores=20.0 + shift + noise,
+        original=ArmResult(metrics=ARM, scores=dict.fromkeys(range(100), 20.0)),
+        expo=ArmResult(
+            metrics=ARM.model_copy(update={"score": 20.0 + shift, "mean_length": 1100.0}),
+            scores=dict(enumerate(20.0 + shift + noise)),
+        ),
+        unit="percentage points",
     )
 
 
@@ -76,17 +79,16 @@ def test_better_and_worse_need_interval_and_test_together(shifts: list[float]) -
 
 
 def test_published_figures_are_those_of_the_benchmark_and_carry_their_judge() -> None:
-    published = registry()["zephyr-7b-beta"].published
-    alpaca = judged(1, published=published, judge="gpt-4-1106-preview")
+    entry = registry()["zephyr-7b-beta"].published
+    assert entry is not None
+    alpaca = judged(1, published=find_benchmark("alpaca_eval").published(entry), judge="gpt-4-1106-preview")
     assert alpaca.published is not None
     assert alpaca.published.gain == pytest.approx(0.9)
     assert alpaca.published_by_same_judge
-    assert not judged(1, published=published, judge="a small judge").published_by_same_judge
-    rating = judged(0.04, benchmark="mt_bench", published=published)
-    assert rating.published is not None
-    assert rating.published.judge == "gpt-4"
-    assert rating.published.score == (7.02, 7.06)
-    assert judged(1, benchmark="my own", published=published).published is None
+    assert not alpaca.model_copy(update={"judge": "a small judge"}).published_by_same_judge
+    rating = find_benchmark("mt_bench").published(entry)
+    assert rating is not None
+    assert (rating.judge, rating.score) == ("gpt-4", (7.02, 7.06))
 
 
 def test_the_words_say_what_was_found_and_what_could_have_been_missed() -> None:

@@ -97,6 +97,8 @@ class Zoo:
                 output=str(self._folder / name / arm),
                 settings=_short(settings_of(bred.entry)),
                 generator=arm,
+                benchmark="alpaca_eval",
+                form="instructions",
             )
             for arm, model in (("answers of original", bred.original), ("answers of expo", bred.expo))
         ]
@@ -192,7 +194,9 @@ def _short(settings: GenerationSettings) -> GenerationSettings:
 
 
 def _outputs(job: GenerationJob) -> list[str]:
-    answers: list[dict[str, Any]] = json.loads((Path(job.output) / answers_file(job.benchmark)).read_text())
+    answers: list[dict[str, Any]] = json.loads(
+        (Path(job.output) / answers_file(job.benchmark, job.form)).read_text()
+    )
     return [answer["output"] for answer in answers]
 
 

@@ -4,6 +4,7 @@
   const SCALES = {
     preference: { tie: 0.05, write: (value) => `${Math.round(100 * value)}%` },
     rating: { tie: 0.25, write: (value) => String(Math.round(100 * value) / 100) },
+    verified: { tie: 0.5, write: (value) => (value > 0.5 ? "right" : "wrong") },
   };
   const LABELS = { win: "+ ExPO better", loss: "original better", tie: "tie", unjudged: "not judged" };
   const data = JSON.parse(document.getElementById("data").textContent);

@@ -7,6 +7,7 @@ import pytest
 from flows.cli.judge_options import make_judge, print_estimate
 from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge, ServeConfig
+from tasks.benchmarks.registry import data_files
 from tasks.core.errors import InputError
 
 
@@ -51,7 +52,7 @@ def test_what_judging_takes_is_not_known_without_the_data(
 def test_what_judging_takes_is_known_once_the_data_is_there(
     fetched: Path, _no_data: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import_from(fetched)
+    import_from(fetched, data_files())
     print_estimate(JUDGE)
     said = capsys.readouterr().out
     assert "AlpacaEval 2.0: 3,220 requests, about 4.6 million tokens, about $4" in said

@@ -1,28 +1,27 @@
 """What was measured of an arm, and what the authors published of the pair."""
 
+from typing import Any
+
 from pydantic import Field
 
-from tasks.core.families import Published
 from tasks.stats.paired import FiniteValue
 
-__all__ = ["ArmMetrics", "PublishedFigures", "published_figures"]
-
-PUBLISHED_JUDGES = {"alpaca_eval": "gpt-4-1106-preview", "mt_bench": "gpt-4"}
+__all__ = ["ArmMetrics", "ArmResult", "PublishedFigures"]
 
 
 class ArmMetrics(FiniteValue):
     """What was measured of one arm.
 
-    score           win rate in %, or the mean MT-Bench rating (1 to 10)
+    score           win rate or accuracy in %, or a mean rating (1 to 10)
     standard_error  of the score, in its unit
     lc_win_rate     the length-controlled win rate in %, None where it is not available
     lc_standard_error   of it, by a bootstrap
     discrete_win_rate   wins and half of the draws, in %
     mean_length     characters of an answer
     truncated, repeating, empty   shares of the answers, 0 to 1
-    first_turn, second_turn   MT-Bench: the mean rating of each turn
-    categories      MT-Bench: the mean rating of each category
-    unparsed        MT-Bench: judgments without a rating, which are in no figure
+    first_turn, second_turn   of two turns: the mean rating of each turn
+    categories      of rated answers: the mean rating of each category
+    unparsed        judgments without a rating, which are in no figure
     """
 
     score: float
@@ -40,6 +39,22 @@ class ArmMetrics(FiniteValue):
     unparsed: int = 0
 
 
+class ArmResult(FiniteValue):
+    """One arm on one benchmark: its metrics, and the scores that they are the mean of.
+
+    scores     each item's, in the unit of the verdict; None where it has no judgment
+    clusters   what each item depends on with others; an item that is not in it, on none
+    resampled  for each generation a bootstrap of its length-controlled score; empty where there is none
+    lc_note    why there is no length-controlled score, for a benchmark that has one
+    """
+
+    metrics: ArmMetrics
+    scores: dict[Any, float | None]
+    clusters: dict[Any, Any] = Field(default_factory=dict)
+    resampled: tuple[tuple[float, ...], ...] = ()
+    lc_note: str | None = None
+
+
 class PublishedFigures(FiniteValue):
     """The authors' figures (original, + ExPO), and who judged them."""
 
@@ -51,13 +66,3 @@ class PublishedFigures(FiniteValue):
     def gain(self) -> float:
         """The published difference, in the unit of the score."""
         return self.score[1] - self.score[0]
-
-
-def published_figures(published: Published | None, benchmark: str) -> PublishedFigures | None:
-    """The authors' figures for a benchmark, None where there are none."""
-    if published is None or benchmark not in PUBLISHED_JUDGES:
-        return None
-    judge = PUBLISHED_JUDGES[benchmark]
-    if benchmark == "mt_bench":
-        return PublishedFigures(judge=judge, score=published.mt_bench)
-    return PublishedFigures(judge=judge, score=published.win_rate, lc_win_rate=published.lc_win_rate)

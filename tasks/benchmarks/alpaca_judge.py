@@ -6,28 +6,50 @@ requests themselves are ours: alpaca_eval's own loses answers (it keeps a prefer
 after ten rate limits, and up to 128 paid answers when it is killed).
 """
 
+import importlib.util
 import logging
 import math
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+from tasks.benchmarks.alpaca_files import Row, in_order_of, read_answers, write_rows
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
-from tasks.benchmarks.judge_config import Judge, prompt_file
+from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
-from tasks.benchmarks.outputs import Row, in_order_of, read_answers, write_rows
+from tasks.core.errors import InputError
 from tasks.core.values import canonical_json
 
-__all__ = ["ANNOTATIONS", "expected_usage", "judge_answers", "load_package"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ANNOTATIONS",
+    "RAW",
+    "expected_usage",
+    "fill",
+    "judge_answers",
+    "likeliest_tokens",
+    "load_package",
+    "name_mass",
+    "prompt_file",
+]
 
 ANNOTATIONS = "annotations.json"
+PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
-PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": ["m", "M"], "is_binarize": False}
 RAW = "preference_raw_completion"  # what the package calls the judge's answer
+NAMES = ("m", "M")  # of the two outputs in the prompt
+PLACEHOLDERS = ("instruction", "output_1", "output_2")
+# of a probability of 1, with what rounding adds, and of one that is 0 as a float
+MOST_LOGPROB, LEAST_LOGPROB = 1e-3, -1e4
+MIN_MASS = 0.5  # of the likeliest tokens' probability that the two names must have together
+PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": [*NAMES], "is_binarize": False}
 NO_JUDGMENT: Choice = {"text": "", "logprobs": {"content": [{"top_logprobs": []}]}}
 
 _CHATML = re.compile(
@@ -58,8 +80,8 @@ def judge_answers(
         RetryableError: the endpoint cannot be reached or was too busy.
         PermanentError: it refuses what is asked, or gives too few judgments.
     """
-    theirs = read_answers(reference)
-    ours = in_order_of(theirs, read_answers(answers), answers)
+    expected = read_answers(reference)
+    judged = in_order_of(expected, read_answers(answers), answers)
     folder.mkdir(parents=True, exist_ok=True)
     failures: list[Failure] = []
     with Journal(folder / JOURNAL) as journal:
@@ -71,8 +93,8 @@ def judge_answers(
             return _completions(choices)
 
         shown_in = 2 if judge.both_orders else 1
-        advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(ours, theirs, strict=True)))
-        rows = _annotate(theirs, ours, judge, complete)
+        advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(judged, expected, strict=True)))
+        rows = _annotate(expected, judged, judge, complete)
     check_share(failures, sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
@@ -88,10 +110,19 @@ def expected_usage(reference: Path, judge: Judge) -> Usage:
     return once + once if judge.both_orders else once
 
 
+@cache
+def prompt_file() -> Path:
+    """alpaca_eval's own prompt, found without importing the package (which takes seconds)."""
+    spec = importlib.util.find_spec("alpaca_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("alpaca_eval is not installed: pip install alpaca_eval")
+    return Path(spec.submodule_search_locations[0]) / PROMPT
+
+
 def _annotate(
-    theirs: list[Row], ours: list[Row], judge: Judge, complete: Callable[..., dict[str, list[Any]]]
+    reference: list[Row], answers: list[Row], judge: Judge, complete: Callable[..., dict[str, list[Any]]]
 ) -> list[Row]:
-    """Runs the package's annotator with our completions, its cache off: ours is the journal."""
+    """Runs the package's annotator with our completions, its cache off: the journal is in its place."""
     annotators = load_package()
     with tempfile.TemporaryDirectory(prefix="expo-") as folder:
         annotator = annotators.PairwiseAnnotator(
@@ -105,13 +136,13 @@ def _annotate(
     # is shown the other way round
     swapped = judge.both_orders
     rows = annotator.annotate_head2head(
-        outputs_1=[_shown(row) for row in (theirs + ours if swapped else theirs)],
-        outputs_2=[_shown(row) for row in (ours + theirs if swapped else ours)],
+        outputs_1=[_shown(row) for row in (reference + answers if swapped else reference)],
+        outputs_2=[_shown(row) for row in (answers + reference if swapped else answers)],
         is_ordered=True,
         chunksize=None,
     )
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
-    return _both_orders(plain[: len(ours)], plain[len(ours) :]) if swapped else plain
+    return _both_orders(plain[: len(answers)], plain[len(answers) :]) if swapped else plain
 
 
 def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
@@ -155,15 +186,74 @@ def _request(prompt: str, judge: Judge, sampling: dict[str, object]) -> Request:
 
 def _completions(choices: Sequence[Choice | Failure]) -> dict[str, list[Any]]:
     """In the form of alpaca_eval's own `openai_completions`."""
-    done = [NO_JUDGMENT if isinstance(choice, Failure) else choice for choice in choices]
+    done = [NO_JUDGMENT if isinstance(choice, Failure) else _parseable(choice) for choice in choices]
     return {"completions": [choice.get("text", "") for choice in done], "completions_all": done}
 
 
+def _parseable(choice: Choice) -> Choice:
+    """The choice as it is, if the package's parser can read all of it; else with what can be read of it."""
+    tokens = likeliest_tokens(choice)
+    listed = choice["logprobs"]["content"][0]["top_logprobs"]
+    if len(tokens) == len(listed):
+        return choice
+    readable = [{"token": name, "logprob": math.log(p) if p else -math.inf} for name, p in tokens.items()]
+    return {**choice, "logprobs": {"content": [{"top_logprobs": readable}]}}
+
+
+def name_mass(choice: Choice) -> float | None:
+    """The two names' part of the probability of the likeliest tokens, 0 to 1; None where there are none.
+
+    A reply is data from outside: what is not of the form has no mass.
+    """
+    tokens = likeliest_tokens(choice)
+    total = sum(tokens.values())
+    return sum(tokens.get(name, 0.0) for name in NAMES) / total if total > 0 else None
+
+
+def likeliest_tokens(choice: Choice) -> dict[str, float]:
+    """The probabilities of the likeliest tokens of a reply of one token; empty if it is of another form."""
+    content = _field(_field(choice, "logprobs"), "content")
+    if not isinstance(content, list) or len(content) != 1:
+        return {}
+    tokens: dict[str, float] = {}
+    found = _field(content[0], "top_logprobs")
+    for token in found if isinstance(found, list) else []:
+        name, value = _field(token, "token"), _field(token, "logprob")
+        if isinstance(name, str) and _is_logprob(value):
+            tokens.setdefault(name, math.exp(max(value, LEAST_LOGPROB)))
+    return tokens
+
+
+def _is_logprob(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that can be one; NaN cannot."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value < MOST_LOGPROB
+
+
+def _field(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _is_usable(choice: Choice) -> bool:
-    """Whether the package's parser finds one of the two names among the likeliest tokens."""
-    content = (choice.get("logprobs") or {}).get("content") or [{}]
-    names = {token["token"] for token in content[0].get("top_logprobs") or []}
-    return len(content) == 1 and bool(names & set(PARSER["denominator_tokens"]))
+    """Whether the two names have most of the probability: what a judge says otherwise is no judgment."""
+    mass = name_mass(choice)
+    return mass is not None and mass >= MIN_MASS
+
+
+def fill(template: str, fields: Mapping[str, str]) -> str:
+    """The template with each {name} of the fields replaced, in one pass: no text is searched for names."""
+    names = "|".join(re.escape(name) for name in fields)
+    return re.sub(rf"\{{({names})\}}", lambda found: fields[found[1]], template)
+
+
+def _make_prompts(
+    df: "pd.DataFrame",
+    template: str,
+    batch_size: int = 1,  # noqa: ARG001 - as the package calls it; ours is always 1
+) -> "tuple[list[str], pd.DataFrame]":
+    """In place of the package's own, which looks for the next name in the text that it has just put in."""
+    columns = [name for name in PLACEHOLDERS if f"{{{name}}}" in template]
+    rows = df[columns].astype(str).to_dict("records")
+    return [fill(template, row) for row in rows], df.copy()
 
 
 def _shown(row: Row) -> Row:
@@ -182,6 +272,7 @@ def load_package() -> ModuleType:
     from alpaca_eval import annotators, utils
 
     root.setLevel(level)
+    utils.make_prompts = _make_prompts
     utils.tqdm = SimpleNamespace(tqdm=lambda chunks, **_: chunks)
     module: ModuleType = annotators
     return module

@@ -5,22 +5,22 @@ score_annotations(Path("annotations.json"), df_gamed)           …and length-co
 preferences(Path("annotations.json"))                           for pairing two arms
 """
 
+from collections.abc import Collection, Hashable
 from pathlib import Path
 
 from pydantic import Field
 
-from tasks.benchmarks.alpaca import load_package
+from tasks.benchmarks.alpaca_files import Row, preference_of, read_annotations
+from tasks.benchmarks.alpaca_judge import load_package
 from tasks.benchmarks.length_control import RESAMPLES, length_control
-from tasks.benchmarks.outputs import Row, preference_of, read_annotations
-from tasks.core.errors import InputError, PermanentError
-from tasks.core.values import Value
+from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_JUDGE, Score
+from tasks.core.errors import PermanentError
+from tasks.stats.metrics import ArmMetrics
 
-__all__ = ["AlpacaEvalScore", "judge_of", "preferences", "score_annotations"]
-
-MIN_JUDGED = 0.95
+__all__ = ["AlpacaEvalScore", "item_preferences", "judge_of", "preferences", "score_annotations"]
 
 
-class AlpacaEvalScore(Value):
+class AlpacaEvalScore(Score):
     """The figures of one annotation file. Rates and their errors are in %.
 
     judge              who judged; figures by different judges are never mixed
@@ -53,30 +53,55 @@ class AlpacaEvalScore(Value):
     n_total: int
     n_failed: int
 
+    def metrics(self) -> ArmMetrics:
+        """Of the preferences, and the answers' mean length."""
+        return ArmMetrics(
+            score=self.win_rate,
+            standard_error=self.standard_error,
+            lc_win_rate=self.lc_win_rate,
+            lc_standard_error=self.lc_standard_error,
+            discrete_win_rate=self.discrete_win_rate,
+            mean_length=self.mean_length,
+        )
+
+    @property
+    def resampled(self) -> tuple[float, ...]:
+        """The length-controlled win rates of the bootstrap."""
+        return self.lc_resampled
+
+    @property
+    def note(self) -> str | None:
+        """Why there is no length-controlled win rate."""
+        return self.lc_note
+
 
 def score_annotations(
     annotations: Path,
     difficulty: Path | None = None,
     *,
+    items: Collection[Hashable] | None = None,
     min_judged: float = MIN_JUDGED,
     resamples: int = RESAMPLES,
 ) -> AlpacaEvalScore:
     """The figures of a file of annotations, equal to the official leaderboard's for its files.
 
-    `difficulty` is the verified df_gamed.csv, without which there is no length control.
+    difficulty  the verified df_gamed.csv, without which there is no length control
+    items       the instructions that count, the others being left out as if not judged; None: all
 
     Raises:
-        InputError: the file is not of AlpacaEval's form, or mixes several judges.
+        InputError: the file is not of AlpacaEval's form.
         PermanentError: less than `min_judged` of its items have a judgment.
     """
     rows = read_annotations(annotations)
-    judge = judge_of(rows, annotations)
+    judge = judge_of(rows)
     n_failed = sum(preference_of(row) is None for row in rows)
     if len(rows) - n_failed < min_judged * len(rows):
         raise PermanentError(
             f"{annotations}: {len(rows) - n_failed} of {len(rows)} items have a judgment and a figure "
             f"needs {min_judged:.0%}; judge the rest first"
         )
+    if items is not None:
+        rows = [row if row["instruction"] in items else {**row, "preference": None} for row in rows]
     load_package()
     from alpaca_eval.metrics import get_winrate
 
@@ -101,31 +126,21 @@ def score_annotations(
     )
 
 
+def item_preferences(annotations: Path) -> dict[str, float | None]:
+    """How much each answer is preferred to the reference's, 0 to 1, by instruction; None without a judgment.
+
+    Raises:
+        InputError: the file is not of AlpacaEval's form.
+    """
+    judged = {row["instruction"]: preference_of(row) for row in read_annotations(annotations)}
+    return {name: None if preference is None else preference - 1 for name, preference in judged.items()}
+
+
 def preferences(annotations: Path) -> dict[str, float]:
-    """How much each answer is preferred to the reference's, 0 to 1, by instruction.
-
-    Items without a judgment are left out, so that two arms are paired by what both have.
-
-    Raises:
-        InputError: the file is not of AlpacaEval's form, or an instruction is in it twice.
-    """
-    rows = read_annotations(annotations)
-    judge_of(rows, annotations)
-    if len({row["instruction"] for row in rows}) < len(rows):
-        raise InputError(f"{annotations}: an instruction is in it more than once")
-    judged = {row["instruction"]: preference_of(row) for row in rows}
-    return {name: preference - 1 for name, preference in judged.items() if preference is not None}
+    """The same for the instructions that have a judgment: two arms are paired by what both have."""
+    return {item: share for item, share in item_preferences(annotations).items() if share is not None}
 
 
-def judge_of(rows: list[Row], annotations: Path) -> str:
-    """The one judge of a file's rows.
-
-    Raises:
-        InputError: there are several.
-    """
-    judges = sorted({str(row.get("annotator", "unknown judge")) for row in rows})
-    if len(judges) > 1:
-        raise InputError(
-            f"{annotations}: judged by {', '.join(judges)}; figures of several judges cannot be mixed"
-        )
-    return judges[0]
+def judge_of(rows: list[Row]) -> str:
+    """The one judge of a file's rows; UNKNOWN_JUDGE where they do not say."""
+    return str(rows[0].get("annotator", UNKNOWN_JUDGE))

@@ -1,16 +1,19 @@
 """AlpacaEval's files: answers (model_outputs.json) and annotations, read and checked."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
+from tasks.core.text_files import read_json
 from tasks.stores.disk import whole_file
 
 __all__ = ["Row", "in_order_of", "preference_of", "read_annotations", "read_answers", "write_rows"]
 
 Row = dict[str, Any]
+
+# what is one in a file, and what more than one is called
+SAME_IN_ALL = {"generator_2": "answers of", "generator_1": "references of", "annotator": "judged by"}
 
 
 def read_answers(path: Path) -> list[Row]:
@@ -20,11 +23,7 @@ def read_answers(path: Path) -> list[Row]:
         InputError: no such file, or an instruction or output is missing, empty, no text or double.
     """
     rows = _read_rows(path, ("instruction", "output"))
-    first: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        earlier = first.setdefault(row["instruction"], index)
-        if earlier != index:
-            raise InputError(f"{path}: item {index} has the same instruction as item {earlier}")
+    _require_each_once(rows, path)
     return rows
 
 
@@ -50,19 +49,29 @@ def in_order_of(reference: list[Row], answers: list[Row], path: Path) -> list[Ro
 def read_annotations(path: Path) -> list[Row]:
     """A file of annotations: [{"instruction", "output_1", "output_2", "preference", …}, …].
 
+    One model against one reference by one judge, each instruction once. Other fields are let be.
+
     Raises:
-        InputError: no such file, or it is not of this form.
+        InputError: no such file, or it is not of this form: names the item and what the form wants.
     """
-    return _read_rows(path, ("instruction", "output_1", "output_2"))
+    rows = _read_rows(path, ("instruction", "output_1", "output_2"))
+    _require_each_once(rows, path)
+    for index, row in enumerate(rows):
+        _require_preference(row, f"{path}: item {index}")
+    for field, what in SAME_IN_ALL.items():
+        found = {str(row.get(field, "nobody that it names")): None for row in rows}
+        if len(found) > 1:
+            raise InputError(
+                f"{path}: {what} {' and '.join(sorted(found))} ({field!r}); give a file of one, for figures "
+                "of several cannot be mixed"
+            )
+    return rows
 
 
 def preference_of(row: Row) -> float | None:
-    """1 to 2, None where there is no judgment: null, or -1 as older files have it. 0 was a draw."""
-    value = row.get("preference")
-    if not isinstance(value, int | float) or math.isnan(value):
-        return None
-    value = float(value) or 1.5
-    return value if 1 <= value <= 2 else None
+    """1 to 2, None where there is no judgment: null, or -1 as the package's cache has it."""
+    value = row["preference"]
+    return None if _is_unjudged(value) else float(value)
 
 
 def write_rows(rows: list[Row], path: Path) -> None:
@@ -72,10 +81,7 @@ def write_rows(rows: list[Row], path: Path) -> None:
 
 
 def _read_rows(path: Path, texts: tuple[str, ...]) -> list[Row]:
-    try:
-        rows = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path}: not a list of items")
     for index, row in enumerate(rows):
@@ -83,6 +89,33 @@ def _read_rows(path: Path, texts: tuple[str, ...]) -> list[Row]:
             if not isinstance(row, dict) or not isinstance(row.get(field), str):
                 raise InputError(f"{path}: item {index} has no text in {field!r}")
     return rows
+
+
+def _require_each_once(rows: list[Row], path: Path) -> None:
+    first: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        earlier = first.setdefault(row["instruction"], index)
+        if earlier != index:
+            raise InputError(f"{path}: item {index} has the same instruction as item {earlier}")
+
+
+def _require_preference(row: Row, where: str) -> None:
+    if "preference" not in row:
+        raise InputError(f"{where} has no 'preference'; write null where there is no judgment")
+    value = row["preference"]
+    if _is_unjudged(value):
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 2:
+        raise InputError(
+            f"{where} has the preference {str(value)[:40]!r}; AlpacaEval's are numbers from 1 (the reference "
+            "is better) to 2 (the answer is), 1.5 for a draw, and null where there is no judgment"
+        )
+
+
+def _is_unjudged(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and (value == -1 or value != value)
+    )
 
 
 def _start(row: Row) -> str:

@@ -1,0 +1,224 @@
+"""What a benchmark is to the rest of the project: one subclass of `Benchmark`, in one module.
+
+    class Sums(Benchmark):
+        name = "sums"
+        measure = Measure(title="Sums", score="accuracy", …)
+        judging = "verified"
+        …
+
+    BENCHMARK = Sums()
+
+and a line in `tasks.benchmarks.registry`. No other module knows a benchmark by name.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from tasks.benchmarks.budget import Usage
+from tasks.benchmarks.data import DataFile
+from tasks.benchmarks.judge_config import RULE, Judge
+from tasks.benchmarks.rows import Rows
+from tasks.core.families import Published
+from tasks.core.values import Value
+from tasks.generation.settings import QuestionForm, Sampling
+from tasks.stats.metrics import ArmMetrics, PublishedFigures
+
+__all__ = ["MIN_JUDGED", "UNKNOWN_JUDGE", "Benchmark", "Counts", "Judged", "Judging", "Measure", "Score"]
+
+MIN_JUDGED = 0.95
+UNKNOWN_JUDGE = "unknown judge"  # of a file that does not say who judged
+
+# Against the reference's answers; each by itself, on a scale; or by a rule, without a judge.
+Judging = Literal["pairwise", "graded", "verified"]
+
+
+class Measure(Value):
+    """What a benchmark's scores are called, and how they are written.
+
+    title      the benchmark's name in text
+    score      what a score is, in a sentence: "win rate", "rating", "accuracy"
+    axis       the same where a number stands alone: "win rate, %", "mean rating"
+    unit       of a difference of two scores
+    digits     of a score, after the point
+    metric     the metric's name on the Hub
+    dataset    the benchmark's name on the Hub
+    length_controlled  whether there is a length-controlled score beside the plain one
+    """
+
+    title: str
+    score: str
+    axis: str
+    unit: str = "percentage points"
+    digits: int = 1
+    metric: str
+    dataset: str
+    length_controlled: bool = False
+
+
+class Score(Value):
+    """The figures of one file of judgments: what `expo score` prints. Figures of two judges never mix."""
+
+    judge: str
+
+    def metrics(self) -> ArmMetrics:
+        """The same as an arm's metrics; what the file does not tell is 0 or None."""
+        raise NotImplementedError
+
+    @property
+    def resampled(self) -> tuple[float, ...]:
+        """A bootstrap of the length-controlled score, empty where there is none."""
+        return ()
+
+    @property
+    def note(self) -> str | None:
+        """Why there is no length-controlled score, for a benchmark that has one."""
+        return None
+
+
+class Judged(NamedTuple):
+    """An arm's answers and the judgments of them."""
+
+    answers: Path
+    judgments: Path
+
+
+class Counts(NamedTuple):
+    """Items of a file of judgments, and how many of them have none."""
+
+    n_total: int
+    n_failed: int
+
+
+class Benchmark(Protocol):
+    """A benchmark: what it asks, how its answers are judged, how it scores, what a report shows.
+
+    name         in parameters, stores and reports
+    judging      pairwise, graded or verified
+    form         of its file of questions and of the answers to it
+    data_files   what it downloads, pinned
+    judgments    the name of its file of judgments
+    reference    what the digest in a report is of: "questions", "reference outputs"
+    takes_files  whether a family may bring a file of its own, in the benchmark's form
+    rule         verified only: the name and version of the rule
+    """
+
+    name: str
+    measure: Measure
+    judging: Judging
+    form: QuestionForm
+    data_files: tuple[DataFile, ...] = ()
+    judgments: str
+    reference: str = "questions"
+    takes_files: bool = False
+    rule: str = ""
+
+    @abstractmethod
+    def questions(self) -> Path:
+        """The file of questions on this machine's disk, downloaded if need be.
+
+        Raises:
+            RetryableError, PermanentError: it cannot be had.
+        """
+
+    def sampling(self, max_tokens: int) -> Sampling:
+        """How answers are drawn: the authors' way, with the family's limit of an answer's tokens."""
+        return Sampling(max_tokens=max_tokens)
+
+    def temperatures(self) -> dict[str, float]:
+        """Temperatures by category, in place of the sampling's."""
+        return {}
+
+    def own_judge(self) -> Judge | None:
+        """The rule of a verified benchmark, under whose name its figures stand."""
+        return Judge(model=self.rule, base_url=f"{RULE}{self.name}") if self.rule else None
+
+    def judge_identity(self, judge: Judge) -> dict[str, Any]:
+        """What decides the judgments beside who judges: prompts, sampling, orders."""
+        return {}
+
+    def judge_sampling(self, judge: Judge) -> str:
+        """How judgments are drawn, in words for the report."""
+        return "none: a rule"
+
+    def requests(self, answers: int, judge: Judge) -> int:
+        """How many steps of progress judging so many answers is."""
+        return answers
+
+    def expected_usage(self, judge: Judge, questions: Path | None = None) -> Usage | None:
+        """What judging an arm will use, before there are answers; None where the data is not here.
+
+        questions  the file that is asked; None: the benchmark's own, if it is on this machine
+        """
+        return Usage()
+
+    @abstractmethod
+    def judge(
+        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+    ) -> Path:
+        """Judges a file of answers, and writes folder/`judgments`; `reference` is the file that was asked.
+
+        Raises:
+            InputError: the answers are not those to the questions.
+            RetryableError, PermanentError: the judge does not answer, or gives too few judgments.
+        """
+
+    @abstractmethod
+    def count(self, judgments: Path) -> Counts:
+        """Items of a file of judgments, and those without one."""
+
+    @abstractmethod
+    def score(
+        self,
+        judgments: Path,
+        *,
+        items: Collection[Hashable] | None = None,
+        min_judged: float = MIN_JUDGED,
+        extra: Path | None = None,
+    ) -> Score:
+        """The figures of a file of judgments.
+
+        items  those whose judgments count, the others being left out as if not judged; None: all
+        extra  a data file of the benchmark's figures, in place of the downloaded one
+
+        Raises:
+            InputError: the file is not of the benchmark's form.
+            PermanentError: less than `min_judged` of its items are judged.
+        """
+
+    @abstractmethod
+    def item_scores(self, judgments: Path) -> Mapping[Any, float | None]:
+        """Each item's score in the unit of the measure, None where it has no judgment.
+
+        Raises:
+            InputError: the file is not of the benchmark's form.
+        """
+
+    def cluster(self, item: Any) -> Hashable:  # noqa: ANN401 - the benchmark's own kind of item
+        """What an item depends on with others, as two turns do on their question; by default on nothing."""
+        return item  # type: ignore[no-any-return]
+
+    def published(self, published: Published) -> PublishedFigures | None:
+        """The authors' figures, None where they have none."""
+        return None
+
+    @abstractmethod
+    def rows(self, original: Judged, expo: Judged) -> Rows:
+        """What a report shows of both arms' answers."""
+
+    @abstractmethod
+    def recognizes(self, judgments: Path) -> bool:
+        """Whether a file of judgments is of this benchmark's form."""
+
+    @abstractmethod
+    def model_of(self, judgments: Path) -> str:
+        """Whose answers a file's judgments are of."""
+
+    def require_comparable(self, first: Path, second: Path) -> None:
+        """Refuses two files whose scores mean different things, as of two references.
+
+        Raises:
+            InputError: saying what differs.
+        """
+        return

@@ -1,0 +1,10 @@
+"""The table of benchmarks: a name, and the module whose BENCHMARK it is. It imports nothing."""
+
+__all__ = ["BENCHMARKS", "DEFAULT"]
+
+BENCHMARKS = {
+    "alpaca_eval": "tasks.benchmarks.alpaca_eval",
+    "mt_bench": "tasks.benchmarks.mt_bench",
+}
+# What a run judges if it does not say; a family's own file of instructions has its form.
+DEFAULT = "alpaca_eval"

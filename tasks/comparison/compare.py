@@ -1,0 +1,78 @@
+"""Two files of judgments against each other: the verdict of any two models, paired item by item.
+
+compare(Path("a/annotations.json"), Path("b/annotations.json"))      AlpacaEval's, by instruction
+compare(Path("a.jsonl"), Path("b.jsonl"))                            MT-Bench's, by question
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_JUDGE, Benchmark, Score
+from tasks.benchmarks.registry import benchmark_names, find_benchmark
+from tasks.comparison.pairing import arm_result, paired_items, scores_of
+from tasks.core.errors import InputError
+from tasks.stats.decision import Verdict, decide
+
+__all__ = ["Comparison", "compare"]
+
+
+class Comparison(NamedTuple):
+    """Two models, the figures of each over the items judged in both, and the verdict on the second."""
+
+    names: tuple[str, str]
+    scores: tuple[Score, Score]
+    verdict: Verdict
+
+
+def compare(
+    first: Path, second: Path, extra: Path | None = None, *, min_judged: float = MIN_JUDGED
+) -> Comparison:
+    """Decides whether the second file's model is better than the first's.
+
+    extra  the data file of the benchmark's figures, as in `Benchmark.score`
+
+    Raises:
+        InputError: the files are of two benchmarks, judges or references.
+        PermanentError: too little of them was judged in both.
+    """
+    benchmark, files = _benchmark_of(first, second), (first, second)
+    benchmark.require_comparable(first, second)
+    items = paired_items(benchmark, files, min_judged)
+    before, after = scores_of(benchmark, files, items, min_judged, extra)
+    for file, score in zip(files, (before, after), strict=True):
+        if score.judge == UNKNOWN_JUDGE:
+            raise InputError(
+                f"{file}: does not say who judged; only figures by the same judge are compared, so write the "
+                "judge's name into it"
+            )
+    if before.judge != after.judge:
+        raise InputError(
+            f"{first} was judged by {before.judge} and {second} by {after.judge}; "
+            "figures by different judges are not compared"
+        )
+    names = (benchmark.model_of(first), benchmark.model_of(second))
+    verdict = decide(
+        names[1],
+        0.0,
+        benchmark.name,
+        before.judge,
+        arm_result(benchmark, first, before, items),
+        arm_result(benchmark, second, after, items),
+        unit=benchmark.measure.unit,
+    )
+    return Comparison(names, (before, after), verdict)
+
+
+def _benchmark_of(first: Path, second: Path) -> Benchmark:
+    known = [find_benchmark(name) for name in benchmark_names()]
+    found = [next((one for one in known if one.recognizes(file)), None) for file in (first, second)]
+    if found[0] is None or found[1] is None:
+        file = first if found[0] is None else second
+        titles = ", ".join(one.measure.title for one in known)
+        raise InputError(f"{file}: judgments of no benchmark; there are {titles}")
+    if found[0] is not found[1]:
+        raise InputError(
+            f"{first}, {second}: one is {found[0].measure.title}'s and one is {found[1].measure.title}'s; "
+            "give two of a kind"
+        )
+    return found[0]

@@ -1,0 +1,65 @@
+"""A file of lines that only grows, and that one process at a time writes: what journals are made of.
+
+    with AppendFile(path, busy="another engine is writing here") as file:
+        for line in file.lines: …
+        file.append(b'{"batch": 0}')
+
+A line is whole exactly when its line feed is there. What a kill leaves behind it is cut off when
+the file is opened, and an appended line is on the disk when `append` returns.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+from tasks.core.errors import RetryableError
+
+__all__ = ["AppendFile"]
+
+
+class AppendFile:
+    """Holds the file locked until it is closed; not safe for threads."""
+
+    def __init__(self, path: Path, *, busy: str) -> None:
+        """Opens the file, makes it if need be, and cuts off a torn last line.
+
+        Raises:
+            RetryableError: another process holds it; the message says `busy`.
+        """
+        self._file = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise RetryableError(f"{path}: {busy}; wait for its end") from None
+        self._file.seek(0)
+        *lines, torn = self._file.read().split(b"\n")
+        self._lines = tuple(lines)
+        self._file.truncate(self._file.tell() - len(torn))
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The whole lines that were there when the file was opened, without their line feeds."""
+        return self._lines
+
+    def append(self, line: bytes) -> None:
+        """Adds a line (without a line feed in it); when this returns it is on the disk."""
+        self._file.write(line + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def keep(self, count: int) -> None:
+        """Cuts off all but the first `count` of the `lines`."""
+        self._lines = self._lines[:count]
+        self._file.truncate(sum(len(line) + 1 for line in self._lines))
+
+    def close(self) -> None:
+        """Lets another process write."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
