@@ -5,6 +5,7 @@
 #   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
 #   make repeat   the whole suite five times, which have to give the same counts
+#   make coverage the suite, and which lines and branches none of its processes ran
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make pythons  the base installation in a fresh environment of each Python that is found here
 #   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv
@@ -21,7 +22,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
 AT_ONCE := -n logical --maxprocesses 4
 
-.PHONY: demo test fuzz repeat drills check pythons newest clean
+.PHONY: demo test fuzz repeat coverage drills check pythons newest clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -39,6 +40,13 @@ fuzz: $(VENV)/.test
 
 repeat: $(VENV)/.test
 	$(VENV)/bin/python -m tests.repeat
+
+coverage: $(VENV)/.test
+	mkdir -p out/coverage
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(AT_ONCE) --dist worksteal
+	$(VENV)/bin/coverage combine -q
+	$(VENV)/bin/coverage report
 
 drills: $(VENV)/.test
 	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/drills

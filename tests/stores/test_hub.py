@@ -218,7 +218,7 @@ def test_full_disk_is_told_before(hub: HubServer, monkeypatch: pytest.MonkeyPatc
     hub.add(REPO, FILES)
     source = open_source(REPO)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(PermanentError, match="free some"):
+    with pytest.raises(PermanentError, match="0 MB are free, 1 MB are needed; make room"):
         source.fetch("model.safetensors")
     assert hub.asked("GET /cdn/") == 0
 
