@@ -32,6 +32,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if name.startswith(ACCOUNTS):
             del os.environ[name]
     home = tmp_path_factory.mktemp("home")
+    _share_demo(tmp_path_factory, home / "cache")
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
         "PREFECT_HOME": str(home / "prefect"),
@@ -43,3 +44,12 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield home
     os.environ.clear()
     os.environ.update(before)
+
+
+def _share_demo(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> None:
+    """All workers of pytest train the demo once: its folder is theirs in common, and locks itself."""
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent / "demo" if "PYTEST_XDIST_WORKER" in os.environ else own / "demo"
+    common.mkdir(exist_ok=True)
+    cache.mkdir()
+    (cache / "demo").symlink_to(common)
