@@ -216,12 +216,17 @@ def verify(
     tensors: Annotated[int, typer.Option(min=0, help="How many tensors to compute again.")] = 16,
     every: Annotated[bool, typer.Option("--all", help="Compute every tensor again.")] = False,
     files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the sample; default: another each time.")] = None,
 ) -> None:
-    """Hashes a model's files against its manifest, and computes tensors again from the parents."""
+    """Hashes a model's files, holds them against the parents, and computes tensors again.
+
+    Computed again are the first and last tensor of each shard, and others drawn at random.
+    """
     from tasks.stores.open import open_source, reopen
     from tasks.weights.verify import verify as verify_model
 
-    found = verify_model(open_source(model), None if files_only else reopen, "all" if every else tensors)
+    parents = None if files_only else reopen
+    found = verify_model(open_source(model), parents, "all" if every else tensors, seed)
     for difference in found.differences:
         print(f"{difference.kind}: {difference.file}: {difference.message}")
     if found.differences:
@@ -229,6 +234,10 @@ def verify(
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
     computed = f"{len(found.tensors)} tensors (computed again by numpy)"
     print(f"{model}: {found.files} files and {computed} are as they should be")
+    if found.seed is not None:
+        print(f"the sample is of --seed {found.seed}")
+    for part in found.unchecked:
+        print(f"not checked: {part}")
 
 
 def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ...]:

@@ -26,6 +26,9 @@ class Provider(Protocol):
     def find(self, uri: str) -> Path:
         """A checkpoint's folder, or a file of instructions in AlpacaEval's form; made if need be."""
 
+    def is_made(self, uri: str) -> bool:
+        """Whether `find` has only to look: what a manifest or an earlier stage names is not made again."""
+
     def serve_judge(self, uri: str) -> AbstractContextManager[str]:
         """Serves a judge of pairwise comparisons on this machine; gives its OpenAI-compatible base URL."""
 

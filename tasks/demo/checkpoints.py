@@ -23,7 +23,7 @@ from tasks.demo.student import Pair
 from tasks.demo.training import Advance, Training, train
 from tasks.stores.disk import cache_folder, remove_tree
 
-__all__ = ["DemoFamily", "prepare"]
+__all__ = ["DemoFamily", "is_trained", "prepare"]
 
 MANIFEST = "manifest.json"
 GENERATOR = "demo-sft"
@@ -45,6 +45,11 @@ class DemoFamily(Value):
     aligned: Path
     instructions: Path
     alphas: Path
+
+
+def is_trained() -> bool:
+    """Whether the cache has the pair."""
+    return (cache_folder() / "demo" / _fingerprint(Training())[:16] / MANIFEST).is_file()
 
 
 def prepare(advance: Advance | None = None, training: Training | None = None) -> DemoFamily:

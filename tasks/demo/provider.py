@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.core.errors import InputError
 
-__all__ = ["find", "serve_judge"]
+__all__ = ["find", "is_made", "serve_judge"]
 
 FILES = {
     "demo:aligned": "aligned",
@@ -15,6 +15,13 @@ FILES = {
     "demo:alphas": "alphas",
 }
 RULE = "demo:rule"
+
+
+def is_made(uri: str) -> bool:
+    """Whether the cache has the trained pair."""
+    from tasks.demo.checkpoints import is_trained
+
+    return uri in FILES and is_trained()
 
 
 def find(uri: str) -> Path:

@@ -40,6 +40,10 @@ class FolderSource:
     def files(self) -> Mapping[str, FileInfo]:
         return self._files
 
+    def folders(self) -> tuple[str, ...]:
+        entries = self._folder.iterdir()
+        return tuple(sorted(p.name for p in entries if p.is_dir() and not p.name.startswith(".")))
+
     def read(self, name: str, start: int, length: int) -> bytes:
         with self.fetch(name).open("rb") as file:
             file.seek(start)

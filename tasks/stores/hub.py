@@ -61,6 +61,7 @@ class HubSource:
         where = f"{uri}@{revision}" if revision else uri
         listing = with_retries(where, partial(list_repository, uri, revision))
         self._uri, self._commit, self._listed = uri, listing.commit, listing.files
+        self._folders = listing.folders
         self._files = {
             name: FileInfo(size=f.size, sha256=f.sha256, etag=f.etag) for name, f in self._listed.items()
         }
@@ -74,6 +75,9 @@ class HubSource:
 
     def files(self) -> Mapping[str, FileInfo]:
         return self._files
+
+    def folders(self) -> tuple[str, ...]:
+        return self._folders
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """A range of a file; from the cache if it is there, else one request for just that range.

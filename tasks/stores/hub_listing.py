@@ -15,10 +15,11 @@ TIMEOUT_S = 30.0
 
 
 class Listing(Value):
-    """The commit (40 hex digits) and its files by name."""
+    """The commit (40 hex digits), the files at its top by name, and the folders there."""
 
     commit: str
     files: Mapping[str, HubFile]
+    folders: tuple[str, ...] = ()
 
 
 def list_repository(uri: str, revision: str | None) -> Listing:
@@ -44,7 +45,9 @@ def _from_hub(uri: str, revision: str | None) -> Listing:
         )
         for file in siblings
     }
-    return Listing(commit=commit, files=files)
+    paths = (file.rfilename for file in info.siblings or [])
+    folders = {path.partition("/")[0] for path in paths if "/" in path}
+    return Listing(commit=commit, files=files, folders=tuple(sorted(folders)))
 
 
 def _in_xet(uri: str, commit: str) -> set[str]:

@@ -44,8 +44,14 @@ def reopen(checkpoint: Checkpoint) -> Source:
     """Opens a checkpoint at exactly its commit.
 
     Raises:
-        PermanentError: it is no hub id, and its files have changed since it was resolved.
+        PermanentError: it is no hub id, and its files have changed since it was resolved; or it is a
+            provider's, and not on this machine.
     """
+    if (provider := provider_of(checkpoint.uri)) and not provider.is_made(checkpoint.uri):
+        raise PermanentError(
+            f"{checkpoint.uri}: not on this machine, and nothing is made because a manifest names it; "
+            "run the family here first"
+        )
     pinned = checkpoint.commit if is_hub_commit(checkpoint.commit) else None
     source = open_source(checkpoint.uri, pinned)
     if source.checkpoint != checkpoint:

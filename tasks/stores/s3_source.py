@@ -47,6 +47,9 @@ class S3Source:
             for name, (size, etag) in self._listed.items()
         }
 
+    def folders(self) -> tuple[str, ...]:
+        return tuple(self._objects.folders())
+
     def read(self, name: str, start: int, length: int) -> bytes:
         """A range, of the very object that was listed; the request is repeated by itself when it fails."""
         length = min(length, self._size(name) - start)

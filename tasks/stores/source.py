@@ -52,6 +52,9 @@ class Source(Protocol):
     def files(self) -> Mapping[str, FileInfo]:
         """The plain files at the top of the folder, by name."""
 
+    def folders(self) -> tuple[str, ...]:
+        """The names of the folders in the checkpoint's folder, hidden ones left out; nothing reads them."""
+
     def read(self, name: str, start: int, length: int) -> bytes:
         """`length` bytes of a file from offset `start`; fewer only where the file ends."""
 

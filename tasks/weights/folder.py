@@ -25,6 +25,7 @@ from tasks.weights.receipts import ShardReceipt
 from tasks.weights.recipe import Recipe
 
 __all__ = [
+    "changed_side_file",
     "claimed_model",
     "finished_model",
     "finished_shard",
@@ -205,11 +206,16 @@ def _require_receipt(model: Artefact, file: str, job: str) -> None:
         raise CorruptError(f"{model.uri}: {file} was replaced meanwhile; run the extrapolation again")
 
 
+def changed_side_file(name: str, plan: Plan, content: bytes) -> bytes | None:
+    """What becomes of a side file's content: config.json states the output's dtype. None: it stays."""
+    dtype = plan.recipe.stated_dtype
+    return with_dtype(content, dtype) if name == CONFIG and dtype else None
+
+
 def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) -> ModelFile:
     """A copy; config.json with the output's dtype where one was asked for."""
     path = aligned.fetch(name)
-    dtype = plan.recipe.stated_dtype
-    if name == CONFIG and dtype and (content := with_dtype(path.read_bytes(), dtype)) is not None:
+    if name == CONFIG and (content := changed_side_file(name, plan, path.read_bytes())) is not None:
         model.write(name, content)
         return ModelFile(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     model.copy_in(path, name)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 
+from tasks.core.errors import InputError
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
 
@@ -16,6 +17,7 @@ MODULES = {
     "head": HEAD,
     "norms": re.compile(r"(norm\w*|(^|\.)ln_\w+)\.(weight|bias)$"),
 }
+SEARCH_SECONDS = 1.0
 LAYER = re.compile(r"(^|\.)(layers|h|blocks)\.(?P<number>\d+)\.")
 
 
@@ -39,8 +41,23 @@ def _matches(module: ModuleAlpha, tensor: str) -> bool:
         layer = LAYER.search(tensor)
         if not layer or not module.layers[0] <= int(layer["number"]) <= module.layers[1]:
             return False
-    pattern = MODULES.get(module.pattern) or re.compile(module.pattern)
-    return bool(pattern.search(tensor))
+    if word := MODULES.get(module.pattern):
+        return bool(word.search(tensor))
+    return _is_found(module.pattern, tensor)
+
+
+def _is_found(pattern: str, tensor: str) -> bool:
+    """`re.search` with a time limit: a stranger's manifest may bring a pattern that backtracks for ever."""
+    import regex
+
+    try:
+        return bool(regex.search(pattern, tensor, timeout=SEARCH_SECONDS))
+    except regex.error as error:
+        raise re.error(str(error)) from error
+    except TimeoutError as error:
+        raise InputError(
+            f"module alpha {pattern[:80]!r}: matching it against {tensor[:80]!r} takes too long; simplify it"
+        ) from error
 
 
 def _words(module: ModuleAlpha) -> str:

@@ -7,8 +7,9 @@ of `tasks.weights.shard_writer` and without torch. Everything is read by ranges,
 or on the Hub needs no disk here.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import random
+import secrets
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -17,60 +18,60 @@ from numpy.typing import NDArray
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.core.values import Value
-from tasks.stores.artefact import MANIFEST
-from tasks.stores.hub_download import in_order
+from tasks.stores.artefact import CLAIM, MANIFEST
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.headers import ITEM_BYTES
-from tasks.weights.jobs import ShardJob, TensorJob, shard_header
-from tasks.weights.library_layout import library_layout
-from tasks.weights.manifest import Manifest, ModelFile, read_manifest
+from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
+from tasks.weights.manifest import Manifest, read_manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Arithmetic
 from tasks.weights.reference import NUMPY_DTYPES, equal_values, extrapolate_reference
 from tasks.weights.slots import spans
+from tasks.weights.verify_files import Difference, Kind, files_of_parents, layout, sha256_in
 
 __all__ = ["Difference", "Kind", "Verification", "verify"]
-
-Kind = Literal["manifest", "missing", "size", "sha256", "unknown file", "parent", "layout", "tensor"]
 
 ELEMENTS = 1 << 22
 """That are computed again at a time."""
 
 
+PARENTS = "everything that only the parents can tell: index, headers, side files, tensors"
+TENSORS = "the values of the tensors"
+
 HUBS_OWN = {".gitattributes", "README.md"}
 """What a repository of the Hub has beside a model's files."""
-
-
-class Difference(Value):
-    """One thing that is not as it should be: of which kind, in which file, and what to do."""
-
-    kind: Kind
-    file: str
-    message: str
 
 
 class Verification(Value):
     """What was looked at and what was wrong; a model without differences is as it was made.
 
-    files    number of files that were hashed
-    tensors  names of the tensors that were computed again
+    files      number of files that were hashed
+    tensors    names of the tensors that were computed again
+    seed       of the sample that they are
+    unchecked  what was not looked at, in words
     """
 
     files: int
     tensors: tuple[str, ...]
     differences: tuple[Difference, ...]
+    seed: int | None = None
+    unchecked: tuple[str, ...] = ()
 
 
 def verify(
     model: Source,
     open_parent: Callable[[Checkpoint], Source] | None = None,
     tensors: int | Literal["all"] = 16,
+    seed: int | None = None,
 ) -> Verification:
-    """Hashes every file of a model, and computes `tensors` of its tensors again.
+    """Hashes every file of a model, holds it against its parents, and computes tensors again.
+
+    The parents decide which files there are, what is in index, headers and side files, and what each
+    tensor is. The tensors are the first and the last of every shard and `tensors` others, drawn at
+    random: by `seed`, or by one that the result names (0: none at all).
 
     `open_parent` opens a parent at exactly its commit, or says by a PermanentError why not
-    (`tasks.stores.open.reopen`); without it only files are checked. The tensors are taken
-    at equal distances through the whole model, the same at each call.
+    (`tasks.stores.open.reopen`); without it the files are only hashed.
 
     Raises:
         InputError: there is no manifest: no model, or one that is not finished.
@@ -85,9 +86,10 @@ def verify(
         return _only("manifest", str(error))
     differences = [*_files(manifest, model)]
     if open_parent is None or differences:
-        return Verification(files=len(manifest.files), tensors=(), differences=tuple(differences))
-    names, found = _tensors(manifest, model, open_parent, tensors)
-    return Verification(files=len(manifest.files), tensors=names, differences=tuple(found))
+        return Verification(
+            files=len(manifest.files), tensors=(), differences=tuple(differences), unchecked=(PARENTS,)
+        )
+    return _against_parents(manifest, model, open_parent, tensors, seed)
 
 
 def _only(kind: Kind, message: str) -> Verification:
@@ -105,65 +107,65 @@ def _files(manifest: Manifest, model: Source) -> Iterator[Difference]:
             yield Difference(kind="missing", file=file.name, message="it is in the manifest, but not there")
         elif held.size != file.size:
             yield Difference(kind="size", file=file.name, message=f"{held.size} bytes, not {file.size}")
-        elif (found := _sha256(model, file)) != file.sha256:
+        elif (found := sha256_in(model, file.name, file.size)) != file.sha256:
             yield Difference(kind="sha256", file=file.name, message=f"sha256 {found}, not {file.sha256}")
-    others = set(there) - {file.name for file in manifest.files} - {MANIFEST}
+    others = set(there) - {file.name for file in manifest.files} - {MANIFEST, CLAIM}
     for name in sorted(others - (HUBS_OWN if is_hub_commit(model.checkpoint.commit) else set())):
         yield Difference(kind="unknown file", file=name, message="it is there, but not in the manifest")
+    for name in model.folders():
+        yield Difference(kind="folder", file=name, message="a model has no folders in it")
 
 
-def _sha256(model: Source, file: ModelFile) -> str:
-    digest = hashlib.sha256()
-    for content in in_order(partial(model.read, file.name), 0, file.size):
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _tensors(
+def _against_parents(
     manifest: Manifest,
     model: Source,
     open_parent: Callable[[Checkpoint], Source],
     count: int | Literal["all"],
-) -> tuple[tuple[str, ...], list[Difference]]:
-    """The names of the tensors that were computed again, and what differs."""
-    recipe = manifest.recipe
+    seed: int | None,
+) -> Verification:
+    recipe, files = manifest.recipe, len(manifest.files)
     try:
         parents = open_parent(recipe.aligned), open_parent(recipe.sft)
         plan = make_plan(recipe, *parents)
     except PermanentError as error:
         message = f"its tensors cannot be made again: {error}"
-        return (), [Difference(kind="parent", file=MANIFEST, message=message)]
-    differences = [*_layout(plan.shards, manifest.files, model)]
-    if differences:
-        return (), differences
-    everything = [(shard, tensor) for shard in plan.shards for tensor in shard.tensors]
-    step = 1 if count == "all" else max(1, len(everything) // max(1, count))
-    sample = everything[::step] if count == "all" else everything[::step][:count]
+        found = (Difference(kind="parent", file=MANIFEST, message=message),)
+        return Verification(files=files, tensors=(), differences=found, unchecked=(PARENTS,))
+    differences = [*files_of_parents(plan, manifest, parents[0]), *layout(plan, manifest, model)]
+    if any(difference.kind == "layout" for difference in differences):
+        return Verification(files=files, tensors=(), differences=tuple(differences), unchecked=(TENSORS,))
+    seed = secrets.randbits(32) if seed is None else seed
+    sample = _sample(plan, count, seed)
     for shard, tensor in sample:
         written = partial(model.read, shard.file)
         if not _equal(tensor, parents, recipe.arithmetic, written, _begin(shard, tensor)):
             message = f"tensor {tensor.name!r} is not what its parents give at α = {tensor.alpha}"
             differences.append(Difference(kind="tensor", file=shard.file, message=message))
-    return tuple(tensor.name for _, tensor in sample), differences
+    left = sum(len(shard.tensors) for shard in plan.shards) - len(sample)
+    return Verification(
+        files=files,
+        tensors=tuple(tensor.name for _, tensor in sample),
+        differences=tuple(differences),
+        seed=None if count == "all" else seed,
+        unchecked=(f"the values of {left} other tensors",) if left else (),
+    )
 
 
-def _layout(shards: Sequence[ShardJob], files: Sequence[ModelFile], model: Source) -> Iterator[Difference]:
-    sizes = {file.name: file.size for file in files}
-    for shard in shards:
-        if sizes.get(shard.file) != shard.bytes:
-            message = (
-                f"the parents give a shard of {shard.bytes} bytes, the manifest has {sizes.get(shard.file)}"
-            )
-            yield Difference(kind="layout", file=shard.file, message=message)
-            continue
-        try:
-            found = library_layout(model, shard.file)
-        except CorruptError as error:
-            yield Difference(kind="layout", file=shard.file, message=str(error))
-            continue
-        if found != [(tensor.name, tensor.dtype, tensor.shape) for tensor in shard.tensors]:
-            message = "the safetensors library finds other names, dtypes, shapes or another order"
-            yield Difference(kind="layout", file=shard.file, message=message)
+def _sample(plan: Plan, count: int | Literal["all"], seed: int) -> list[tuple[ShardJob, TensorJob]]:
+    """In the order of the shards: the first and last tensor of each, and `count` others."""
+    everything = [(shard, tensor) for shard in plan.shards for tensor in shard.tensors]
+    if count == "all":
+        return everything
+    ends = {(shard.file, tensor.name) for shard in plan.shards for tensor in shard.tensors[:: _stride(shard)]}
+    others = [item for item in everything if (item[0].file, item[1].name) not in ends]
+    drawn = random.Random(seed).sample(others, min(count, len(others)))
+    chosen = {(shard.file, tensor.name) for shard, tensor in drawn} | (ends if count else set())
+    return [item for item in everything if (item[0].file, item[1].name) in chosen]
+
+
+def _stride(shard: ShardJob) -> int:
+    """From the first tensor of a shard to its last."""
+    return max(1, len(shard.tensors) - 1)
 
 
 def _begin(shard: ShardJob, tensor: TensorJob) -> int:

@@ -26,6 +26,10 @@ from tests.servers.judge import JudgeServer
 HERE = Path(__file__).parent
 
 
+def is_made(uri):
+    return True
+
+
 def find(uri):
     return HERE / uri.partition(":")[2]
 

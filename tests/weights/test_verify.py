@@ -70,7 +70,7 @@ def test_sound_model(model: Artefact) -> None:
     assert found.differences == ()
     assert found.files == 5
     assert len(found.tensors) == 4
-    assert len(verify(model, reopen, 2).tensors) == 2
+    assert len(verify(model, reopen, 2).tensors) == 4  # the ends of each shard are always among them
     assert verify(model).tensors == ()
 
 

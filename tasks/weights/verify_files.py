@@ -1,0 +1,107 @@
+"""What a model's files beside its tensors have to be, by its parents: checks of `tasks.weights.verify`.
+
+The manifest lists digests, and whoever changes a file can change its digest too. So index, headers
+and side files are held against what the plan of the two parents gives.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+from tasks.core.errors import CorruptError
+from tasks.core.values import Value
+from tasks.stores.hub_download import in_order
+from tasks.stores.source import Source
+from tasks.weights.checkpoint import INDEX
+from tasks.weights.folder import changed_side_file
+from tasks.weights.jobs import Plan, shard_header
+from tasks.weights.library_layout import library_layout
+from tasks.weights.manifest import Manifest, build_index
+
+__all__ = ["Difference", "Kind", "files_of_parents", "layout", "sha256_in"]
+
+Kind = Literal[
+    "manifest",
+    "missing",
+    "size",
+    "sha256",
+    "unknown file",
+    "folder",
+    "parent",
+    "side file",
+    "index",
+    "layout",
+    "tensor",
+    "signature",
+]
+
+
+class Difference(Value):
+    """One thing that is not as it should be: of which kind, in which file, and what to do."""
+
+    kind: Kind
+    file: str
+    message: str
+
+
+def sha256_in(source: Source, name: str, size: int) -> str:
+    """The digest of a file, read by ranges: no copy of it is made here."""
+    digest = hashlib.sha256()
+    for content in in_order(partial(source.read, name), 0, size):
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def files_of_parents(plan: Plan, manifest: Manifest, aligned: Source) -> Iterator[Difference]:
+    """Which files the parents do not give, and whose content is another than theirs."""
+    listed = {file.name: file for file in manifest.files}
+    expected = {INDEX, *plan.side_files, *(shard.file for shard in plan.shards)}
+    for name in sorted(expected - set(listed)):
+        yield Difference(kind="missing", file=name, message="the parents give it, and the manifest lacks it")
+    for name in sorted(set(listed) - expected):
+        message = "it is in the manifest, but nothing of the parents gives it"
+        yield Difference(kind="unknown file", file=name, message=message)
+    if INDEX in listed and hashlib.sha256(build_index(plan)).hexdigest() != listed[INDEX].sha256:
+        yield Difference(kind="index", file=INDEX, message="not the index of the parents' tensors")
+    for name in sorted(set(plan.side_files) & set(listed)):
+        if _side_file(name, plan, aligned) != listed[name].sha256:
+            message = f"not the file of {aligned.checkpoint.uri} at {aligned.checkpoint.commit[:18]}"
+            yield Difference(kind="side file", file=name, message=message)
+
+
+def layout(plan: Plan, manifest: Manifest, model: Source) -> Iterator[Difference]:
+    """Which shards have another size or header than the plan's; tensors may lie at other places then."""
+    sizes = {file.name: file.size for file in manifest.files}
+    for shard in plan.shards:
+        if sizes.get(shard.file) != shard.bytes:
+            yield Difference(
+                kind="layout",
+                file=shard.file,
+                message=f"the parents give a shard of {shard.bytes} bytes, not of {sizes.get(shard.file)}",
+            )
+            continue
+        try:
+            found = library_layout(model, shard.file)
+        except CorruptError as error:
+            yield Difference(kind="layout", file=shard.file, message=str(error))
+            continue
+        if found != [(tensor.name, tensor.dtype, tensor.shape) for tensor in shard.tensors]:
+            message = "the safetensors library finds other names, dtypes, shapes or another order"
+            yield Difference(kind="layout", file=shard.file, message=message)
+            continue
+        header = shard_header(shard.tensors)
+        if model.read(shard.file, 0, len(header)) != header:
+            message = "its header has other places or metadata than the parents give"
+            yield Difference(kind="layout", file=shard.file, message=message)
+
+
+def _side_file(name: str, plan: Plan, aligned: Source) -> str:
+    """The sha256 that the file has to have."""
+    info = aligned.files()[name]
+    content = (
+        changed_side_file(name, plan, aligned.read(name, 0, info.size)) if name == "config.json" else None
+    )
+    if content is not None:
+        return hashlib.sha256(content).hexdigest()
+    return info.sha256 or sha256_in(aligned, name, info.size)
