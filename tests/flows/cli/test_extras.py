@@ -60,6 +60,7 @@ def test_a_module_of_no_extra_stays_an_error_of_ours() -> None:
 
 
 def test_run_names_every_missing_extra_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXPO_ENGINE_PYTHON", raising=False)
     monkeypatch.setattr(
         extras, "find_spec", lambda name: None if name in ("prefect", "vllm", "torch") else find_spec(name)
     )
