@@ -5,15 +5,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.core.names import is_plain_name
+from tasks.core.values import fingerprint
 
 __all__ = [
     "cache_folder",
     "check_room",
+    "has_digest",
     "inside",
     "is_full",
     "remove_tree",
@@ -30,6 +32,30 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_digest(path: Path, size: int, sha256: str) -> bool:
+    """Whether a file is there with this content; False where it is not there.
+
+    Hashed once per machine and content: the cache remembers by the file's identity, size and times.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    if status.st_size != size:
+        return False
+    times = [status.st_mtime_ns, status.st_ctime_ns]
+    key = fingerprint({"file": [str(path.resolve()), status.st_dev, status.st_ino, size, *times, sha256]})
+    stamp = cache_folder() / "verified" / key
+    if stamp.exists():
+        return True
+    if sha256_of(path) != sha256:
+        return False
+    with suppress(OSError):  # a cache that cannot be written to costs another hashing
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    return True
 
 
 @contextmanager

@@ -59,8 +59,23 @@ class FolderSource:
 
 
 def _plain_files(folder: Path) -> dict[str, FileInfo]:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and _stays(entry, folder))
+    names = sorted(entry.name for entry in folder.iterdir() if _is_file(entry) and _stays(entry, folder))
     return {name: FileInfo(size=(folder / name).stat().st_size) for name in names}
+
+
+def _is_file(entry: Path) -> bool:
+    """Whether an entry is a file, not a folder.
+
+    Raises:
+        InputError: it is neither: a link to nothing, or a pipe that nobody may ever write to.
+    """
+    if entry.is_file() or entry.is_dir() or entry.name.startswith("."):
+        return entry.is_file()
+    if entry.is_symlink():
+        raise InputError(
+            f"{entry}: a link to {entry.readlink()}, which is not there; fetch the checkpoint again"
+        )
+    raise InputError(f"{entry}: neither a file nor a folder; remove it")
 
 
 def _stays(entry: Path, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasks.core.errors import CorruptError, InputError, MismatchError
 from tasks.stores.artefact import CLAIM, Artefact, Store
-from tasks.stores.disk import inside, sha256_of
+from tasks.stores.disk import has_digest, inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
 from tasks.weights.checkpoint import INDEX
@@ -170,7 +170,9 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: A
 
 
 def local_copy(artefact: Artefact) -> Path:
-    """A folder of this machine that holds every file of a whole model.
+    """A folder of this machine that holds every file of a whole model, each with its manifest's digest.
+
+    A file is hashed once per machine and content; an engine may execute what it finds there.
 
     Raises:
         CorruptError: there is no whole model, or a file of it differs from what was uploaded.
@@ -181,8 +183,11 @@ def local_copy(artefact: Artefact) -> Path:
     folder = artefact.work_dir()
     for file in read_manifest(content).files:
         here = inside(folder, file.name)
-        if not (here.exists() and here.stat().st_size == file.size):
-            artefact.fetch(file.name, folder)
+        if has_digest(here, file.size, file.sha256):
+            continue
+        artefact.fetch(file.name, folder)
+        if not has_digest(here, file.size, file.sha256):
+            raise CorruptError(f"{here}: not the file that the model's manifest names; make the model again")
     return folder
 
 

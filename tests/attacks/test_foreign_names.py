@@ -2,15 +2,22 @@
 
 import ast
 import json
+import os
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError
 from tasks.core.names import is_plain_name
 from tasks.publishing.publication import publish_with_card
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import cache_folder, inside, remove_tree
+from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import RECEIPT, finished_shard, local_copy
 from tasks.weights.manifest import read_manifest
@@ -116,6 +123,56 @@ def test_a_manifest_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "out" / MANIFEST).mkdir(parents=True)
     with pytest.raises(ExpoError, match=r"manifest\.json: not a file"):
         extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / "out")))
+
+
+def test_what_an_engine_loads_has_its_digest(model: Artefact) -> None:
+    """Of the same size, with other bytes: also Python of a checkpoint is hashed before anything loads it."""
+    assert local_copy(model) == Path(model.uri)
+    path = Path(model.uri) / "config.json"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(CorruptError, match=r"config\.json: not the file that the model's manifest names"):
+        local_copy(model)
+
+
+def test_a_file_is_hashed_once(model: Artefact, monkeypatch: pytest.MonkeyPatch) -> None:
+    local_copy(model)
+    monkeypatch.setattr("tasks.stores.disk.sha256_of", lambda path: pytest.fail(f"{path} is hashed again"))
+    local_copy(model)
+
+
+def test_links_to_nothing_and_pipes_are_named(tmp_path: Path) -> None:
+    """A pipe would be waited for for ever, a link to nothing left out in silence."""
+    _, aligned, _ = pair(tmp_path)
+    entry = aligned.folder() / "tokenizer.json"
+    entry.symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"tokenizer\.json: a link to .*nothing, which is not there"):
+        FolderSource(aligned.folder())
+    entry.unlink()
+    os.mkfifo(entry)
+    with pytest.raises(InputError, match=r"tokenizer\.json: neither a file nor a folder"):
+        FolderSource(aligned.folder())
+
+
+@given(data=st.data())
+def test_fuzzed_manifests_are_refused_in_words(data: st.DataObject) -> None:
+    """Whatever bytes are changed, the answer is a manifest or a CorruptError."""
+    content = bytearray(_manifest_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    with suppress(CorruptError):
+        manifest = read_manifest(bytes(content))
+        assert manifest.fingerprint == manifest.recipe.fingerprint
+        assert all(is_plain_name(file.name) for file in manifest.files)
+
+
+@cache
+def _manifest_bytes() -> bytes:
+    with TemporaryDirectory() as folder:
+        wanted, aligned, sft = pair(Path(folder) / "pair")
+        made = Artefact(f"{folder}/out")
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
+        return made.manifest() or b""
 
 
 def test_removal_stays_below_its_root_and_follows_no_link(tmp_path: Path) -> None:
