@@ -151,7 +151,7 @@ class _Shop:
         self.free = {name: simpy.Container(self.env, size, init=size) for name, size in self.size.items()}
         self.used = dict.fromkeys(self.size, 0.0)
 
-    def find_family(self, entry: Family) -> Steps:
+    def family(self, entry: Family) -> Steps:
         """From two checkpoints to a verdict."""
         shards = max(1, ceil(_gigabytes(entry) / SHARD_GB))
         size = _gigabytes(entry) / shards
