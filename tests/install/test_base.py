@@ -146,7 +146,7 @@ def test_from_two_folders_to_a_verified_model(expo: Expo, pair: tuple[Path, Path
     content = shard.read_bytes()
     shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert expo("verify", tmp_path / "out").returncode == 1
-    assert "0 orphans" in expo("gc", tmp_path / "out").stdout
+    assert "nothing was removed" in expo("gc", tmp_path / "out").stderr  # no store, and gc says so
 
 
 def test_from_s3_to_the_hub(
