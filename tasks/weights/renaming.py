@@ -102,7 +102,8 @@ def _prefixes(names: list[str], others: set[str]) -> Iterator[str]:
 def _by_spelling(_: Tensors, sft: Tensors, missing: list[str], spare: list[str]) -> _Found:
     """Both sides' names in the newer spelling."""
     wanted = {_respelled(name): name for name in missing}
-    names = {name: wanted[_respelled(name)] for name in spare if _respelled(name) in wanted}
+    newer = {name: _respelled(name) for name in spare}
+    names = {name: wanted[new] for name, new in newer.items() if new in wanted}
     if not names or len(wanted) != len(missing) or len(set(names.values())) != len(names):
         return None
     notice = f"{len(names):,} tensors are paired by transformers' older and newer names for them"
