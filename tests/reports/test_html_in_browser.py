@@ -145,7 +145,7 @@ def _dialogue(number: int) -> Dialogue:
         )
         for turn, name, rating in ((1, "first", 7.0 if second else None), (2, "second", second))
     )
-    return Dialogue(question_id=81 + number, category="math", turns=turns)
+    return Dialogue(benchmark="mt_bench", question_id=81 + number, category="math", turns=turns)
 
 
 @pytest.mark.parametrize("width", [375, 1280])
