@@ -73,6 +73,8 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     judges = _judges(entry, config.judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
 
     arms = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms]
+    if recipes[0].adapter:  # the original arm is a merge too: one pass makes all of them
+        extrapolate_models(models_of_arms(recipes), store, config.inputs)
     answers = []
     for arm in arms:
         if arm.name == "expo":  # the original is answering while the shards are written
@@ -133,6 +135,12 @@ def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode 
     plans = plan(todo)
     for model_plan, receipts in zip(plans, run_shards(plans, store, inputs), strict=True):
         seal(model_plan, receipts, store)
+
+
+def models_of_arms(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    """What is written for both arms: of an adapter the original model as well, merged at α = 0."""
+    original = Arm(name="original", recipe=recipes[0]).model_recipe
+    return tuple(dict.fromkeys((original, *recipes))) if recipes[0].adapter else tuple(recipes)
 
 
 def _alpha_curve(

@@ -2,7 +2,8 @@
 
 from tasks.core.families import Family
 from tasks.runtime.stage import stage
-from tasks.stores.open import open_source
+from tasks.weights.adapter import is_adapter
+from tasks.weights.adapter_base import adapter_mode, open_parents
 from tasks.weights.recipe import Recipe
 
 __all__ = ["resolve"]
@@ -12,9 +13,15 @@ __all__ = ["resolve"]
 def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
     """One recipe for each alpha, all of the same two commits.
 
+    An aligned adapter is merged, so that both arms are whole models that the same code decodes.
+
     Raises:
         InputError: a checkpoint, or a revision of it, does not exist or is not accessible.
         RetryableError: the Hub did not answer.
     """
-    aligned, sft = (open_source(uri).checkpoint for uri in family.checkpoints)
-    return tuple(Recipe(aligned=aligned, sft=sft, alpha=alpha, allow=family.allow) for alpha in alphas)
+    aligned, sft = open_parents(*family.checkpoints)
+    mode = adapter_mode(aligned, merge=is_adapter(aligned))
+    recipe = Recipe(
+        aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=alphas[0], allow=family.allow, adapter=mode
+    )
+    return tuple(recipe.model_copy(update={"alpha": alpha}) for alpha in alphas)

@@ -6,6 +6,7 @@ from tasks.stores.open import reopen
 from tasks.weights.folder import model_artefact
 from tasks.weights.folder import seal as write_manifest
 from tasks.weights.jobs import Plan
+from tasks.weights.pass_options import Parents
 from tasks.weights.receipts import ShardReceipt
 
 __all__ = ["seal"]
@@ -15,5 +16,5 @@ __all__ = ["seal"]
 def seal(plan: Plan, receipts: tuple[ShardReceipt, ...], store: str) -> str:
     """Completes the model; gives its uri in the store."""
     model = model_artefact(Store(store), plan.recipe)
-    write_manifest(plan, receipts, reopen(plan.recipe.aligned), model)
+    write_manifest(plan, receipts, Parents(reopen(plan.recipe.aligned), reopen(plan.recipe.sft)), model)
     return model.uri

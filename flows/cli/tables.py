@@ -56,10 +56,14 @@ def plan_table(plan: "Plan", hint: str | None = None) -> None:
     table.add_row("α", f"{recipe.alpha:g}")
     table.add_row("parameters", f"{plan.parameters:,}")
     table.add_row("reads", _gigabytes(plan.input_bytes))
-    table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {_shards(len(plan.shards))}")
-    table.add_row("copies", _files(plan.side_files))
-    table.add_row("memory", f"{_gigabytes(memory_needed(plan))} for buffers, beside Python's libraries")
-    table.add_row("time", _duration(plan.input_bytes + plan.output_bytes))
+    if recipe.adapter == "scale":
+        table.add_row("writes", f"the adapter at (1 + α) times its scale, {plan.output_bytes / 1e6:.1f} MB")
+    else:
+        table.add_row("writes", f"{_gigabytes(plan.output_bytes)} in {_shards(len(plan.shards))}")
+    table.add_row("copies", _files([*plan.side_files, *plan.sft_side_files]))
+    if plan.shards:
+        table.add_row("memory", f"{_gigabytes(memory_needed(plan))} for buffers, beside Python's libraries")
+        table.add_row("time", _duration(plan.input_bytes + plan.output_bytes))
     for notice in plan_notices(plan):
         table.add_row("notice", Text(notice))
     if hint:

@@ -60,6 +60,10 @@ STREAM = Annotated[
         "--stream", help="Read weights by ranges, without a file on disk; see the manifest's checks."
     ),
 ]
+MERGE = Annotated[
+    bool,
+    typer.Option("--merge", help="Of an adapter: write the whole model, not the adapter at another scale."),
+]
 VOCABULARY = Annotated[
     Vocabulary,
     typer.Option(
@@ -86,6 +90,7 @@ def check(
     vocabulary: VOCABULARY = "error",
     extra: EXTRA = "error",
     allow: ALLOW = None,
+    merge: MERGE = False,
     judge_model: judge_options.MODEL = None,
     judge_serve: judge_options.SERVE = None,
     both_orders: judge_options.BOTH_ORDERS = False,
@@ -93,9 +98,11 @@ def check(
 ) -> None:
     """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
 
+    The aligned side may be a LoRA adapter; without --sft the base model that it names is the SFT side.
     With a judge named, also what judging both arms takes.
     """
     from flows.cli.tables import plan_table
+    from tasks.weights.adapter_base import adapter_mode, open_parents
     from tasks.weights.hints import exchanged
     from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe
@@ -104,9 +111,9 @@ def check(
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
     entry = _find(family) if family is not None else None
     aligned, sft = entry.checkpoints if entry else (aligned, sft)
-    if sft is None or aligned is None:
+    if aligned is None:
         raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
-    parents = _open_parents(aligned, sft)
+    parents = open_parents(aligned, sft)
     usual = entry.alpha if entry else 0.5
     recipe = Recipe(
         aligned=parents.aligned.checkpoint,
@@ -116,6 +123,7 @@ def check(
         vocabulary=vocabulary,
         extra=extra,
         allow=tuple(sorted({*(allow or ()), *(entry.allow if entry else ())})),
+        adapter=adapter_mode(parents.aligned, merge),
     )
     plan_table(make_plan(recipe, *parents), exchanged(*parents))
     judge = judge_options.make_judge(
@@ -126,8 +134,9 @@ def check(
 
 
 def extrapolate(
-    sft: Annotated[str, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id or s3://….")],
-    aligned: Annotated[str, typer.Option(help="The aligned checkpoint θ_1: a folder, hub id or s3://….")],
+    aligned: Annotated[
+        str, typer.Option(help="The aligned checkpoint θ_1, or a LoRA adapter: a folder, hub id or s3://….")
+    ],
     alpha: Annotated[
         list[str],
         typer.Option(
@@ -143,6 +152,8 @@ def extrapolate(
             "or hf://org/name: straight to the Hub, privately, with a card."
         ),
     ],
+    sft: SFT = None,
+    merge: MERGE = False,
     dtype: DTYPE = None,
     module_alpha: Annotated[
         list[str] | None,
@@ -166,17 +177,20 @@ def extrapolate(
 ) -> None:
     """Writes the ExPO model of two checkpoints, at one α or several. Resumes after an interruption.
 
+    Of a LoRA adapter it writes the adapter at (1 + α) times its scale where that is exact, else, and
+    with --merge, the whole model; without --sft the base model that the adapter names is the SFT side.
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
     $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
     """
     from flows.cli.tables import plan_notices, progress_bar
     from tasks.stores.artefact import Artefact
+    from tasks.weights.adapter_base import adapter_mode, open_parents
     from tasks.weights.extrapolation import extrapolate_all
     from tasks.weights.pass_options import PassOptions
     from tasks.weights.planner import make_plans
     from tasks.weights.recipe import Recipe
 
-    parents = _open_parents(aligned, sft)
+    parents = open_parents(aligned, sft)
     alphas = _alphas(alpha, parents, store)
     recipe = Recipe(
         aligned=parents.aligned.checkpoint,
@@ -190,6 +204,7 @@ def extrapolate(
         nonfinite=nonfinite,
         module_alphas=tuple(_module_alpha(text) for text in module_alpha or ()),
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
+        adapter=adapter_mode(parents.aligned, merge),
     )
     options = PassOptions(inputs="stream" if stream else "download", device=device)
     if out.startswith("hf://"):
@@ -204,7 +219,10 @@ def extrapolate(
         extrapolate_all(plans, parents, models, options, advance)
     for folder, plan in zip(folders, plans, strict=True):
         shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
-        print(f"{folder}: {shards}, {plan.output_bytes / 1e9:.2f} GB, α = {_plain(plan.recipe.alpha)}")
+        size = f"{shards}, {plan.output_bytes / 1e9:.2f} GB"
+        if plan.recipe.adapter == "scale":
+            size = f"the adapter at (1 + α) times its scale, {plan.output_bytes / 1e6:.1f} MB"
+        print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")
     for notice in plan_notices(plans[0]):
         print(notice)
 
@@ -249,13 +267,6 @@ def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ..
 
         found[FROM_SEARCH] = alpha_of_search(Store(store), parents.aligned.checkpoint, parents.sft.checkpoint)
     return tuple(dict.fromkeys(found[text] if text in found else float(text) for text in given))
-
-
-def _open_parents(aligned: str, sft: str) -> "Parents":
-    from tasks.stores.open import open_source
-    from tasks.weights.pass_options import Parents
-
-    return Parents(open_source(aligned), open_source(sft))
 
 
 def _find(name: str) -> "Family":

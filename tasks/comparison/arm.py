@@ -23,7 +23,16 @@ class Arm(Value):
     @property
     def fingerprint(self) -> str:
         """Of what decides the arm's weights: for the original that is one checkpoint, whatever α."""
-        return fingerprint(self.recipe.aligned) if self.name == "original" else self.recipe.fingerprint
+        if self.name == "original" and not self.recipe.adapter:
+            return fingerprint(self.recipe.aligned)
+        return self.model_recipe.fingerprint
+
+    @property
+    def model_recipe(self) -> Recipe:
+        """Of the model that the arm answers with; the original of an adapter is its merge, at α = 0."""
+        if self.name == "expo":
+            return self.recipe
+        return self.recipe.model_copy(update={"alpha": 0.0, "module_alphas": ()})
 
     @property
     def label(self) -> str:
@@ -32,6 +41,6 @@ class Arm(Value):
 
     def folder(self, store: Store) -> Path:
         """A folder of this machine that an engine can load the arm's model from."""
-        if self.name == "original":
+        if self.name == "original" and not self.recipe.adapter:
             return reopen(self.recipe.aligned).folder()
-        return local_copy(model_artefact(store, self.recipe))
+        return local_copy(model_artefact(store, self.model_recipe))

@@ -92,17 +92,21 @@ def model_card(
 def _metadata(
     manifest: Manifest, repo_id: str, licence: Licence, verdicts: Sequence[Verdict]
 ) -> ModelCardData:
-    parents = [one.uri for one in (manifest.recipe.aligned, manifest.recipe.sft) if _on_hub(one)]
+    recipe = manifest.recipe
+    adapter = recipe.adapter == "scale"  # its base is the model that it is loaded on, and no other
+    of_output = (recipe.sft,) if adapter else (recipe.aligned, recipe.sft)
+    parents = [one.uri for one in of_output if _on_hub(one)]
+    relation = "adapter" if adapter else "merge"
     return ModelCardData(
         model_name=repo_id.rpartition("/")[2],
         base_model=parents or None,
-        base_model_relation="merge" if parents else None,
+        base_model_relation=relation if parents else None,
         license=licence.id,
         license_name=licence.name,
         license_link=licence.link,
-        library_name="transformers",
+        library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation",
-        tags=["expo", "model-extrapolation", "merge", "arxiv:2404.16792"],
+        tags=["expo", "model-extrapolation", "lora" if adapter else "merge", "arxiv:2404.16792"],
         eval_results=[result for verdict in verdicts for result in _results(verdict)] or None,
     )
 
@@ -150,6 +154,7 @@ def _command(recipe: Recipe) -> str:
         if (value := getattr(recipe, field)) != Recipe.model_fields[field].default:
             options[option] = str(value)
     words = [word for option in options.items() for word in option]
+    words += ["--merge"] if recipe.adapter == "merge" else []
     for field in recipe.allow:
         words += ["--allow", field]
     for module in recipe.module_alphas:

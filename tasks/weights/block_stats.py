@@ -59,9 +59,13 @@ class RunningStatistics:
                 "choose --dtype bfloat16 or float32, or --nonfinite allow"
             )
         sft = tensor.sft if math.isfinite(sums.squares) else None
+        if tensor.aligned is None:  # the sum of both: NaN is the adapter's if its update has some
+            sft = tensor.sft if tensor.low_rank is None or math.isfinite(sums.update_squares) else None
         side, checkpoint = ("SFT", self._recipe.sft) if sft else ("aligned", self._recipe.aligned)
+        place = sft or tensor.aligned or (tensor.low_rank.a if tensor.low_rank else None)
+        assert place is not None
         return (
             f"the {side} checkpoint {checkpoint.uri}: tensor {tensor.name!r}: NaN or Inf in "
-            f"{(sft or tensor.aligned).file}, {count} values of one piece; fetch the file again, or choose "
+            f"{place.file}, {count} values of one piece; fetch the file again, or choose "
             "--nonfinite allow if the model is meant to have them"
         )

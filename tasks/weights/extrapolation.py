@@ -16,7 +16,7 @@ from tasks.weights.memory import memory_budget
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard_writer import Advance, shard_memory, write_shards
+from tasks.weights.shard_writer import Advance, factor_memory, shard_memory, write_shards
 from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
@@ -66,8 +66,9 @@ def extrapolate_all(
 
 def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
     """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
-    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * shard_memory(1, inputs)
-    return max(shard_memory(1, inputs), min(at_once, memory_budget().size))
+    one = shard_memory(1, inputs) + max(map(factor_memory, plan.shards), default=0)
+    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * one
+    return max(one, min(at_once, memory_budget().size))
 
 
 def _make_all(
@@ -86,10 +87,8 @@ def _make_all(
     with ThreadPoolExecutor(options.workers or _workers(remote)) as pool:
         shards = zip(*(plan.shards for plan, _ in todo), strict=True)
         receipts = _results([pool.submit(make, jobs) for jobs in shards], meter)
-    of_models = zip(*receipts, strict=True)
-    return [
-        seal(plan, made, parents.aligned, model) for (plan, model), made in zip(todo, of_models, strict=True)
-    ]
+    of_models = list(zip(*receipts, strict=True)) or [() for _ in todo]
+    return [seal(plan, made, parents, model) for (plan, model), made in zip(todo, of_models, strict=True)]
 
 
 def _make(

@@ -17,11 +17,14 @@ from tasks.stores.artefact import CLAIM, Artefact, Store
 from tasks.stores.disk import has_digest, inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
+from tasks.weights.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from tasks.weights.adapter_output import write_scaled_adapter
 from tasks.weights.checkpoint import INDEX
 from tasks.weights.configuration import CONFIG, with_dtype
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
-from tasks.weights.receipts import ShardReceipt
+from tasks.weights.pass_options import Parents
+from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 
 __all__ = [
@@ -137,14 +140,16 @@ def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
         others = names
     else:
         shards = {shard.file for shard in plan.shards}
-        others = names - shards - {file + RECEIPT for file in shards} - {*plan.side_files, INDEX}
+        others = names - shards - {file + RECEIPT for file in shards} - _others(plan)
     if others:
         raise InputError(f"{model.uri}: the folder holds {', '.join(sorted(others)[:5])}; give an empty one")
     return None
 
 
-def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: Artefact) -> Manifest:
+def seal(plan: Plan, receipts: Sequence[ShardReceipt], parents: Parents, model: Artefact) -> Manifest:
     """Copies the side files, writes the index, removes the receipts and writes the manifest, last.
+
+    Of an adapter at another scale there are no shards: its files are written here.
 
     Raises:
         CorruptError: a shard's receipt is missing.
@@ -158,11 +163,17 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source, model: A
     for file, job in jobs.items():
         _require_receipt(model, file, job)
     _check_update([made[job] for job in jobs.values()], plan)
-    others = [_write_side_file(name, plan, aligned, model) for name in plan.side_files]
-    index = build_index(plan)
-    model.write(INDEX, index)
-    others.append(ModelFile(name=INDEX, size=len(index), sha256=hashlib.sha256(index).hexdigest()))
-    manifest = build_manifest(plan, [made[job] for job in jobs.values()], others)
+    others = [_write_side_file(name, plan, parents.aligned, model) for name in plan.side_files]
+    others += [_write_side_file(name, plan, parents.sft, model) for name in plan.sft_side_files]
+    inputs: list[InputCheck] = []
+    if plan.recipe.adapter == "scale":
+        files, inputs = write_scaled_adapter(plan.recipe, *parents, model)
+        others += files
+    else:
+        index = build_index(plan)
+        model.write(INDEX, index)
+        others.append(ModelFile(name=INDEX, size=len(index), sha256=hashlib.sha256(index).hexdigest()))
+    manifest = build_manifest(plan, [made[job] for job in jobs.values()], others, inputs)
     for file in jobs:
         model.remove(file + RECEIPT)
     model.seal(manifest.model_dump_json(indent=1).encode())
@@ -225,6 +236,12 @@ def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) ->
         return ModelFile(name=name, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     model.copy_in(path, name)
     return ModelFile(name=name, size=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _others(plan: Plan) -> set[str]:
+    """The files that a finished model has beside its shards."""
+    adapter = {ADAPTER_CONFIG, *ADAPTER_WEIGHTS} if plan.recipe.adapter == "scale" else set()
+    return {*plan.side_files, *plan.sft_side_files, INDEX, *adapter}
 
 
 def _begun(model: Artefact) -> bool:

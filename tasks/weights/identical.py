@@ -29,7 +29,7 @@ def without_identical(job: ShardJob, same: Mapping[str, str]) -> ShardJob:
 def _is_same(tensor: TensorJob, same: Mapping[str, str]) -> bool:
     ours, theirs = tensor.aligned, tensor.sft
     # A scalar has no rows to keep.
-    if theirs is None or not tensor.shape or tensor.rows or not tensor.elements:
+    if ours is None or theirs is None or not tensor.shape or tensor.rows or not tensor.elements:
         return False
     return same.get(theirs.file) == ours.file and theirs.model_copy(update={"file": ours.file}) == ours
 

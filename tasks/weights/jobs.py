@@ -3,12 +3,17 @@
 import math
 from collections.abc import Iterable
 
+from pydantic import Field
+
 from tasks.core.values import Value, fingerprint
 from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
+from tasks.weights.low_rank import LowRank
 from tasks.weights.recipe import Recipe
 from tasks.weights.vocabulary import RowRun
 
-__all__ = ["Plan", "ShardJob", "TensorJob", "shard_header"]
+__all__ = ["FLOATS", "Plan", "ShardJob", "TensorJob", "shard_header"]
+
+FLOATS = ("BF16", "F16", "F32")
 
 
 class TensorJob(Value):
@@ -16,22 +21,30 @@ class TensorJob(Value):
 
     dtype, shape  of the output, dtype in the words of safetensors
     alpha         its α, after the recipe's module_alphas
-    aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side
+    aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side; aligned is
+                  None where an adapter makes the aligned tensor of the SFT one
     rows          where the vocabularies differ: which rows correspond; empty: all, in order
+    low_rank      the adapter's update of the SFT tensor; with no aligned tensor either, it is left as it is
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     alpha: float
-    aligned: TensorRange
+    aligned: TensorRange | None
     sft: TensorRange | None
     rows: tuple[RowRun, ...] = ()
+    low_rank: LowRank | None = Field(default=None, exclude_if=lambda update: update is None)
 
     @property
     def elements(self) -> int:
         """Number of elements of the output."""
         return math.prod(self.shape)
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether the tensor is computed; buffers are copied."""
+        return self.sft is not None and self.dtype in FLOATS
 
     @property
     def nbytes(self) -> int:
@@ -69,6 +82,7 @@ class Plan(Value):
     skipped       what only the SFT checkpoint has and nothing is made of: buffers, tied copies, extras
     copied        tensors of the aligned checkpoint that are taken over as they are
     left_out      files of the aligned checkpoint that are not copied
+    sft_side_files  copied from the SFT checkpoint, where the aligned one is an adapter without them
     notices       how the two were matched where it was not by equal names and equal configs
     parameters    number of extrapolated elements
     output_bytes  of all shards
@@ -82,6 +96,7 @@ class Plan(Value):
     copied: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    sft_side_files: tuple[str, ...] = ()
     parameters: int
     output_bytes: int
     input_bytes: int

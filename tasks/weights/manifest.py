@@ -54,10 +54,19 @@ class Manifest(Value):
     statistics: tuple[TensorStatistics, ...]
 
 
-def build_manifest(plan: Plan, receipts: Sequence[ShardReceipt], others: Iterable[ModelFile]) -> Manifest:
-    """The manifest of a model of these shards, in the plan's order, and these other files."""
+def build_manifest(
+    plan: Plan,
+    receipts: Sequence[ShardReceipt],
+    others: Iterable[ModelFile],
+    other_inputs: Iterable[InputCheck] = (),
+) -> Manifest:
+    """The manifest of a model of these shards, in the plan's order, and these other files.
+
+    `other_inputs` were read for no shard.
+    """
     shards = [ModelFile(name=one.file, size=one.size, sha256=one.sha256) for one in receipts]
-    inputs = {(check.side, check.file): check for receipt in receipts for check in receipt.inputs}
+    checks = [*other_inputs, *(check for receipt in receipts for check in receipt.inputs)]
+    inputs = {(check.side, check.file): check for check in checks}
     return Manifest(
         recipe=plan.recipe,
         fingerprint=plan.recipe.fingerprint,

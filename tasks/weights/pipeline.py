@@ -47,7 +47,7 @@ class Pipeline:
             {
                 number: RunningStatistics(tensor, job.recipe)
                 for number, tensor in enumerate(job.tensors)
-                if tensor.sft is not None
+                if tensor.extrapolated
             }
             for job in jobs
         ]

@@ -5,19 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.core.errors import MismatchError
 from tasks.stores.source import Source
-from tasks.weights.checkpoint import CheckpointLayout
+from tasks.weights.adapter_planner import make_adapter_plans
 from tasks.weights.configuration import compare, with_dtype
-from tasks.weights.headers import ITEM_BYTES, TensorRange
-from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
+from tasks.weights.headers import TensorRange
+from tasks.weights.jobs import Plan, TensorJob
 from tasks.weights.modules import alpha_of, module_complaints
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
+from tasks.weights.shard_layout import lay_out, output_dtype
 from tasks.weights.sides import Side, read_side
 
 __all__ = ["make_plan", "make_plans"]
-
-OUTPUT = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
-SHARD_BYTES = 5_000_000_000
 
 
 def make_plan(recipe: Recipe, aligned: Source, sft: Source) -> Plan:
@@ -32,6 +30,8 @@ def make_plans(recipes: Sequence[Recipe], aligned: Source, sft: Source) -> tuple
         MismatchError: the two do not fit; it names every mismatch and what to do.
         InputError, CorruptError: as `read_checkpoint`.
     """
+    if recipes[0].adapter:
+        return make_adapter_plans(recipes, aligned, sft)
     sides = read_side("aligned", aligned), read_side("SFT", sft)
     return tuple(_plan(recipe, *sides) for recipe in recipes)
 
@@ -45,7 +45,7 @@ def _plan(recipe: Recipe, aligned: Side, sft: Side) -> Plan:
         lines = "\n  ".join(mismatches)
         raise MismatchError(f"{recipe.aligned.uri} and {recipe.sft.uri} do not fit each other:\n  {lines}")
     jobs = [_tensor_job(recipe, name, tensor, pairing) for name, tensor in pairing.aligned.items()]
-    shards = tuple(_shard(recipe, file, tensors) for file, tensors in _cut(recipe, aligned.layout, jobs))
+    shards = lay_out(recipe, aligned.layout, jobs)
     return Plan(
         recipe=recipe,
         shards=shards,
@@ -95,56 +95,12 @@ def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing
     sft = pairing.sft[name]
     return TensorJob(
         name=name,
-        dtype=tensor.dtype if sft is None else _output_dtype(recipe, tensor),
+        dtype=tensor.dtype if sft is None else output_dtype(recipe, tensor),
         shape=tensor.shape,
         alpha=alpha_of(recipe, name),
         aligned=tensor,
         sft=sft,
         rows=pairing.rows.get(name, ()),
-    )
-
-
-def _output_dtype(recipe: Recipe, tensor: TensorRange) -> str:
-    if recipe.arithmetic == "parity":
-        return "BF16"
-    return OUTPUT[recipe.output_dtype] if recipe.output_dtype else tensor.dtype
-
-
-def _cut(
-    recipe: Recipe, aligned: CheckpointLayout, jobs: list[TensorJob]
-) -> list[tuple[str, list[TensorJob]]]:
-    """(file name, tensors) of each output shard, in the order of the aligned checkpoint's bytes."""
-    if recipe.shard_bytes is None and aligned.form == "safetensors":
-        shards: dict[str, list[TensorJob]] = {}
-        for job in jobs:
-            shards.setdefault(job.aligned.file, []).append(job)
-        return list(shards.items())
-    cuts: list[list[TensorJob]] = [[]]
-    size = recipe.shard_bytes or SHARD_BYTES
-    room = size
-    for job in jobs:
-        if cuts[-1] and job.nbytes > room:
-            cuts.append([])
-            room = size
-        cuts[-1].append(job)
-        room -= job.nbytes
-    return [(_shard_name(number, len(cuts)), cut) for number, cut in enumerate(cuts, start=1)]
-
-
-def _shard_name(number: int, count: int) -> str:
-    return "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
-
-
-def _shard(recipe: Recipe, file: str, tensors: list[TensorJob]) -> ShardJob:
-    # Wide items first keeps every tensor aligned to its item's size, as the format's own writer does.
-    tensors = sorted(tensors, key=lambda job: -ITEM_BYTES[job.dtype])
-    return ShardJob(
-        recipe=recipe,
-        file=file,
-        tensors=tuple(tensors),
-        aligned_files=tuple(sorted({job.aligned.file for job in tensors})),
-        sft_files=tuple(sorted({job.sft.file for job in tensors if job.sft})),
-        bytes=len(shard_header(tensors)) + sum(job.nbytes for job in tensors),
     )
 
 

@@ -26,7 +26,7 @@ from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 if TYPE_CHECKING:
     from tasks.weights.worker import Worker
 
-__all__ = ["Advance", "shard_memory", "write_shard", "write_shards"]
+__all__ = ["Advance", "factor_memory", "shard_memory", "write_shard", "write_shards"]
 
 Side = Literal["aligned", "sft"]
 Advance = Callable[[int], None]
@@ -34,6 +34,8 @@ Advance = Callable[[int], None]
 SLOT_BYTES = 4 << 20
 # What a thread holds for its inputs: two buffers of two slots each; an output is one.
 INPUT_SLOTS = 4
+# Tensors whose low-rank factors are held: threads work on neighbouring slots, so on two tensors at most.
+FACTORS_HELD = 2
 
 
 def write_shard(
@@ -77,14 +79,14 @@ def write_shards(
     reading = [without_identical(one, same) for one in jobs]
     with (
         limit_incoming(*parents) if inputs == "stream" else nullcontext(),
-        memory_budget().hold(shard_memory(len(jobs), inputs, options.threads)),
+        memory_budget().hold(shard_memory(len(jobs), inputs, options.threads) + factor_memory(job)),
         _reader("aligned", parents.aligned, reading[0], inputs) as aligned,
         _reader("sft", parents.sft, reading[0], inputs) as sft,
         ExitStack() as stack,
     ):
         files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
         pipeline = Pipeline(reading, files, SLOT_BYTES, advance)
-        pipeline.run(partial(_worker, reading, aligned, sft, place), options.threads)
+        pipeline.run(_worker(reading, aligned, sft, place), options.threads)
         checks = (
             *_checks("aligned", parents.aligned, aligned, job.aligned_files, job.aligned_files),
             *_checks("sft", parents.sft, sft, job.sft_files, reading[0].sft_files),
@@ -111,15 +113,27 @@ def shard_memory(jobs: int, inputs: InputMode = "download", threads: int = THREA
     return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
 
 
-def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Worker":
+def factor_memory(job: ShardJob) -> int:
+    """What a pass that merges an adapter holds of its factors, beside the buffers; 0 for another."""
+    largest = max((tensor.low_rank.nbytes for tensor in job.tensors if tensor.low_rank), default=0)
+    return (FACTORS_HELD + 1) * largest
+
+
+def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Callable[[], Worker]":
+    """Makes the worker of a thread. An adapter is merged on the CPU, whatever the device."""
+    if jobs[0].recipe.adapter:
+        from tasks.weights.merge_worker import FactorCache, MergeWorker
+
+        return partial(MergeWorker, jobs, aligned, sft, SLOT_BYTES, FactorCache(aligned, FACTORS_HELD))
     from tasks.weights.worker import Worker
 
-    return Worker(jobs, aligned, sft, SLOT_BYTES, place)
+    return partial(Worker, jobs, aligned, sft, SLOT_BYTES, place)
 
 
 def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Reader:
-    """A folder's files are read in their place, whatever the mode."""
-    if inputs == "stream" and not isinstance(source, FolderSource):
+    """A folder's files are read in their place, whatever the mode; an adapter is fetched whole."""
+    small = side == "aligned" and job.recipe.adapter is not None
+    if inputs == "stream" and not isinstance(source, FolderSource) and not small:
         return StreamedInputs(source, reads_of(job, side))
     return Inputs(source, job.aligned_files if side == "aligned" else job.sft_files)
 

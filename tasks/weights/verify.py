@@ -20,9 +20,11 @@ from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.core.values import Value
 from tasks.stores.artefact import CLAIM, MANIFEST
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
+from tasks.weights.adapter import read_adapter
 from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
 from tasks.weights.manifest import Manifest, read_manifest
+from tasks.weights.pass_options import Parents
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Arithmetic
 from tasks.weights.reference import NUMPY_DTYPES, equal_values, extrapolate_reference
@@ -125,13 +127,13 @@ def _against_parents(
 ) -> Verification:
     recipe, files = manifest.recipe, len(manifest.files)
     try:
-        parents = open_parent(recipe.aligned), open_parent(recipe.sft)
+        parents = Parents(open_parent(recipe.aligned), open_parent(recipe.sft))
         plan = make_plan(recipe, *parents)
     except PermanentError as error:
         message = f"its tensors cannot be made again: {error}"
         found = (Difference(kind="parent", file=MANIFEST, message=message),)
         return Verification(files=files, tensors=(), differences=found, unchecked=(PARENTS,))
-    differences = [*files_of_parents(plan, manifest, parents[0]), *layout(plan, manifest, model)]
+    differences = [*files_of_parents(plan, manifest, parents), *layout(plan, manifest, model)]
     if any(difference.kind == "layout" for difference in differences):
         return Verification(files=files, tensors=(), differences=tuple(differences), unchecked=(TENSORS,))
     seed = secrets.randbits(32) if seed is None else seed
@@ -142,9 +144,12 @@ def _against_parents(
             message = f"tensor {tensor.name!r} is not what its parents give at α = {tensor.alpha}"
             differences.append(Difference(kind="tensor", file=shard.file, message=message))
     left = sum(len(shard.tensors) for shard in plan.shards) - len(sample)
+    names = tuple(tensor.name for _, tensor in sample)
+    if recipe.adapter == "scale":  # compared as files, since it is small
+        names = tuple(read_adapter(parents.aligned).modules)
     return Verification(
         files=files,
-        tensors=tuple(tensor.name for _, tensor in sample),
+        tensors=names,
         differences=tuple(differences),
         seed=None if count == "all" else seed,
         unchecked=(f"the values of {left} other tensors",) if left else (),
@@ -176,7 +181,7 @@ def _begin(shard: ShardJob, tensor: TensorJob) -> int:
 
 def _equal(
     tensor: TensorJob,
-    parents: tuple[Source, Source],
+    parents: Parents,
     arithmetic: Arithmetic,
     written: Callable[[int, int], bytes],
     begin: int,
@@ -188,25 +193,32 @@ def _equal(
     )
 
 
-def _computed(
-    tensor: TensorJob, parents: tuple[Source, Source], arithmetic: Arithmetic
-) -> Iterator[tuple[int, bytes]]:
+def _computed(tensor: TensorJob, parents: Parents, arithmetic: Arithmetic) -> Iterator[tuple[int, bytes]]:
     """(first element, bytes) of the tensor, part by part, as it should be."""
 
     def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> NDArray[Any]:
         content = source.read(file, offset, elements * ITEM_BYTES[dtype])
         return np.frombuffer(content, dtype=NUMPY_DTYPES[dtype])
 
-    aligned, sft = tensor.aligned, tensor.sft
+    if tensor.low_rank is not None:
+        from tasks.weights.merge_formula import merged_rows
+
+        yield from merged_rows(tensor, parents)
+        return
+    aligned, sft, sources = tensor.aligned, tensor.sft, parents
+    if aligned is None:  # a tensor that the adapter leaves alone
+        assert sft is not None
+        aligned, sources = sft, Parents(parents.sft, parents.sft)
+        sft = sft if tensor.extrapolated else None
     for start, elements, sft_start in spans(tensor):
         for done in range(0, elements, ELEMENTS):
             count, first = min(ELEMENTS, elements - done), start + done
             offset = aligned.offset + first * ITEM_BYTES[aligned.dtype]
             if sft is None:
-                yield first, parents[0].read(aligned.file, offset, count * ITEM_BYTES[aligned.dtype])
+                yield first, sources.aligned.read(aligned.file, offset, count * ITEM_BYTES[aligned.dtype])
                 continue
-            new = old = load(parents[0], aligned.file, offset, aligned.dtype, count)
+            new = old = load(sources.aligned, aligned.file, offset, aligned.dtype, count)
             if sft_start is not None:
                 offset = sft.offset + (sft_start + done) * ITEM_BYTES[sft.dtype]
-                old = load(parents[1], sft.file, offset, sft.dtype, count)
+                old = load(sources.sft, sft.file, offset, sft.dtype, count)
             yield first, extrapolate_reference(new, old, tensor.alpha, arithmetic, tensor.dtype).tobytes()

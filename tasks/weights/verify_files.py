@@ -13,11 +13,13 @@ from tasks.core.errors import CorruptError
 from tasks.core.values import Value
 from tasks.stores.hub_download import in_order
 from tasks.stores.source import Source
+from tasks.weights.adapter_output import expected_files
 from tasks.weights.checkpoint import INDEX
 from tasks.weights.folder import changed_side_file
 from tasks.weights.jobs import Plan, shard_header
 from tasks.weights.library_layout import library_layout
 from tasks.weights.manifest import Manifest, build_index
+from tasks.weights.pass_options import Parents
 
 __all__ = ["Difference", "Kind", "files_of_parents", "layout", "sha256_in"]
 
@@ -53,21 +55,35 @@ def sha256_in(source: Source, name: str, size: int) -> str:
     return digest.hexdigest()
 
 
-def files_of_parents(plan: Plan, manifest: Manifest, aligned: Source) -> Iterator[Difference]:
+def files_of_parents(plan: Plan, manifest: Manifest, parents: Parents) -> Iterator[Difference]:
     """Which files the parents do not give, and whose content is another than theirs."""
     listed = {file.name: file for file in manifest.files}
-    expected = {INDEX, *plan.side_files, *(shard.file for shard in plan.shards)}
+    scaled = expected_files(plan.recipe, *parents) if plan.recipe.adapter == "scale" else {}
+    sides = {
+        **dict.fromkeys(plan.side_files, parents.aligned),
+        **dict.fromkeys(plan.sft_side_files, parents.sft),
+    }
+    expected = {*sides, *(shard.file for shard in plan.shards), *(scaled or (INDEX,))}
     for name in sorted(expected - set(listed)):
         yield Difference(kind="missing", file=name, message="the parents give it, and the manifest lacks it")
     for name in sorted(set(listed) - expected):
         message = "it is in the manifest, but nothing of the parents gives it"
         yield Difference(kind="unknown file", file=name, message=message)
-    if INDEX in listed and hashlib.sha256(build_index(plan)).hexdigest() != listed[INDEX].sha256:
+    if (
+        not scaled
+        and INDEX in listed
+        and hashlib.sha256(build_index(plan)).hexdigest() != listed[INDEX].sha256
+    ):
         yield Difference(kind="index", file=INDEX, message="not the index of the parents' tensors")
-    for name in sorted(set(plan.side_files) & set(listed)):
-        if _side_file(name, plan, aligned) != listed[name].sha256:
-            message = f"not the file of {aligned.checkpoint.uri} at {aligned.checkpoint.commit[:18]}"
+    for name in sorted(set(sides) & set(listed)):
+        if _side_file(name, plan, sides[name]) != listed[name].sha256:
+            parent = sides[name].checkpoint
+            message = f"not the file of {parent.uri} at {parent.commit[:18]}"
             yield Difference(kind="side file", file=name, message=message)
+    for name in sorted(set(scaled) & set(listed)):
+        if scaled[name] != listed[name].sha256:
+            message = f"it is not what its parents give at α = {plan.recipe.alpha}"
+            yield Difference(kind="tensor", file=name, message=message)
 
 
 def layout(plan: Plan, manifest: Manifest, model: Source) -> Iterator[Difference]:

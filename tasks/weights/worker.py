@@ -38,10 +38,10 @@ class Worker:
     def make(self, piece: Piece, outs: Outputs) -> BlockStats | None:
         """Reads a piece and computes it into its place in each output; None for a buffer, only copied."""
         tensor = self._jobs[0].tensors[piece.tensor]
-        size = piece.elements * ITEM_BYTES[tensor.dtype]
-        places = [out[piece.position : piece.position + size] for out in outs]
+        assert tensor.aligned is not None
+        places = self._places(piece, outs)
         if tensor.sft is None:
-            self._copy(tensor.aligned, piece, places)
+            self._copy(self._aligned, tensor.aligned, piece, places)
             return None
         new = old = self._load(
             self._aligned, tensor.aligned, piece.first, piece.elements, self._aligned_buffer
@@ -58,9 +58,14 @@ class Worker:
         items: Array = content.view(STORED[tensor.dtype])
         return items
 
-    def _copy(self, tensor: TensorRange, piece: Piece, places: Sequence[Bytes]) -> None:
+    def _places(self, piece: Piece, outs: Outputs) -> Outputs:
+        """Where the piece lies in each output's slot."""
+        size = piece.elements * ITEM_BYTES[self._jobs[0].tensors[piece.tensor].dtype]
+        return [out[piece.position : piece.position + size] for out in outs]
+
+    def _copy(self, inputs: Reader, tensor: TensorRange, piece: Piece, places: Sequence[Bytes]) -> None:
         offset = tensor.offset + piece.first * ITEM_BYTES[tensor.dtype]
-        self._aligned.read_into(places[0].data, tensor.file, offset)
+        inputs.read_into(places[0].data, tensor.file, offset)
         for place in places[1:]:
             place[:] = places[0]
 

@@ -21,6 +21,7 @@ from tasks.stores.open import open_source, reopen
 from tasks.stores.s3 import S3Files
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import RECEIPT, put_shard, seal
+from tasks.weights.pass_options import Parents
 from tasks.weights.planner import make_plan
 from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify
@@ -297,5 +298,5 @@ def test_a_shard_that_was_replaced_is_not_sealed(tmp_path: Path) -> None:
     other = receipts[0].model_copy(update={"job": "0" * 64})
     model.write(other.file + RECEIPT, other.model_dump_json().encode())
     with pytest.raises(CorruptError, match="was replaced meanwhile"):
-        seal(plan, receipts, aligned, model)
+        seal(plan, receipts, Parents(aligned, sft), model)
     assert model.manifest() is None

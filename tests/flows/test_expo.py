@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlparse
 from uuid import UUID
 
 import pytest
+import torch
 from prefect import flow, get_client, task
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import (
@@ -36,7 +37,9 @@ from tasks.weights.folder import model_artefact, put_shard
 from tasks.weights.planner import make_plan
 from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify
-from tests.weights.checkpoints import pair
+from tests.weights.adapters import merged_by_peft, save_adapter
+from tests.weights.checkpoints import pair, read_tensors
+from tests.weights.models import save_llama
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +57,7 @@ def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch
     def missing(uri: str, revision: str | None = None) -> None:
         raise InputError(f"{uri}: no such repository")
 
-    monkeypatch.setattr("tasks.resolve.open_source", missing)
+    monkeypatch.setattr("tasks.weights.adapter_base.open_source", missing)
     judge = Judge(model="some-judge", base_url="http://127.0.0.1:9/v1")
     families = (FamilyName("zephyr-7b-beta"), FamilyName("tulu-2-dpo-7b"))
     with pytest.raises(ExpoError, match="2 of 2 families failed: zephyr-7b-beta, tulu-2-dpo-7b"):
@@ -115,6 +118,34 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
     flow(extrapolate_models)(recipes, store.uri)
     for model in (first, second):
         assert verify(open_source(model.uri), reopen, "all").differences == ()
+
+
+def test_an_adapter_is_merged_for_both_arms(tmp_path: Path) -> None:
+    """The original arm is θ_sft + s·BA as a whole model too: both arms are decoded by the same code."""
+    from flows.family import extrapolate_models, models_of_arms
+    from tasks.comparison.arm import Arm
+    from tasks.core.families import find_family
+    from tasks.resolve import resolve
+
+    save_llama(tmp_path / "sft", seed=1, dtype=torch.float32, tied=False)
+    save_adapter(tmp_path / "sft", tmp_path / "adapter")
+    checkpoints = {"aligned": str(tmp_path / "adapter"), "sft": str(tmp_path / "sft")}
+    entry = find_family("demo").model_copy(update=checkpoints)
+    store = Store(str(tmp_path / "store"))
+
+    @flow
+    def arms() -> list[Arm]:
+        recipes = resolve(entry, (0.5, 2.0))
+        extrapolate_models(models_of_arms(recipes), store.uri)
+        return [Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in recipes)]
+
+    original, *extrapolated = (read_tensors(arm.folder(store)) for arm in arms())
+    aligned, sft = merged_by_peft(tmp_path / "sft", tmp_path / "adapter"), read_tensors(tmp_path / "sft")
+    for alpha, expo in zip((0.5, 2.0), extrapolated, strict=True):
+        for name, tensor in expo.items():
+            new = aligned[name].detach()
+            assert torch.allclose(original[name], new, rtol=1e-6, atol=1e-6)
+            assert torch.allclose(tensor, new + alpha * (new - sft[name]), rtol=1e-5, atol=1e-6)
 
 
 def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def _copy_shard(job: "ShardJob", new: "Inputs", old: "Inputs", target: Path) -> 
             made[: len(head)] = head
             for piece in pieces.get(slot, []):
                 tensor = job.tensors[piece.tensor]
-                assert tensor.sft is not None
+                assert tensor.aligned is not None and tensor.sft is not None
                 size, skip = piece.elements * ITEM_BYTES[tensor.dtype], piece.first * ITEM_BYTES[tensor.dtype]
                 place = made[piece.position : piece.position + size]
                 new.read_into(place, tensor.aligned.file, tensor.aligned.offset + skip)

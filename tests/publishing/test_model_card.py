@@ -66,6 +66,32 @@ def test_says_what_it_is_and_how_to_make_it_again(tmp_path: Path) -> None:
     assert "model-index" not in metadata
 
 
+def test_an_adapter_at_another_scale(tmp_path: Path) -> None:
+    """Its base model is the SFT model alone; what it is loaded with, and how it was made, are peft's."""
+    card = model_card(_manifest(adapter="scale").model_copy(update={"statistics": ()}), "lab/model", APACHE)
+    assert "at (1 + α) times their scale (`lora_alpha`)" in card
+    assert "it is loaded on the SFT model with peft" in card
+    assert "output dtype" not in card
+    (tmp_path / "README.md").write_text(card)
+    metadata = metadata_load(tmp_path / "README.md")
+    assert metadata
+    assert metadata["base_model"] == ["org/sft"]
+    assert metadata["base_model_relation"] == "adapter"
+    assert metadata["library_name"] == "peft"
+    assert {"expo", "lora"} <= set(metadata["tags"])
+
+
+def test_a_merged_adapter(tmp_path: Path) -> None:
+    card = model_card(_manifest(adapter="merge"), "lab/model", APACHE)
+    assert "merged into the SFT model, whose config this model has" in card
+    assert "--out OUT --merge\n" in card
+    (tmp_path / "README.md").write_text(card)
+    metadata = metadata_load(tmp_path / "README.md")
+    assert metadata
+    assert metadata["base_model"] == ["org/aligned", "org/sft"]
+    assert metadata["base_model_relation"] == "merge"
+
+
 def test_results_with_interval_and_judge(make_family: Callable[..., FamilyReport]) -> None:
     """Read back by the hub library: one result for each figure, each with its judge."""
     (verdict,) = make_family("zephyr-7b-beta", gain=9.0, judge="gpt|4.1").verdicts
