@@ -27,7 +27,7 @@ def judge(
 ) -> Judgments:
     """Judges an arm's answers: against a benchmark's reference outputs or another arm's, or each by itself.
 
-    rejudge_failed  asks once more for the items that a finished judging has no judgment of
+    rejudge_failed  asks once more for the items whose judgment a finished judging lacks, or that says nothing
 
     Raises:
         InputError: the judge's API key is not set.
@@ -40,10 +40,14 @@ def judge(
     artefact = Store(store).artefact("judgments", name[:16])
     if finished := artefact.manifest():
         done = Judgments.model_validate_json(finished)
-        if not (rejudge_failed and done.n_failed):
+        before = benchmark.count(done.path()) if rejudge_failed else None
+        if not (before and before.n_failed + before.n_unparsed):
             run_logger().info("finished before")
             return done
-        run_logger().info(f"{done.n_failed} of {done.n_total} items have no judgment: they are asked again")
+        run_logger().info(
+            f"of {done.n_total} items {before.n_failed} have no judgment and {before.n_unparsed} one that "
+            "says nothing: they are asked again"
+        )
         artefact.remove(MANIFEST)
     start = time.monotonic()
     try:
@@ -51,7 +55,12 @@ def judge(
         with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
             answers, questions = generation.path(), reference.path()
             file = benchmark.judge(
-                answers, questions, session.endpoint, session.folder, advance=session.advance
+                answers,
+                questions,
+                session.endpoint,
+                session.folder,
+                advance=session.advance,
+                again=rejudge_failed,
             )
     except BaseException:
         if finished:  # it is as good as it was

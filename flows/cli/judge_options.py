@@ -1,7 +1,7 @@
 """The options that make a judge, alike for every command that asks one or says what asking costs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,11 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOTH_ORDERS",
+    "CONCURRENCY",
     "MAX_COST",
     "MAX_REQUESTS",
+    "MAX_TOKENS",
+    "MAX_WAIT",
+    "MIN_JUDGED",
     "MODEL",
     "PRICE",
+    "REASONING_PARSER",
+    "RETRIES",
     "SERVE",
+    "TEMPERATURE",
+    "TIMEOUT",
     "URL",
     "make_judge",
     "print_estimate",
@@ -61,6 +69,48 @@ MAX_COST = Annotated[
     float | None,
     typer.Option("--max-judge-cost", help="Stop before it costs more dollars.", rich_help_panel=PANEL),
 ]
+MIN_JUDGED = Annotated[
+    float,
+    typer.Option(
+        "--min-judged",
+        min=0.01,
+        max=1,
+        help="The share of judged items below which there is no figure.",
+        rich_help_panel=PANEL,
+    ),
+]
+TIMEOUT = Annotated[
+    float, typer.Option("--judge-timeout", help="Seconds for one request.", rich_help_panel=PANEL)
+]
+RETRIES = Annotated[
+    int, typer.Option("--judge-retries", min=0, help="Further tries while busy.", rich_help_panel=PANEL)
+]
+MAX_WAIT = Annotated[
+    float,
+    typer.Option(
+        "--judge-max-wait", min=0, help="Seconds that a busy judge may ask to wait.", rich_help_panel=PANEL
+    ),
+]
+CONCURRENCY = Annotated[
+    int,
+    typer.Option("--judge-concurrency", min=1, max=256, help="Requests in flight.", rich_help_panel=PANEL),
+]
+MAX_TOKENS = Annotated[
+    int,
+    typer.Option("--judge-max-tokens", min=1, help="Tokens of a rating's judgment.", rich_help_panel=PANEL),
+]
+TEMPERATURE = Annotated[
+    float,
+    typer.Option("--judge-temperature", min=0, help="Of a rating's judgment.", rich_help_panel=PANEL),
+]
+REASONING_PARSER = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-reasoning-parser",
+        help="vLLM's parser for the thought of the model of --judge-serve, as deepseek_r1 or qwen3.",
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 def make_judge(
@@ -68,12 +118,18 @@ def make_judge(
     url: str | None = None,
     serve: str | None = None,
     *,
+    reasoning_parser: str | None = None,
     both_orders: bool = False,
     price: tuple[float, float] | None = None,
     max_requests: int | None = None,
     max_cost: float | None = None,
+    max_tokens: int = 2048,
+    temperature: float = 0,
+    **asking: Any,  # noqa: ANN401 - fields of Judge, which checks them
 ) -> "Judge | None":
     """The judge of these options, None where none is named; a served one is called after its checkpoint.
+
+    asking  min_judged, timeout_s, retries, max_wait_s, max_concurrency: as `Judge` has them
 
     Raises:
         InputError: the options contradict each other.
@@ -84,20 +140,27 @@ def make_judge(
         return None
     from pydantic import ValidationError
 
-    from tasks.benchmarks.judge_config import Judge, ServeConfig
+    from tasks.benchmarks.judge_config import Judge, JudgeSampling, ServeConfig
 
     try:
         return Judge(
             model=model or Path(str(serve)).name,
             base_url=url,
-            serve=ServeConfig(checkpoint=serve) if serve else None,
+            serve=ServeConfig(checkpoint=serve, reasoning_parser=reasoning_parser) if serve else None,
             both_orders=both_orders,
             dollars_per_million=price,
             max_requests=max_requests,
             max_cost=max_cost,
+            grading_sampling=JudgeSampling(max_tokens=max_tokens, temperature=_number(temperature)),
+            **asking,
         )
     except ValidationError as error:
         raise InputError("; ".join(f"the judge: {one['msg']}" for one in error.errors())) from None
+
+
+def _number(value: float) -> int | float:
+    """0 rather than 0.0: fingerprints are of what is written."""
+    return int(value) if value == int(value) else value
 
 
 def print_estimate(judge: "Judge") -> None:

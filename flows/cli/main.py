@@ -158,6 +158,14 @@ def run(
     judge_price: judge_options.PRICE = None,
     max_judge_requests: judge_options.MAX_REQUESTS = None,
     max_judge_cost: judge_options.MAX_COST = None,
+    min_judged: judge_options.MIN_JUDGED = 0.95,
+    judge_timeout: judge_options.TIMEOUT = 120,
+    judge_retries: judge_options.RETRIES = 6,
+    judge_max_wait: judge_options.MAX_WAIT = 600,
+    judge_concurrency: judge_options.CONCURRENCY = 16,
+    judge_max_tokens: judge_options.MAX_TOKENS = 2048,
+    judge_temperature: judge_options.TEMPERATURE = 0,
+    judge_reasoning_parser: judge_options.REASONING_PARSER = None,
     store: STORE = "expo-store",
     stream: STREAM = False,
 ) -> None:
@@ -173,6 +181,14 @@ def run(
         price=judge_price,
         max_requests=max_judge_requests,
         max_cost=max_judge_cost,
+        min_judged=min_judged,
+        timeout_s=judge_timeout,
+        retries=judge_retries,
+        max_wait_s=judge_max_wait,
+        max_concurrency=judge_concurrency,
+        max_tokens=judge_max_tokens,
+        temperature=judge_temperature,
+        reasoning_parser=judge_reasoning_parser,
     )
     from tasks.comparison.run_config import RunConfig
 

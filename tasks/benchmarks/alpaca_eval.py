@@ -67,7 +67,14 @@ class _AlpacaEval(Benchmark):
         return alpaca_judge.expected_usage(questions, judge) if questions else None
 
     def judge(
-        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+        self,
+        answers: Path,
+        reference: Path,
+        judge: Judge,
+        folder: Path,
+        *,
+        advance: Callable[[int], None],
+        again: bool = False,
     ) -> Path:
         return alpaca_judge.judge_answers(answers, reference, judge, folder, advance=advance)
 

@@ -1,13 +1,17 @@
 """Asking a judge many questions, so that no answer that was paid for is lost or paid for twice."""
 
+import logging
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tasks.benchmarks.budget import Usage, check_budget, estimate
+from tasks.benchmarks.budget import check_budget, estimate
 from tasks.benchmarks.judge_config import Judge, open_client, scrubbed
 from tasks.benchmarks.judge_journal import Choice, Journal
+from tasks.benchmarks.replies import read_reply, text_of
 from tasks.core.errors import ExpoError, PermanentError, RetryableError
 from tasks.core.values import fingerprint
 
@@ -18,6 +22,8 @@ __all__ = ["Failure", "Request", "ask_all", "check_share"]
 
 Request = dict[str, Any]
 
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds, between two attempts that the judge says nothing about
+TOLD_WAIT = 5.0  # seconds from which a wait is said
 PATIENCE = 20  # failures in a row after which the judge is asked no more (or more, see `ask_all`)
 
 
@@ -40,8 +46,15 @@ class _Asking(NamedTuple):
     judge: Judge
     journal: Journal
     is_usable: Callable[[Choice], bool]
+    says_something: Callable[[Choice], bool]
     patience: int
     stop: threading.Event
+
+    def doubt(self, choice: Choice) -> Failure | None:
+        """Why a usable choice is no judgment all the same, None if it is one."""
+        if self.says_something(choice):
+            return None
+        return Failure("unusable", f"no judgment in the answer {text_of(choice)[:40]!r}")
 
     def fail(self, kind: type[ExpoError], reason: str) -> ExpoError:
         """The error that ends the judging; whoever has not asked yet asks no more."""
@@ -55,13 +68,15 @@ def ask_all(
     journal: Journal,
     *,
     is_usable: Callable[[Choice], bool],
+    says_something: Callable[[Choice], bool] = lambda _: True,
     advance: Callable[[int], None],
 ) -> list[Choice | Failure]:
     """One answer, or the reason why there is none, for each request, in their order.
 
     Each request holds the keyword arguments of `chat.completions.create`. `advance` gets the
     number of items that are done. Answers that are not usable are kept in the journal, and
-    asked for again in the judge's further rounds.
+    asked for again in the judge's further rounds. Usable ones that say nothing (`says_something`)
+    are counted as answers, but many of them in a row end the judging as failures do.
 
     Raises:
         PermanentError: the judge refuses the key, the model or all that is asked, or its budget
@@ -78,7 +93,7 @@ def ask_all(
         # so many failures in a row that too few items would be left for a figure
         patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
         with open_client(judge) as client:
-            asking = _Asking(client, judge, journal, is_usable, patience, threading.Event())
+            asking = _Asking(client, judge, journal, is_usable, says_something, patience, threading.Event())
             _ask_missing(asking, by_key, answers, advance)
     answered = sum(not isinstance(answer, Failure) for answer in answers.values())
     advance(len(requests) - answered)  # what was given up, and questions that were in it twice
@@ -103,7 +118,7 @@ def check_share(failures: Sequence[Failure], n_failed: int, n_total: int, judge:
     )
     if worst.kind == "busy":
         raise RetryableError(f"{message}. Run again: only the rest is asked")
-    raise PermanentError(f"{message}. Choose another judge, or a lower min_judged")
+    raise PermanentError(f"{message}. Choose another judge, or a lower share (--min-judged)")
 
 
 def _ask_missing(
@@ -128,7 +143,10 @@ def _is_open(answer: Choice | Failure | None) -> bool:
 
 
 def _one_round(asking: _Asking, requests: dict[str, Request]) -> Iterator[tuple[str, Choice | Failure]]:
-    """Asks every request once, in threads, and gives the answers as they come."""
+    """Asks every request once, in threads, and gives the answers as they come.
+
+    It ends when so many in a row are no judgments that too few would be left for a figure.
+    """
     failed_in_a_row = 0
     pool = ThreadPoolExecutor(asking.judge.max_concurrency, thread_name_prefix="judge")
     try:
@@ -137,10 +155,11 @@ def _one_round(asking: _Asking, requests: dict[str, Request]) -> Iterator[tuple[
         }
         for future in as_completed(asked):
             answer = future.result()
-            failed_in_a_row = failed_in_a_row + 1 if isinstance(answer, Failure) else 0
-            if isinstance(answer, Failure) and failed_in_a_row == asking.patience:
-                kind = RetryableError if answer.kind == "busy" else PermanentError
-                raise asking.fail(kind, f"{failed_in_a_row} requests in a row failed; {answer.reason}")
+            failure = answer if isinstance(answer, Failure) else asking.doubt(answer)
+            failed_in_a_row = failed_in_a_row + 1 if failure else 0
+            if failure and failed_in_a_row == asking.patience:
+                kind = RetryableError if failure.kind == "busy" else PermanentError
+                raise asking.fail(kind, f"{failed_in_a_row} requests in a row failed; {failure.reason}")
             yield asked[future], answer
     finally:
         # what is in flight is paid for: wait until it is in the journal
@@ -148,38 +167,81 @@ def _one_round(asking: _Asking, requests: dict[str, Request]) -> Iterator[tuple[
 
 
 def _ask(asking: _Asking, key: str, request: Request) -> Choice | Failure:
-    """Asks once (the client itself tries again) and keeps whatever was answered."""
+    """Asks, again for what may pass, and keeps whatever was answered."""
     import openai
 
-    if asking.stop.is_set():
-        return Failure("busy", "not asked: the judging ended before")
-    try:
-        completion: Any = asking.client.chat.completions.create(**request)
-    except openai.APIError as error:
-        return _failure(asking, error)
-    except ValueError:  # the client lets a body through that is no JSON
-        completion = None
-    if not getattr(completion, "choices", None):
-        return Failure("unusable", "an answer that is no chat completion")
-    choice = completion.choices[0].model_dump(mode="json", exclude_none=True)
-    usage = Usage(requests=1)
-    if counted := completion.usage:
-        choice["total_tokens"] = counted.total_tokens
-        usage = Usage(
-            requests=1, prompt_tokens=counted.prompt_tokens, completion_tokens=counted.completion_tokens
-        )
+    for attempt in range(asking.judge.retries + 1):
+        if asking.stop.is_set():
+            return Failure("busy", "not asked: the judging ended before")
+        try:
+            return _kept(asking, key, request, _body(asking, request))
+        except openai.APIError as error:
+            failure = _failure(asking, error)
+            waits = failure.kind == "busy" and attempt < asking.judge.retries
+            if not waits or not _wait(asking, attempt, error):
+                return failure
+        except TimeoutError:
+            return Failure("busy", f"no answer within {asking.judge.timeout_s:g} s")
+    raise AssertionError("unreachable: the last attempt returns")
+
+
+def _body(asking: _Asking, request: Request) -> str:
+    """The body of the answer. The limit of time is one of the whole request, however slowly it comes."""
+    import httpx
+    import openai
+
+    end = time.monotonic() + asking.judge.timeout_s
+    parts = []
+    with asking.client.chat.completions.with_streaming_response.create(**request) as answer:
+        try:
+            for part in answer.iter_bytes():
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise TimeoutError
+        except httpx.HTTPError as error:
+            raise openai.APIConnectionError(request=answer.http_request) from error
+    return b"".join(parts).decode("utf-8", errors="replace")
+
+
+def _kept(asking: _Asking, key: str, request: Request, body: str) -> Choice | Failure:
+    """What was answered, in the journal before anything is made of it: it was paid for."""
+    choice, usage = read_reply(body)
     choice = asking.journal.add(key, _likeliest_first(choice, request.get("top_logprobs")), usage)
+    if "raw" in choice:
+        return Failure("unusable", "an answer that is no chat completion")
     if not asking.is_usable(choice):
-        said = str(choice["message"].get("content"))[:40]
-        return Failure("unusable", f"no judgment in the answer {said!r}")
+        return Failure("unusable", f"no judgment in the answer {text_of(choice)[:40]!r}")
     return choice
+
+
+def _wait(asking: _Asking, attempt: int, error: "APIError") -> bool:
+    """Waits as long as the judge says, or longer each time; False where it says too long a time."""
+    import openai
+
+    said = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
+    seconds = float(said) if said.isdecimal() else FIRST_WAIT * 4**attempt * random.uniform(0.75, 1)
+    if said.isdecimal() and seconds > asking.judge.max_wait_s:
+        return False
+    seconds = min(seconds, asking.judge.max_wait_s) if said.isdecimal() else min(seconds, LONGEST_WAIT)
+    if seconds >= TOLD_WAIT:
+        logging.getLogger("expo").info(f"judge {asking.judge.model}: busy, waiting {seconds:.0f} s")
+    return not asking.stop.wait(seconds)
 
 
 def _likeliest_first(choice: Choice, count: int | None) -> Choice:
     """vLLM puts the token that was drawn first, whether or not it is among the `count` likeliest."""
-    for token in (choice.get("logprobs") or {}).get("content") or []:
-        token["top_logprobs"] = sorted(token["top_logprobs"], key=lambda one: -one["logprob"])[:count]
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    for token in content if isinstance(content, list) else []:
+        listed = token.get("top_logprobs") if isinstance(token, dict) else None
+        if isinstance(listed, list) and all(map(_has_logprob, listed)):
+            token["top_logprobs"] = sorted(listed, key=lambda entry: -entry["logprob"])[:count]
     return choice
+
+
+def _has_logprob(entry: object) -> bool:
+    value = entry.get("logprob") if isinstance(entry, dict) else None
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _failure(asking: _Asking, error: "APIError") -> Failure:

@@ -64,6 +64,7 @@ class ServeConfig(Value):
     max_model_len           tokens of question and judgment together; None: the checkpoint's own
     gpu_memory_utilization  share of a GPU's memory that the server may take
     trust_remote_code       whether Python files of the checkpoint may run
+    reasoning_parser        vLLM's, for a model that thinks first: its thought is then no part of the reply
     """
 
     checkpoint: str = Field(min_length=1)
@@ -71,6 +72,7 @@ class ServeConfig(Value):
     max_model_len: int | None = Field(default=None, gt=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     trust_remote_code: bool = False
+    reasoning_parser: str | None = None
 
 
 class Judge(Value):
@@ -85,7 +87,8 @@ class Judge(Value):
     pairwise_sampling  of comparisons (AlpacaEval's, as published); "comparing" in what is stored
     grading_sampling   of ratings (MT-Bench's, as published); "rating" in what is stored
     max_concurrency  requests in flight
-    timeout_s        seconds that one request may take
+    timeout_s        seconds that one request may take, from its first byte to its last
+    max_wait_s       seconds that a busy judge may ask to wait (Retry-After) before another try
     retries          further tries of a request that met 429, 5xx or a dropped connection
     rounds           how often an item that got no usable judgment is asked again, the first included
     min_judged       the share of judged items below which there is no figure at all
@@ -116,6 +119,7 @@ class Judge(Value):
     timeout_s: float = Field(default=120, gt=0)
     retries: int = Field(default=6, ge=0)
     rounds: int = Field(default=3, ge=1)
+    max_wait_s: float = Field(default=600, ge=0)
     min_judged: float = Field(default=0.95, gt=0, le=1)
     dollars_per_million: tuple[Price, Price] | None = None
     max_requests: int | None = Field(default=None, ge=0)
@@ -161,7 +165,8 @@ class Judge(Value):
             return "this machine" if self.is_local else self.url
         from tasks.stores.open import open_source
 
-        return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}"
+        parser = f" with {self.serve.reasoning_parser}" if self.serve.reasoning_parser else ""
+        return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}{parser}"
 
 
 def api_key(judge: Judge) -> str:
@@ -180,7 +185,7 @@ def api_key(judge: Judge) -> str:
 
 @contextmanager
 def open_client(judge: Judge) -> "Iterator[OpenAI]":
-    """An OpenAI client, to be shared by threads. It retries by itself, as long as Retry-After says."""
+    """An OpenAI client, to be shared by threads. It does not retry: whoever asks does."""
     import openai
 
     # a proxy in the environment is no way to this machine
@@ -188,7 +193,7 @@ def open_client(judge: Judge) -> "Iterator[OpenAI]":
     with openai.OpenAI(
         base_url=judge.url,
         api_key=api_key(judge),
-        max_retries=judge.retries,
+        max_retries=0,
         timeout=judge.timeout_s,
         http_client=http,
     ) as client:

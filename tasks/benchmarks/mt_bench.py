@@ -78,13 +78,20 @@ class _MTBench(Benchmark):
         return expected_usage(files, judge) if files else None
 
     def judge(
-        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+        self,
+        answers: Path,
+        reference: Path,
+        judge: Judge,
+        folder: Path,
+        *,
+        advance: Callable[[int], None],
+        again: bool = False,
     ) -> Path:
-        return judge_turns(answers, mt_bench_files(), judge, folder, advance=advance)
+        return judge_turns(answers, mt_bench_files(), judge, folder, advance=advance, again=again)
 
     def count(self, judgments: Path) -> Counts:
         scores = [row["score"] for _, row in read_json_lines(judgments)]
-        return Counts(len(scores), scores.count(None))
+        return Counts(len(scores), scores.count(None), scores.count(UNPARSED))
 
     def score(
         self,

@@ -16,8 +16,10 @@ from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.mt_bench_data import MTBenchFiles
+from tasks.benchmarks.replies import text_of
 from tasks.core.errors import InputError
 from tasks.core.text_files import read_json_lines
+from tasks.core.values import fingerprint
 from tasks.stores.disk import whole_file
 
 __all__ = [
@@ -66,13 +68,20 @@ class _Item(NamedTuple):
 
 
 def judge_turns(
-    answers: Path, files: MTBenchFiles, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+    answers: Path,
+    files: MTBenchFiles,
+    judge: Judge,
+    folder: Path,
+    *,
+    advance: Callable[[int], None],
+    again: bool = False,
 ) -> Path:
     """Rates a file of answers in FastChat's form, and writes folder/judgments.jsonl in FastChat's form.
 
     A line for each turn, first turns first: "question_id", "turn", "judge" (model and prompt),
     "user_prompt", "judgment", and "score": -1 where the judgment holds no rating, null where there
-    is no judgment. The journal beside it makes a restart pay only for what was in flight.
+    is no judgment. The journal beside it makes a restart pay only for what was in flight; with
+    `again` it pays once more for judgments without a rating.
 
     Raises:
         InputError: a question is not answered in both turns, or a file is not of its form.
@@ -83,7 +92,14 @@ def judge_turns(
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / JOURNAL) as journal:
         requests = [_request(item, judge) for item in items]
-        choices = ask_all(requests, judge, journal, is_usable=_has_text, advance=advance)
+        is_usable = _has_rating if again else _has_text
+        choices = ask_all(
+            requests, judge, journal, is_usable=is_usable, says_something=_has_rating, advance=advance
+        )
+        if again:  # what is unparsed once more is what it was
+            choices = [
+                _text_of_last(choice, journal, one) for choice, one in zip(choices, requests, strict=True)
+            ]
     failures = [choice for choice in choices if isinstance(choice, Failure)]
     check_share(failures, len(failures), len(items), judge)
     lines = [_judgment(item, choice, judge, model) for item, choice in zip(items, choices, strict=True)]
@@ -153,11 +169,20 @@ def _request(item: _Item, judge: Judge) -> Request:
 
 def _has_text(choice: Choice) -> bool:
     """Any text is a judgment: one without a rating is counted, as published, and not asked again."""
-    return bool(choice["message"].get("content"))
+    return bool(text_of(choice))
+
+
+def _has_rating(choice: Choice) -> bool:
+    return rating_of(text_of(choice)) != UNPARSED
+
+
+def _text_of_last(choice: Choice | Failure, journal: Journal, request: Request) -> Choice | Failure:
+    last = journal.get(fingerprint(request)) if isinstance(choice, Failure) else None
+    return last if last is not None and _has_text(last) else choice
 
 
 def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -> Row:
-    text = None if isinstance(choice, Failure) else choice["message"]["content"]
+    text = None if isinstance(choice, Failure) else text_of(choice)
     return {
         "question_id": item.question_id,
         "model": model,

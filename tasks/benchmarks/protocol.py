@@ -85,10 +85,11 @@ class Judged(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Items of a file of judgments, and how many of them have none."""
+    """Items of a file of judgments, how many of them have none, and how many have one that says nothing."""
 
     n_total: int
     n_failed: int
+    n_unparsed: int = 0
 
 
 class Benchmark(Protocol):
@@ -155,9 +156,19 @@ class Benchmark(Protocol):
 
     @abstractmethod
     def judge(
-        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+        self,
+        answers: Path,
+        reference: Path,
+        judge: Judge,
+        folder: Path,
+        *,
+        advance: Callable[[int], None],
+        again: bool = False,
     ) -> Path:
-        """Judges a file of answers, and writes folder/`judgments`; `reference` is the file that was asked.
+        """Judges a file of answers, and writes folder/`judgments`.
+
+        reference  the file that was asked
+        again      asks once more for items whose reply held no judgment
 
         Raises:
             InputError: the answers are not those to the questions.

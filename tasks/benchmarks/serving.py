@@ -124,6 +124,8 @@ def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list
         arguments.append(f"--max-model-len={served.max_model_len}")
     if served.trust_remote_code:
         arguments.append("--trust-remote-code")
+    if served.reasoning_parser is not None:
+        arguments.append(f"--reasoning-parser={served.reasoning_parser}")
     return arguments
 
 

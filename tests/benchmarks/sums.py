@@ -49,7 +49,14 @@ class _Sums(Benchmark):
         return path
 
     def judge(
-        self, answers: Path, reference: Path, judge: Judge, folder: Path, *, advance: Callable[[int], None]
+        self,
+        answers: Path,
+        reference: Path,
+        judge: Judge,
+        folder: Path,
+        *,
+        advance: Callable[[int], None],
+        again: bool = False,
     ) -> Path:
         rows = [
             {

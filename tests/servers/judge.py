@@ -10,10 +10,12 @@
 
 Faults: "429", "500", "401" (which repeats the key), "404", "400", "quota", "garbage" (a token that is
 no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
-"hang" (until the server ends; `hung` counts them).
+"hang" (until the server ends; `hung` counts them) and "drip" (ten bytes a second). `retry_after` is the
+header of a "429".
 
 `prefers(first, second)` decides in place of the length; `drawn_first` answers in vLLM's order, with a
-sixth token that was drawn though it is unlikely. `choices` holds whole choices by instruction, to replay.
+sixth token that was drawn though it is unlikely. `choices` holds whole choices by instruction, to replay;
+`raw` whole bodies.
 
 Asked without log-probabilities, as MT-Bench asks, it says `says`: "Rating: [[7]]", or what it is set to.
 """
@@ -42,6 +44,8 @@ class JudgeServer:
         self.prefers: Callable[[str, str], bool] | None = None
         self.drawn_first = False
         self.choices: dict[str, Body] = {}
+        self.raw: dict[str, bytes] = {}
+        self.retry_after = ""
         self.hung = threading.Semaphore(0)
         self.release = threading.Event()
         self._fault: str | None = None
@@ -115,7 +119,15 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "text/plain" if fault == "text" else "application/json")
             self.send_header("Content-Length", str(len(content)))
+            if status == 429 and judge.retry_after:
+                self.send_header("Retry-After", judge.retry_after)
             self.end_headers()
+            if fault == "drip":
+                for byte in content:
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    if judge.release.wait(0.1):
+                        return
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
@@ -131,6 +143,8 @@ def _answer(judge: JudgeServer, fault: str | None, body: Body, authorization: st
         return 429, _json({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
     if fault in ("text", "broken"):
         return 200, b"<html>a proxy's page</html>"
+    if (raw := judge.raw.get(question_of(body))) is not None:
+        return 200, raw
     if "logprobs" not in body:
         return 200, _json(_completion(body, judge.says(body), None))
     if choice := judge.choices.get(question_of(body)):
