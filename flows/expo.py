@@ -34,6 +34,7 @@ from tasks.comparison.run_config import Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import find_family, names
 from tasks.core.family_result import FamilyResult
+from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
 from tasks.runtime.stage import failed_stage
@@ -124,6 +125,8 @@ def expo(
         generation=generation,
     )
     check_run(families, config)
+    if anchors:
+        check_root("anchors", anchors)
     measured = (measure_anchors(anchors, judge, store),) if anchors and judge else ()
     before = frozenset(Store(store).names("verdicts"))
     states = _run_families(families, config, deployment)
@@ -140,8 +143,10 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
     """Refuses what cannot be done before anything is spent.
 
     Raises:
-        InputError: a family without a judge, or one repository for several families.
+        InputError: a family without a judge, one repository for several families, or a store that
+            this worker does not allow.
     """
+    check_root("store", str(config.store))
     target = config.publish_to
     if target and "/" in target and len(families) > 1:
         raise InputError(f"publish_to {target!r}: a repository holds one model; give a namespace")

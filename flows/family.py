@@ -20,6 +20,7 @@ from tasks.comparison.results import Judgments
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
+from tasks.core.worker import check_root
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import instructions
@@ -58,6 +59,7 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         The uri of the family's report in the store; None without a benchmark.
     """
     entry, store = find_family(family), Store(config.store or default_store()).uri
+    check_root("store", store)
     alphas = tuple(dict.fromkeys((entry.alpha if config.alpha is None else config.alpha, *config.curve)))
     if not config.benchmarks:
         _extrapolate_only(entry, alphas, config, store)

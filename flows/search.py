@@ -10,6 +10,8 @@ from flows.parameters import FamilyName, default_store
 from tasks.comparison.decoding import settings_of
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
+from tasks.core.providers import provider_of
+from tasks.core.worker import check_function, check_root
 from tasks.resolve import resolve
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult
@@ -45,6 +47,12 @@ def expo_search(
     """
     store = Store(store or default_store()).uri
     entry = _entry(family, aligned, sft)
+    check_root("store", store)
+    for objective in (config.objective, config.second):
+        if objective and objective.function:
+            check_function(objective.function)
+    if prompts and not provider_of(prompts):
+        check_root("prompts", prompts)
     held_out = prompts or entry.alpha_instructions
     if held_out is None:
         raise InputError(f"{entry.name}: no held-out prompts; give a file of prompts that no benchmark asks")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.core.errors import InputError
+from tasks.core.worker import KEYS, allow
 
 if TYPE_CHECKING:
     from tasks.comparison.decoding import GenerationConfig
@@ -61,6 +62,8 @@ def make_generation(
     if url is None or models is None:
         return GenerationConfig(seeds=seeds, noise_band=noise_band)
     try:
+        if key_env:
+            allow(KEYS, f"{url}={key_env}")
         at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=key_env)
     except ValidationError:
         raise InputError(f"--endpoint-url {url}: write http://host:port/v1, without a key in it") from None

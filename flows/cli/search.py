@@ -66,11 +66,15 @@ def search(
     from flows.parameters import FamilyName
     from flows.search import expo_search
     from tasks.core.families import find_family
+    from tasks.core.worker import FUNCTIONS, allow
     from tasks.search.candidates import Grid
     from tasks.search.objectives import ObjectiveConfig
     from tasks.search.racing import RaceSettings
     from tasks.search.run import SearchConfig
 
+    for name in (function, second_function):
+        if name:
+            allow(FUNCTIONS, name)
     judge = judge_options.make_judge(
         judge_model,
         judge_url,

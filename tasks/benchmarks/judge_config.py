@@ -10,13 +10,13 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from tasks.core.errors import InputError
 from tasks.core.values import Value
+from tasks.core.worker import OPENAI_URL, key_variable
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 __all__ = [
     "GRADING_SAMPLING",
-    "OPENAI_URL",
     "PAIRWISE_SAMPLING",
     "RULE",
     "Judge",
@@ -27,7 +27,6 @@ __all__ = [
     "scrubbed",
 ]
 
-OPENAI_URL = "https://api.openai.com/v1"
 RULE = "rule:"  # how the address of a rule begins, which judges without any endpoint
 
 
@@ -81,7 +80,8 @@ class Judge(Value):
     model            its name, as the endpoint knows it; it stands on every figure
     base_url         the endpoint ("http://127.0.0.1:8000/v1"), None for OpenAI's
     serve            a checkpoint to serve on this machine, in place of an endpoint
-    api_key_env      the environment variable that holds the key; the key itself is never a value
+    api_key_env      the environment variable that holds the key; an address other than OpenAI's gets one
+                     only where the worker says so: see `tasks.core.worker`
     seed             decides, with the instruction, which output is shown first (0: as published)
     both_orders      each comparison in both orders, and the mean of the two: twice the requests
     pairwise_sampling  of comparisons (AlpacaEval's, as published); "comparing" in what is stored
@@ -173,14 +173,15 @@ def api_key(judge: Judge) -> str:
     """The key, from the environment of this process.
 
     Raises:
-        InputError: OpenAI's endpoint is to be asked and the variable is not set.
+        InputError: the endpoint's variable is not set, or the judge names another variable.
     """
-    key = os.environ.get(judge.api_key_env)
-    if not key and judge.base_url is None and judge.serve is None:
+    variable = key_variable(judge.url, judge.api_key_env)
+    key = os.environ.get(variable) if variable else "none"
+    if not key or key != key.strip() or not key.isascii() or not key.isprintable():
         raise InputError(
-            f"judge {judge.model}: set the environment variable {judge.api_key_env} to its API key"
+            f"judge {judge.model}: set the environment variable {variable} to its API key, printable ASCII"
         )
-    return key or "none"
+    return key
 
 
 @contextmanager
@@ -202,5 +203,6 @@ def open_client(judge: Judge) -> "Iterator[OpenAI]":
 
 def scrubbed(text: str, judge: Judge) -> str:
     """A server's message without the key, which some servers repeat, and of bounded length."""
-    key = os.environ.get(judge.api_key_env)
+    variable = key_variable(judge.url)
+    key = os.environ.get(variable) if variable else None
     return (text.replace(key, "***") if key else text)[:500]

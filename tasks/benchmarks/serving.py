@@ -22,6 +22,7 @@ from urllib.request import ProxyHandler, build_opener
 from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
+from tasks.core.worker import check_trusted
 from tasks.generation.child import start_module
 from tasks.generation.interpreter import engine_python
 
@@ -95,7 +96,10 @@ def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
     """A vLLM server on loopback that answers; it ends with the block, or with this process."""
     from tasks.stores.open import open_source
 
-    folder = open_source(served.checkpoint).folder()
+    source = open_source(served.checkpoint)
+    if served.trust_remote_code:
+        check_trusted(served.checkpoint, source.checkpoint.commit)
+    folder = source.folder()
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="expo-judge-") as scratch:
         process = start_module(

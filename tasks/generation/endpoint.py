@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.errors import InputError, PermanentError, RetryableError
+from tasks.core.worker import key_variable
 from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import is_looping
 from tasks.generation.questions import read_questions
@@ -108,7 +109,8 @@ class _EndpointModel:
 def _client(endpoint: Endpoint) -> "OpenAI":
     from openai import OpenAI
 
-    key = os.environ.get(endpoint.api_key_env) if endpoint.api_key_env else "none"
+    variable = key_variable(endpoint.base_url, endpoint.api_key_env) if endpoint.api_key_env else None
+    key = os.environ.get(variable) if variable else "none"
     if not key:
         raise InputError(
             f"{_where(endpoint)}: ${endpoint.api_key_env} is not set; set it in the worker's environment, "

@@ -35,6 +35,7 @@ def test_what_cannot_pass_stops_at_once_without_showing_the_key(
     fault: str, message: str, judging: Judging, server: JudgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    monkeypatch.setenv("EXPO_ENDPOINT_KEYS", f"{server.url}=MY_KEY")
     server.fail(fault)
     with pytest.raises(PermanentError, match=message) as raised:
         judging(LONG, SHORT, api_key_env="MY_KEY", retries=0)
@@ -47,6 +48,7 @@ def test_nothing_secret_is_written(
     judging: Judging, server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    monkeypatch.setenv("EXPO_ENDPOINT_KEYS", f"{server.url}=MY_KEY")
     server.fail("400", on={2})
     judging(LONG, SHORT, api_key_env="MY_KEY")
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -111,6 +111,7 @@ def test_failures_say_what_to_do(
 ) -> None:
     monkeypatch.setenv("THE_KEY", "sk-hidden")
     assert job.endpoint
+    monkeypatch.setenv("EXPO_ENDPOINT_KEYS", f"{job.endpoint.base_url}=THE_KEY")
     job = job.model_copy(update={"endpoint": job.endpoint.model_copy(update={"api_key_env": "THE_KEY"})})
     server.fail(fault)
     with pytest.raises(kind, match=message) as caught:
@@ -118,8 +119,9 @@ def test_failures_say_what_to_do(
     assert "sk-hidden" not in str(caught.value)
 
 
-def test_a_key_that_is_not_set(job: GenerationJob) -> None:
+def test_a_key_that_is_not_set(job: GenerationJob, monkeypatch: pytest.MonkeyPatch) -> None:
     assert job.endpoint
+    monkeypatch.setenv("EXPO_ENDPOINT_KEYS", f"{job.endpoint.base_url}=NO_SUCH_KEY")
     keyed = job.endpoint.model_copy(update={"api_key_env": "NO_SUCH_KEY"})
     with pytest.raises(InputError, match=r"\$NO_SUCH_KEY is not set"):
         generate([job.model_copy(update={"endpoint": keyed})], advance=no_progress)
