@@ -17,6 +17,7 @@ from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Mea
 from tasks.benchmarks.rows import AnswerRow, Rows
 from tasks.core.errors import CorruptError, ExpoError, InputError
 from tasks.core.families import Published
+from tasks.core.text_files import read_json
 from tasks.stats.metrics import PublishedFigures
 from tasks.stores.disk import sha256_of
 
@@ -126,8 +127,8 @@ class _AlpacaEval(Benchmark):
         if judgments.suffix == ".jsonl":
             return False
         try:
-            rows = json.loads(judgments.read_text())
-        except (OSError, ValueError):
+            rows = read_json(judgments)
+        except InputError:
             return True
         first = rows[0] if isinstance(rows, list) and rows else None
         return not isinstance(first, dict) or not {"output_1", "preference"}.isdisjoint(first)

@@ -291,6 +291,8 @@ def test_a_file_that_is_none_ends_in_one_line(content: bytes, message: str, tmp_
     with pytest.raises(InputError, match=message) as raised:
         score_annotations(file)
     assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match=message):
+        compare(file, file)
 
 
 def test_a_byte_order_mark_other_fields_and_another_order_change_nothing(tmp_path: Path) -> None:
