@@ -11,6 +11,7 @@ from tasks.stores.source import Source
 __all__ = ["check_no_pointer", "unread_weights", "why_no_weights"]
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER_BYTES = 1024
 _OTHER_WEIGHTS = re.compile(
     r"(consolidated.*\.(safetensors|pth)|.*\.(gguf|pt|pth|ckpt|h5|msgpack|onnx)|.*\.safetensors|pytorch_model.*\.bin)$"
 )
@@ -73,6 +74,8 @@ def check_no_pointer(source: Source, file: str) -> None:
     Raises:
         CorruptError: it is a pointer.
     """
+    if source.files()[file].size > LFS_POINTER_BYTES:  # not worth a request
+        return
     if source.read(file, 0, len(LFS_POINTER)) == LFS_POINTER:
         raise CorruptError(
             f"{file}: a Git LFS pointer, so no safetensors file; run `git lfs pull` in the clone"
