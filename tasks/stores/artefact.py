@@ -119,6 +119,18 @@ class Artefact:
         """Gives a claim up, if there is one."""
         self._files.remove(CLAIM)
 
+    def give_up(self) -> None:
+        """Gives the claim of a run that failed up, unless another process is at work in this folder.
+
+        Nothing on S3 tells whether another machine is at work: there a claim stays until it is removed.
+        """
+        if self.local is None:
+            return
+        folder = self._scratch_folder()
+        release_lease(folder)
+        if not live_leases(folder):
+            self.unclaim()
+
     def work_dir(self) -> Path:
         """Where a stage writes while it works: the local artefact itself, else a folder of the cache.
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Lock
 
+from tasks.core.errors import ExpoError
 from tasks.stores.artefact import Artefact
 from tasks.stores.disk import check_room
 from tasks.stores.source import Source
-from tasks.weights.folder import claimed_model, finished_shard, put_shard, seal
+from tasks.weights.folder import claimed_model, finished_shard, give_up_unbegun, put_shard, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
@@ -60,7 +61,12 @@ def extrapolate_all(
     todo = [
         pair for pair, manifest in zip(zip(plans, models, strict=True), whole, strict=True) if not manifest
     ]
-    made = iter(_make_all(todo, parents, options, advance))
+    try:
+        made = iter(_make_all(todo, parents, options, advance))
+    except ExpoError:
+        for _, model in todo:
+            give_up_unbegun(model)
+        raise
     return tuple(manifest or next(made) for manifest in whole)
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "claimed_model",
     "finished_model",
     "finished_shard",
+    "give_up_unbegun",
     "local_copy",
     "model_artefact",
     "put_shard",
@@ -87,6 +88,12 @@ def claimed_model(plan: Plan, model: Artefact) -> Manifest | None:
     if manifest:
         model.unclaim()
     return manifest
+
+
+def give_up_unbegun(model: Artefact) -> None:
+    """After a failure: where no shard was finished, another recipe may be written into this folder."""
+    if not any(name.endswith(RECEIPT) for name in model.names()):
+        model.give_up()
 
 
 def require_apart(model: Artefact, recipe: Recipe) -> None:

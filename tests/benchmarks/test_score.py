@@ -188,8 +188,8 @@ def test_no_length_control_for_a_subset_or_another_order(
 
 
 def test_marks_of_failure_are_never_preferences(rows: Rows, write: Callable[[Rows], Path]) -> None:
-    """-1 is what the package's cache keeps of a rate limit; 0 is an old file's draw."""
-    rows[0]["preference"], rows[1]["preference"], rows[2]["preference"] = -1, None, 0
+    """-1 is what the package's cache keeps of a rate limit."""
+    rows[0]["preference"], rows[1]["preference"], rows[2]["preference"] = -1, None, 1.5
     figures = score_annotations(write(rows))
     judged = preferences(write(rows))
     assert (figures.n_total, figures.n_failed) == (N - 2, 2)
@@ -208,12 +208,12 @@ def test_too_few_judgments_give_no_figure(rows: Rows, write: Callable[[Rows], Pa
 
 def test_figures_of_two_judges_are_not_mixed(rows: Rows, write: Callable[[Rows], Path]) -> None:
     rows[3]["annotator"] = "another"
-    with pytest.raises(InputError, match="judged by another, someone"):
+    with pytest.raises(InputError, match="judged by another and someone"):
         score_annotations(write(rows))
 
 
 def test_an_instruction_twice_cannot_be_paired(rows: Rows, write: Callable[[Rows], Path]) -> None:
-    with pytest.raises(InputError, match="more than once"):
+    with pytest.raises(InputError, match="item 60 has the same instruction as item 0"):
         preferences(write([*rows, rows[0]]))
 
 

@@ -153,14 +153,16 @@ def test_a_pair_or_a_family_is_needed(place: Place) -> None:
         expo_search.fn(config("flat"), aligned=str(place.aligned.folder()))
 
 
-def test_prompts_are_needed(place: Place) -> None:
+def test_prompts_are_needed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", "tests.search.test_search_alpha:flat")
     aligned, sft = str(place.aligned.folder()), str(place.sft.folder())
     with pytest.raises(InputError, match="no held-out prompts"):
         expo_search.fn(config("flat"), aligned=aligned, sft=sft)
 
 
 @pytest.mark.slow
-def test_a_search_in_a_flow_shows_its_rounds(place: Place) -> None:
+def test_a_search_in_a_flow_shows_its_rounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", "tests.search.test_search_alpha:peak")
     with prefect_test_harness(server_startup_timeout=600):
         result = place.search_in_a_flow(FakeVllm(), "of-the-flow")
         with get_client(sync_client=True) as client:

@@ -1,6 +1,7 @@
 """Memory is a few buffers, whatever the size of the model: measured on a tensor larger than all of them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,20 +37,26 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def sparse_checkpoint(folder: Path) -> Path:
-    """One tensor of zeros that takes no room on the disk."""
+def sparse_checkpoint(folder: Path, last: bytes) -> Path:
+    """One tensor of zeros, but for its last element, that takes no room on the disk."""
     folder.mkdir()
     header = build_header([("model.embed_tokens.weight", "BF16", (TENSOR_BYTES // 2000, 1000))])
     with (folder / "model.safetensors").open("wb") as file:
         file.write(header)
         file.truncate(len(header) + TENSOR_BYTES)
+        file.seek(-2, os.SEEK_END)
+        file.write(last)
     (folder / "config.json").write_text(json.dumps({}))
     return folder
 
 
 def test_two_alphas_of_a_large_tensor(tmp_path: Path) -> None:
     """Four such tensors pass through; what is held is less than one."""
-    folders = [sparse_checkpoint(tmp_path / "aligned"), sparse_checkpoint(tmp_path / "sft"), tmp_path]
+    folders = [
+        sparse_checkpoint(tmp_path / "aligned", b"\x80\x3f"),
+        sparse_checkpoint(tmp_path / "sft", b"\0\0"),
+        tmp_path,
+    ]
     command = [sys.executable, "-c", CHILD, *map(str, folders)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,7 @@ def run(tmp_path: Path) -> Callable[..., list[object]]:
 
     tensors = {f"t{n}": torch.randn(40_000).bfloat16() for n in range(3)}
     aligned = write_checkpoint(tmp_path / "aligned", tensors, [1, 2])
-    sft = write_checkpoint(tmp_path / "sft", tensors)
+    sft = write_checkpoint(tmp_path / "sft", {name: tensor / 2 for name, tensor in tensors.items()})
     (tmp_path / "plan.json").write_text(make_plan(recipe(aligned, sft), aligned, sft).model_dump_json())
     (tmp_path / "disk").mkdir()
 
