@@ -13,7 +13,7 @@ FROM vllm/vllm-openai:${VLLM} AS dependencies
 ARG UV=uv==0.13.9
 ARG PYTHON=3.11
 ARG TORCH=torch==2.13.0
-ARG TORCH_INDEX=https://pypi.org/simple
+ARG TORCH_INDEX=
 ARG EXTRAS=run,cluster,cuda,demo
 WORKDIR /build
 ENV UV_PYTHON_INSTALL_DIR=/opt/python PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -26,7 +26,7 @@ ENV PATH=/opt/expo/bin:$PATH
 COPY constraints-worker.txt pyproject.toml README.md LICENSE ./
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
-    { pip install -c constraints-worker.txt "$TORCH" || pip install --index-url "$TORCH_INDEX" "$TORCH"; } \
+    { pip install -c constraints-worker.txt "$TORCH" || pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"; } \
     && pip install -c constraints-worker.txt ".[$EXTRAS]"
 
 FROM dependencies AS code

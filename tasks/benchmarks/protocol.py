@@ -62,9 +62,9 @@ class Score(Value):
 
     judge: str
 
+    @abstractmethod
     def metrics(self) -> ArmMetrics:
         """The same as an arm's metrics; what the file does not tell is 0 or None."""
-        raise NotImplementedError
 
     @property
     def resampled(self) -> tuple[float, ...]:
