@@ -92,7 +92,7 @@ def start_worker(
     url: str, pool: str, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """A process worker that runs the flows in `folder`; `end` ends it."""
-    given = {"PREFECT_API_URL": url, "EXPO_HOME": str(folder), **(environment or {})}
+    given = {**_client(url), "EXPO_HOME": str(folder), **(environment or {})}
     return _start(["worker", "start", "--pool", pool], folder / "worker.log", given)
 
 
@@ -110,7 +110,7 @@ def prefect(url: str, *arguments: str, cwd: Path | None = None) -> str:
     """Runs a `prefect` command to its end; what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
-        env=os.environ | {"PREFECT_API_URL": url},
+        env=os.environ | _client(url),
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -124,7 +124,7 @@ def bootstrap(url: str, *options: str, families: Path | None = None) -> str:
     registry = {"EXPO_FAMILIES": str(families)} if families else {}
     done = subprocess.run(
         [sys.executable, "-m", "deployments.bootstrap", *options],
-        env=os.environ | {"PREFECT_API_URL": url} | registry,
+        env=os.environ | _client(url) | registry,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -164,3 +164,8 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         except (URLError, OSError):
             time.sleep(0.2)
     raise AssertionError(f"the Prefect server did not start:\n{log.read_text()[-2000:]}")
+
+
+def _client(url: str) -> dict[str, str]:
+    """The settings of a client that waits as long as a busy machine takes to answer."""
+    return {"PREFECT_API_URL": url, "PREFECT_API_REQUEST_TIMEOUT": str(LIMIT)}
