@@ -8,6 +8,7 @@ import pytest
 
 from tests.drills.stage import Stage, report_of
 from tests.servers.prefect import end
+from tests.servers.processes import command_line, descendants, ended
 from tests.servers.s3 import BUCKET
 from tests.waiting import wait_until
 
@@ -26,13 +27,13 @@ def test_a_failed_family_and_the_retry_of_its_parent(stage: Stage) -> None:
             deployment="expo-family/cpu",
             store=f"s3://{BUCKET}/children",
         )
-        ended = stage.ended(run)
-        assert ended.state and ended.state.is_failed(), stage.log("children")
-        assert "1 of 3 families failed: broken" in str(ended.state.message)
+        failed = stage.ended(run)
+        assert failed.state and failed.state.is_failed(), stage.log("children")
+        assert "1 of 3 families failed: broken" in str(failed.state.message)
         rows = {row["family"]: row for row in json.loads(str(stage.artifact(run, "expo-families").data))}
         assert [rows[name]["outcome"] for name in (*GOOD, "broken")] == ["done", "done", "failed"]
         assert rows["broken"]["stage"] == "resolve" and "nobody/nothing" in rows["broken"]["why"]
-        (failure,) = report_of(stage, ended, "children").failures
+        (failure,) = report_of(stage, failed, "children").failures
         assert (failure.family, failure.stage) == ("broken", "resolve")
         first = {child.id for child in stage.children(run)}
         assert len(first) == 3
@@ -52,8 +53,8 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
     engines: list[psutil.Process] = []
 
     def found() -> bool:
-        below = psutil.Process(worker.pid).children(recursive=True)
-        engines[:] = [one for one in below if "tasks.generation.engine" in " ".join(one.cmdline())]
+        below = descendants(worker.pid)
+        engines[:] = [process for process in below if "tasks.generation.engine" in command_line(process)]
         return bool(engines)
 
     try:
@@ -67,10 +68,10 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
         )
         wait_until(found, "an engine")
         stage.command("flow-run", "cancel", str(run))
-        ended = stage.ended(run)
-        assert ended.state and ended.state.is_cancelled(), stage.log("cancelled")
+        cancelled = stage.ended(run)
+        assert cancelled.state and cancelled.state.is_cancelled(), stage.log("cancelled")
         (child,) = stage.children(run)
         assert (state := stage.ended(child.id).state) and state.is_cancelled(), stage.log("cancelled")
-        wait_until(lambda: not any(one.is_running() for one in engines), "the engines' end")
+        wait_until(lambda: all(ended(process) for process in engines), "the engines' end")
     finally:
         end(worker)

@@ -1,8 +1,6 @@
 """Drill 2: kill -9 to one part at a time. Each run ends, by itself or by `prefect flow-run retry`,
 with the bytes and the figures of the undisturbed one."""
 
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from tests.drills.conftest import Record
 from tests.drills.stage import Stage, report_of, set_up
 from tests.servers.prefect import end
+from tests.servers.processes import command_line, descendants, kill
 from tests.servers.s3 import BUCKET
 from tests.waiting import wait_until
 
@@ -38,12 +37,12 @@ class Play:
         store = f"s3://{BUCKET}/{self.name}"
         return self.stage.begin("expo/all-models", families=[FAMILY], judge=self.stage.judge, store=store)
 
-    def flow(self) -> list[Any]:
+    def flow(self) -> list[psutil.Process]:
         """The processes that run the flow: all that the worker has started, the engines left out."""
-        return [one for one in _below(self.worker) if "tasks.generation" not in " ".join(one.cmdline())]
+        return [process for process in descendants(self.worker.pid) if not _is_engine(process)]
 
-    def engines(self) -> list[Any]:
-        return [one for one in _below(self.worker) if "tasks.generation" in " ".join(one.cmdline())]
+    def engines(self) -> list[psutil.Process]:
+        return [process for process in descendants(self.worker.pid) if _is_engine(process)]
 
     def journal_lines(self) -> int:
         """Whole lines of the answers' journals: a header and a batch are two."""
@@ -87,13 +86,13 @@ def undisturbed(stage: Stage, record: Record) -> tuple[dict[str, str], list[Any]
 def _flow(play: Play) -> None:
     play.answering()
     for process in play.flow():
-        _kill(process)
+        kill(process)
 
 
 def _worker(play: Play) -> None:
     """The flow goes on without it, or is ended by it; the next worker takes what is left."""
     play.answering()
-    _kill(psutil.Process(play.worker.pid))
+    kill(psutil.Process(play.worker.pid))
     play.worker.wait()
     play.worker = play.stage.worker(play.name)
 
@@ -101,8 +100,8 @@ def _worker(play: Play) -> None:
 def _node(play: Play) -> None:
     """All at once, as when the power goes; heartbeats end, and the automation notices."""
     play.answering()
-    for process in [psutil.Process(play.worker.pid), *_below(play.worker)]:
-        _kill(process)
+    for process in [psutil.Process(play.worker.pid), *descendants(play.worker.pid)]:
+        kill(process)
     play.worker.wait()
     play.worker = play.stage.worker(play.name)
 
@@ -110,7 +109,7 @@ def _node(play: Play) -> None:
 def _engine(play: Play) -> None:
     play.answering()
     for process in play.engines():
-        _kill(process)
+        kill(process)
 
 
 def _server(play: Play) -> None:
@@ -127,17 +126,17 @@ def _s3(play: Play) -> None:
     play.stage.s3.start()
 
 
-@pytest.mark.parametrize("kill", [_engine, _flow, _worker, _s3, _server, _node])
+@pytest.mark.parametrize("fault", [_engine, _flow, _worker, _s3, _server, _node])
 def test_same_bytes_and_figures(
-    kill: Callable[[Play], None],
+    fault: Callable[[Play], None],
     stage: Stage,
     undisturbed: tuple[dict[str, str], list[Any]],
     record: Record,
 ) -> None:
-    name = kill.__name__.strip("_")
+    name = fault.__name__.strip("_")
     start, play = time.monotonic(), Play(stage, name)
     try:
-        kill(play)
+        fault(play)
         killed = time.monotonic()
         ended, retries = play.finish()
     finally:
@@ -155,15 +154,5 @@ def _figures(stage: Stage, run: FlowRun, prefix: str) -> list[Any]:
     return [verdict.model_dump() for verdict in report.verdicts]
 
 
-def _below(process: "subprocess.Popen[bytes]") -> list[Any]:
-    try:
-        return list(psutil.Process(process.pid).children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(process: Any) -> None:  # noqa: ANN401 - psutil has no types
-    try:
-        process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        return
+def _is_engine(process: psutil.Process) -> bool:
+    return "tasks.generation" in command_line(process)
