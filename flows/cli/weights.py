@@ -79,6 +79,9 @@ ALLOW = Annotated[
     list[str] | None,
     typer.Option(metavar="FIELD", help="A field of config.json that may differ, as rope_theta; repeatable."),
 ]
+DEQUANTIZE = Annotated[
+    bool, typer.Option("--dequantize", help="fp8 weights with known scales: multiply them; written is bf16.")
+]
 
 
 def check(
@@ -90,6 +93,7 @@ def check(
     vocabulary: VOCABULARY = "error",
     extra: EXTRA = "error",
     allow: ALLOW = None,
+    dequantize: DEQUANTIZE = False,
     merge: MERGE = False,
     judge_model: judge_options.MODEL = None,
     judge_serve: judge_options.SERVE = None,
@@ -123,6 +127,7 @@ def check(
         vocabulary=vocabulary,
         extra=extra,
         allow=tuple(sorted({*(allow or ()), *(entry.allow if entry else ())})),
+        dequantize=dequantize,
         adapter=adapter_mode(parents.aligned, merge),
     )
     plan_table(make_plan(recipe, *parents), exchanged(*parents))
@@ -167,6 +172,7 @@ def extrapolate(
     vocabulary: VOCABULARY = "error",
     extra: EXTRA = "error",
     allow: ALLOW = None,
+    dequantize: DEQUANTIZE = False,
     nonfinite: Annotated[Nonfinite, typer.Option(help="NaN or Inf in a parent: refuse, or count.")] = "error",
     shard_size: Annotated[
         str | None, typer.Option(help="As 5GB; default: the aligned checkpoint's layout.", callback=_bytes)
@@ -201,6 +207,7 @@ def extrapolate(
         vocabulary=vocabulary,
         extra=extra,
         allow=tuple(sorted(set(allow or ()))),
+        dequantize=dequantize,
         nonfinite=nonfinite,
         module_alphas=tuple(_module_alpha(text) for text in module_alpha or ()),
         shard_bytes=parse_bytes(shard_size) if shard_size else None,

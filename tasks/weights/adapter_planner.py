@@ -98,6 +98,8 @@ def _impossible(
             "arithmetic 'parity' is of two checkpoints' bf16 weights, and an adapter's update has none; "
             "leave it out, or merge the adapter with peft and give the merged model"
         )
+    if recipe.dequantize:
+        yield "--dequantize is for fp8 weights of two whole checkpoints; give the adapter's base in BF16"
     if recipe.adapter == "scale" and adapter.whole_tensors:
         yield f"the adapter holds {adapter.whole_tensors}, which no scale of it extrapolates; add --merge"
     if recipe.adapter == "scale" and recipe.output_dtype:

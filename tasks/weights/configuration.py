@@ -27,7 +27,6 @@ __all__ = [
     "compare",
     "read_config",
     "ties_words",
-    "with_dtype",
 ]
 
 CONFIG = "config.json"
@@ -193,21 +192,6 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         if stated.get(name, 0) is None:
             del stated[name]
     return stated
-
-
-def with_dtype(content: bytes, dtype: str) -> bytes | None:
-    """config.json with another dtype of the weights, None where it states none or this one.
-
-    transformers loads the weights in the dtype that the config states, whatever they are stored as.
-    """
-    config = json.loads(content)
-    changed = False
-    for part in (config, config.get("text_config")):
-        for field in ("dtype", "torch_dtype"):
-            if isinstance(part, dict) and part.get(field) not in (None, dtype):
-                part[field] = dtype
-                changed = True
-    return json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n" if changed else None
 
 
 def _rotary(config: Mapping[str, Any]) -> dict[str, Any]:

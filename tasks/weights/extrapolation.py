@@ -17,7 +17,7 @@ from tasks.weights.memory import memory_budget
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.prefetch import are_local, fetch_inputs
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard_writer import Advance, factor_memory, shard_memory, write_shards
+from tasks.weights.shard_writer import Advance, held_memory, shard_memory, write_shards
 from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
@@ -72,7 +72,7 @@ def extrapolate_all(
 
 def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
     """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
-    one = shard_memory(1, inputs) + max(map(factor_memory, plan.shards), default=0)
+    one = shard_memory(1, inputs) + max(map(held_memory, plan.shards), default=0)
     at_once = min(_workers(inputs == "stream"), len(plan.shards)) * one
     return max(one, min(at_once, memory_budget().size))
 

@@ -20,9 +20,10 @@ from tasks.stores.source import Source
 from tasks.weights.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tasks.weights.adapter_output import write_scaled_adapter
 from tasks.weights.checkpoint import INDEX
-from tasks.weights.configuration import CONFIG, with_dtype
+from tasks.weights.configuration import CONFIG
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest, ModelFile, build_index, build_manifest, read_manifest
+from tasks.weights.output_config import changed_config
 from tasks.weights.pass_options import Parents
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
@@ -230,13 +231,12 @@ def _require_receipt(model: Artefact, file: str, job: str) -> None:
 
 
 def changed_side_file(name: str, plan: Plan, content: bytes) -> bytes | None:
-    """What becomes of a side file's content: config.json states the output's dtype. None: it stays."""
-    dtype = plan.recipe.stated_dtype
-    return with_dtype(content, dtype) if name == CONFIG and dtype else None
+    """What becomes of a side file's content: config.json says what the output is. None: it stays."""
+    return changed_config(plan.recipe, content) if name == CONFIG else None
 
 
 def _write_side_file(name: str, plan: Plan, aligned: Source, model: Artefact) -> ModelFile:
-    """A copy; config.json with the output's dtype where one was asked for."""
+    """A copy; of config.json what `changed_side_file` makes of it."""
     path = aligned.fetch(name)
     if name == CONFIG and (content := changed_side_file(name, plan, path.read_bytes())) is not None:
         model.write(name, content)

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from reprlib import repr as brief
 from typing import Any
 
+from pydantic import Field
+
 from tasks.core.errors import CorruptError, InputError
 from tasks.core.values import Value
 from tasks.stores.source import Source
+from tasks.weights.block_scale import BlockScale
 
 __all__ = ["ITEM_BYTES", "TensorRange", "build_header", "is_shape", "read_header"]
 
@@ -41,6 +44,7 @@ class TensorRange(Value):
     dtype   in the words of safetensors: "BF16", "F16", "F32", …
     offset  bytes from the start of the file
     nbytes  length in bytes: the product of the shape times the item's size
+    scale   what the elements are multiplied by, of an fp8 matrix that is dequantized; else None
     """
 
     dtype: str
@@ -48,6 +52,12 @@ class TensorRange(Value):
     file: str
     offset: int
     nbytes: int
+    scale: BlockScale | None = Field(default=None, exclude_if=lambda scale: scale is None)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that hold it and its scale."""
+        return (self.file,) if self.scale is None else (self.file, self.scale.file)
 
 
 def read_header(source: Source, file: str) -> dict[str, TensorRange]:

@@ -22,22 +22,26 @@ def identical_files(aligned: Source, sft: Source) -> dict[str, str]:
 def without_identical(job: ShardJob, same: Mapping[str, str]) -> ShardJob:
     """The same shard, reading nothing of an SFT file that the aligned side has; `same` is SFT → aligned."""
     tensors = tuple(_once(tensor) if _is_same(tensor, same) else tensor for tensor in job.tensors)
-    left = {tensor.sft.file for tensor in tensors if tensor.sft and not _kept(tensor)}
+    left = {file for tensor in tensors if tensor.sft and not _kept(tensor) for file in tensor.sft.files}
     return job.model_copy(update={"tensors": tensors, "sft_files": tuple(sorted(left))})
 
 
 def _is_same(tensor: TensorJob, same: Mapping[str, str]) -> bool:
-    ours, theirs = tensor.aligned, tensor.sft
+    aligned, sft = tensor.aligned, tensor.sft
     # A scalar has no rows to keep.
-    if ours is None or theirs is None or not tensor.shape or tensor.rows or not tensor.elements:
+    if aligned is None or sft is None or not tensor.shape or tensor.rows or not tensor.elements:
         return False
-    return same.get(theirs.file) == ours.file and theirs.model_copy(update={"file": ours.file}) == ours
+    if [same.get(file) for file in sft.files] != list(aligned.files):
+        return False
+    scale = sft.scale and sft.scale.model_copy(update={"file": aligned.files[-1]})
+    return sft.model_copy(update={"file": aligned.file, "scale": scale}) == aligned
 
 
 def _once(tensor: TensorJob) -> TensorJob:
     """All rows kept as the aligned side has them: Δ is zero."""
     rows = RowRun(first=0, rows=tensor.shape[0], sft_first=None)
-    return tensor.model_copy(update={"rows": (rows,)})
+    unread = tensor.sft and tensor.sft.model_copy(update={"scale": None})
+    return tensor.model_copy(update={"rows": (rows,), "sft": unread})
 
 
 def _kept(tensor: TensorJob) -> bool:

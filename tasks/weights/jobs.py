@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import Field
 
 from tasks.core.values import Value, fingerprint
+from tasks.weights.block_scale import BlockScale
 from tasks.weights.headers import ITEM_BYTES, TensorRange, build_header
 from tasks.weights.low_rank import LowRank
 from tasks.weights.recipe import Recipe
@@ -73,6 +75,12 @@ class ShardJob(Value):
     def fingerprint(self) -> str:
         """sha256 of the job: a shard made by an equal job has the same bytes."""
         return fingerprint(self)
+
+    def scales(self, side: Literal["aligned", "sft"]) -> tuple[BlockScale, ...]:
+        """The scales of a side's fp8 tensors that the shard needs, in the order of their bytes."""
+        places = (tensor.aligned if side == "aligned" else tensor.sft for tensor in self.tensors)
+        found = {place.scale for place in places if place and place.scale}
+        return tuple(sorted(found, key=lambda scale: (scale.file, scale.offset)))
 
 
 class Plan(Value):

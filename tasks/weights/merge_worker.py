@@ -82,7 +82,7 @@ class MergeWorker(Worker):
         if not tensor.extrapolated:
             self._copy(self._sft, tensor.sft, piece, places)
             return None
-        views = [place.view(STORED[tensor.dtype]) for place in places]
+        views = self._views(piece, outs)
         alphas = [job.tensors[piece.tensor].alpha for job in self._jobs]
         if tensor.low_rank is not None and tensor.low_rank.magnitude is not None:
             aligned, sft = self._dora(tensor, tensor.low_rank, piece)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from tasks.core.values import Value
 from tasks.weights.buffers import FLOATS, is_buffer
+from tasks.weights.fp8 import with_scales
 from tasks.weights.headers import TensorRange
 from tasks.weights.quantized import quantization
 from tasks.weights.recipe import Recipe
@@ -43,7 +44,12 @@ class Pairing(Value):
 
 def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
     """Matches tensors by name, tied weights by what they are tied to."""
+    unscaled = aligned, sft
+    if recipe.dequantize:
+        aligned, sft = with_scales(aligned), with_scales(sft)
     impossible = (*_unusable(aligned), *_unusable(sft), *_same_checkpoint(aligned, sft))
+    if recipe.dequantize and not impossible and aligned is unscaled[0] and sft is unscaled[1]:
+        impossible = ("neither side holds fp8 weights with their scales; leave --dequantize out",)
     if impossible:
         return _refused(impossible)
     aligned, sft = with_embedding(aligned, sft), with_embedding(sft, aligned)
@@ -62,7 +68,7 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
             continue
         if other is None:
             complaints.append((name, "only in the aligned checkpoint; is the other its SFT model?"))
-        elif not {tensor.dtype, other.dtype} <= set(FLOATS):
+        elif not (_has_numbers(tensor) and _has_numbers(other)):
             if _same_numbers(aligned, tensor, sft, other):
                 copied.add(name)
             else:
@@ -113,6 +119,10 @@ def _same_checkpoint(aligned: Side, sft: Side) -> Iterator[str]:
 
 def _is_copied(recipe: Recipe, name: str, tensor: TensorRange, known: Tensors) -> bool:
     return is_buffer(name, tensor) or (name not in known and recipe.extra == "aligned")
+
+
+def _has_numbers(tensor: TensorRange) -> bool:
+    return tensor.dtype in FLOATS or tensor.scale is not None
 
 
 def _has_rows(name: str, tensor: TensorRange, other: TensorRange) -> bool:

@@ -1,15 +1,15 @@
 """The plan: which bytes of which files make each output shard. Every refusal happens here."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from tasks.core.errors import MismatchError
 from tasks.stores.source import Source
 from tasks.weights.adapter_planner import make_adapter_plans
-from tasks.weights.configuration import compare, with_dtype
+from tasks.weights.configuration import compare
 from tasks.weights.headers import TensorRange
 from tasks.weights.jobs import Plan, TensorJob
 from tasks.weights.modules import alpha_of, module_complaints
+from tasks.weights.output_config import config_changes
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_layout import lay_out, output_dtype
@@ -67,8 +67,7 @@ def _compare_configs(recipe: Recipe, aligned: Side, sft: Side) -> tuple[list[str
     if sft.config is None:
         return [], ["the SFT side has no config.json that can be read: configurations were not compared"]
     differences, notices = compare(aligned.config, sft.config)
-    if (dtype := recipe.stated_dtype) and with_dtype(json.dumps(aligned.config).encode(), dtype):
-        notices = (*notices, f"config.json: its dtype is set to {dtype}, so that the model loads as written")
+    notices = (*notices, *config_changes(recipe, aligned.config))
     refused = [
         f"config.json: {difference}; if that is meant, --allow {difference.name}"
         for difference in differences
@@ -95,7 +94,7 @@ def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing
     sft = pairing.sft[name]
     return TensorJob(
         name=name,
-        dtype=tensor.dtype if sft is None else output_dtype(recipe, tensor),
+        dtype=tensor.dtype if sft is None and tensor.scale is None else output_dtype(recipe, tensor),
         shape=tensor.shape,
         alpha=alpha_of(recipe, name),
         aligned=tensor,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.weights.fp8 import QUANTIZATION, has_known_scales
 from tasks.weights.headers import TensorRange
 from tasks.weights.refusals import examples
 from tasks.weights.sides import Side
@@ -33,6 +34,8 @@ def quantization(side: Side) -> str | None:
         return None
     kind = method or _kind(side.tensors, packed)
     step = next((step for word, step in _STEPS.items() if word in kind), _STEP)
+    if has_known_scales(side):
+        step = "add --dequantize to extrapolate its weights times their scales, or use the BF16 checkpoint"
     if not packed:
         return (
             f"{side.words}: config.json says it is quantized ({kind}), its tensors are plain numbers; "
@@ -46,7 +49,7 @@ def quantization(side: Side) -> str | None:
 def _method(config: Mapping[str, Any]) -> str | None:
     text = config.get("text_config")
     for part in (config, text if isinstance(text, dict) else {}):
-        for field in ("quantization_config", "compression_config"):
+        for field in QUANTIZATION:
             if isinstance(settings := part.get(field), dict):
                 named = settings.get("quant_method")
                 return named if isinstance(named, str) else "an unnamed method"
@@ -54,7 +57,7 @@ def _method(config: Mapping[str, Any]) -> str | None:
 
 
 def _is_packed(name: str, tensor: TensorRange) -> bool:
-    return bool(_PACKED.search(name) or _SMALL_DTYPES.match(tensor.dtype))
+    return tensor.scale is None and bool(_PACKED.search(name) or _SMALL_DTYPES.match(tensor.dtype))
 
 
 def _kind(tensors: Mapping[str, TensorRange], packed: list[str]) -> str:

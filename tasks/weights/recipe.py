@@ -21,7 +21,7 @@ __all__ = [
 
 # Fields that recipes of earlier versions did not have: at their default they are left out of the
 # canonical form, so that the recipes, models and reports of those versions keep their fingerprints.
-LATER_FIELDS = ("adapter", "extra", "allow")
+LATER_FIELDS = ("adapter", "extra", "allow", "dequantize")
 
 
 class ModuleAlpha(Value):
@@ -55,6 +55,8 @@ class Recipe(Value):
     extra          parameters of one side alone: an error, or the aligned side's are copied and the SFT
                    side's left out
     allow          fields of config.json that may differ although they change what weights mean
+    dequantize     whether fp8 weights of either side are multiplied by their scales; where the aligned
+                   side's are, the output is bf16 unless output_dtype says otherwise
     """
 
     aligned: Checkpoint
@@ -69,6 +71,7 @@ class Recipe(Value):
     adapter: AdapterMode | None = None
     extra: Extra = "error"
     allow: tuple[str, ...] = ()
+    dequantize: bool = False
 
     @model_serializer(mode="wrap")
     def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from tasks.weights.options import Arithmetic
 
-__all__ = ["NUMPY_DTYPES", "equal_values", "extrapolate_reference", "fused_multiply_add"]
+__all__ = [
+    "NUMPY_DTYPES",
+    "dequantize_reference",
+    "equal_values",
+    "extrapolate_reference",
+    "fused_multiply_add",
+]
 
 BLOCK = 1 << 16
 """Elements that are computed at a time: what the processor's cache holds."""
@@ -42,6 +48,19 @@ def extrapolate_reference(
             part = slice(start, start + BLOCK)
             out[part] = _block(aligned[part], sft[part], alpha, arithmetic).astype(out.dtype)
     return out
+
+
+def dequantize_reference(
+    content: bytes, first: int, width: int, grid: Floats, block: tuple[int, int]
+) -> Floats:
+    """fp32(element) · scale of the float8_e4m3fn elements from `first` on of a matrix `width` wide.
+
+    grid   a scale for each `block` (rows, columns) of the matrix
+    """
+    rows, columns = np.divmod(np.arange(first, first + len(content)), width)
+    values = np.frombuffer(content, ml_dtypes.float8_e4m3fn).astype(np.float32)
+    scaled: Floats = values * grid[rows // block[0], columns // block[1]]
+    return scaled
 
 
 def _block(aligned: Values, sft: Values, alpha: float, arithmetic: Arithmetic) -> Values:

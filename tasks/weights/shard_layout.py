@@ -11,6 +11,7 @@ __all__ = ["lay_out", "output_dtype"]
 
 OUTPUT = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 SHARD_BYTES = 5_000_000_000
+DEQUANTIZED = "BF16"
 
 
 def lay_out(recipe: Recipe, layout: CheckpointLayout, jobs: Sequence[TensorJob]) -> tuple[ShardJob, ...]:
@@ -22,7 +23,9 @@ def output_dtype(recipe: Recipe, tensor: TensorRange) -> str:
     """The dtype in which an extrapolated tensor is written."""
     if recipe.arithmetic == "parity":
         return "BF16"
-    return OUTPUT[recipe.output_dtype] if recipe.output_dtype else tensor.dtype
+    if recipe.output_dtype:
+        return OUTPUT[recipe.output_dtype]
+    return tensor.dtype if tensor.scale is None else DEQUANTIZED
 
 
 def _cut(
@@ -58,7 +61,7 @@ def _shard(recipe: Recipe, file: str, tensors: list[TensorJob]) -> ShardJob:
         file=file,
         tensors=tuple(tensors),
         aligned_files=tuple(sorted({file for job in tensors for file in _aligned_files(job)})),
-        sft_files=tuple(sorted({job.sft.file for job in tensors if job.sft})),
+        sft_files=tuple(sorted({file for job in tensors if job.sft for file in job.sft.files})),
         bytes=len(shard_header(tensors)) + sum(job.nbytes for job in tensors),
     )
 
@@ -72,6 +75,6 @@ def _home(recipe: Recipe, job: TensorJob) -> TensorRange:
 
 def _aligned_files(job: TensorJob) -> Iterator[str]:
     if job.aligned is not None:
-        yield job.aligned.file
+        yield from job.aligned.files
     if job.low_rank is not None:
         yield job.low_rank.a.file

@@ -1,5 +1,6 @@
 """One output shard, at one α or several, in one pass over its inputs: what is checked before and after."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -12,6 +13,7 @@ from tasks.stores.disk import check_room
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.source import Source
 from tasks.weights.identical import identical_files, without_identical
+from tasks.weights.headers import ITEM_BYTES
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.jobs import ShardJob
 from tasks.weights.memory import memory_budget
@@ -26,7 +28,7 @@ from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
 if TYPE_CHECKING:
     from tasks.weights.worker import Worker
 
-__all__ = ["Advance", "factor_memory", "shard_memory", "write_shard", "write_shards"]
+__all__ = ["Advance", "held_memory", "shard_memory", "write_shard", "write_shards"]
 
 Side = Literal["aligned", "sft"]
 Advance = Callable[[int], None]
@@ -79,7 +81,7 @@ def write_shards(
     reading = [without_identical(one, same) for one in jobs]
     with (
         limit_incoming(*parents) if inputs == "stream" else nullcontext(),
-        memory_budget().hold(shard_memory(len(jobs), inputs, options.threads) + factor_memory(job)),
+        memory_budget().hold(shard_memory(len(jobs), inputs, options.threads) + held_memory(job)),
         _reader("aligned", parents.aligned, reading[0], inputs) as aligned,
         _reader("sft", parents.sft, reading[0], inputs) as sft,
         ExitStack() as stack,
@@ -113,14 +115,21 @@ def shard_memory(jobs: int, inputs: InputMode = "download", threads: int = THREA
     return threads * (INPUT_SLOTS + jobs) * SLOT_BYTES + ranges
 
 
-def factor_memory(job: ShardJob) -> int:
-    """What a pass that merges an adapter holds of its factors, beside the buffers; 0 for another."""
+def held_memory(job: ShardJob, threads: int = THREADS) -> int:
+    """What a pass holds beside those buffers: an adapter's factors; the scales of fp8 tensors, and a raw slot."""
     largest = max((tensor.low_rank.nbytes for tensor in job.tensors if tensor.low_rank), default=0)
-    return (FACTORS_HELD + 1) * largest
+    scales = [*job.scales("aligned"), *job.scales("sft")]
+    grids = sum(math.prod(scale.shape) * ITEM_BYTES["F32"] for scale in scales)
+    return (FACTORS_HELD + 1) * largest + grids + (threads * SLOT_BYTES // 2 if scales else 0)
 
 
 def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Callable[[], Worker]":
     """Makes the worker of a thread. An adapter is merged on the CPU, whatever the device."""
+    if jobs[0].scales("aligned") or jobs[0].scales("sft"):
+        from tasks.weights.fp8_worker import DequantizingWorker, read_scales
+
+        scales = read_scales(jobs[0], aligned, sft)
+        return partial(DequantizingWorker, jobs, aligned, sft, SLOT_BYTES, place, scales)
     if jobs[0].recipe.adapter:
         from tasks.weights.merge_worker import FactorCache, MergeWorker
 

@@ -45,7 +45,9 @@ class Read(NamedTuple):
 
 
 def reads_of(job: ShardJob, side: Literal["aligned", "sft"]) -> Iterator[Read]:
-    """What the shard reads of one checkpoint, in the order of its slots."""
+    """What the shard reads of one checkpoint: scales first, then in the order of its slots."""
+    for scale in job.scales(side):
+        yield Read(scale.file, scale.offset, scale.offset + scale.nbytes)
     for tensor in job.tensors:
         for first, count, sft_first in spans(tensor):
             place, start = (tensor.aligned, first) if side == "aligned" else (tensor.sft, sft_first)

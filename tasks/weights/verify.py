@@ -21,13 +21,18 @@ from tasks.core.values import Value
 from tasks.stores.artefact import CLAIM, MANIFEST
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.adapter import read_adapter
-from tasks.weights.headers import ITEM_BYTES
+from tasks.weights.headers import ITEM_BYTES, TensorRange
 from tasks.weights.jobs import Plan, ShardJob, TensorJob, shard_header
 from tasks.weights.manifest import Manifest, read_manifest
 from tasks.weights.pass_options import Parents
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Arithmetic
-from tasks.weights.reference import NUMPY_DTYPES, equal_values, extrapolate_reference
+from tasks.weights.reference import (
+    NUMPY_DTYPES,
+    dequantize_reference,
+    equal_values,
+    extrapolate_reference,
+)
 from tasks.weights.slots import spans
 from tasks.weights.verify_files import Difference, Kind, files_of_parents, layout, sha256_in
 
@@ -196,10 +201,6 @@ def _equal(
 def _computed(tensor: TensorJob, parents: Parents, arithmetic: Arithmetic) -> Iterator[tuple[int, bytes]]:
     """(first element, bytes) of the tensor, part by part, as it should be."""
 
-    def load(source: Source, file: str, offset: int, dtype: str, elements: int) -> NDArray[Any]:
-        content = source.read(file, offset, elements * ITEM_BYTES[dtype])
-        return np.frombuffer(content, dtype=NUMPY_DTYPES[dtype])
-
     if tensor.low_rank is not None:
         from tasks.weights.merge_formula import merged_rows
 
@@ -213,12 +214,23 @@ def _computed(tensor: TensorJob, parents: Parents, arithmetic: Arithmetic) -> It
     for start, elements, sft_start in spans(tensor):
         for done in range(0, elements, ELEMENTS):
             count, first = min(ELEMENTS, elements - done), start + done
-            offset = aligned.offset + first * ITEM_BYTES[aligned.dtype]
-            if sft is None:
-                yield first, sources.aligned.read(aligned.file, offset, count * ITEM_BYTES[aligned.dtype])
+            if sft is None and aligned.scale is None:
+                item = ITEM_BYTES[aligned.dtype]
+                yield first, sources.aligned.read(aligned.file, aligned.offset + first * item, count * item)
                 continue
-            new = old = load(sources.aligned, aligned.file, offset, aligned.dtype, count)
-            if sft_start is not None:
-                offset = sft.offset + (sft_start + done) * ITEM_BYTES[sft.dtype]
-                old = load(sources.sft, sft.file, offset, sft.dtype, count)
-            yield first, extrapolate_reference(new, old, tensor.alpha, arithmetic, tensor.dtype).tobytes()
+            new = old = _values(sources.aligned, aligned, first, count)
+            if sft is not None and sft_start is not None:
+                old = _values(sources.sft, sft, sft_start + done, count)
+            alpha = 0.0 if sft is None else tensor.alpha
+            yield first, extrapolate_reference(new, old, alpha, arithmetic, tensor.dtype).tobytes()
+
+
+def _values(source: Source, place: TensorRange, first: int, count: int) -> NDArray[Any]:
+    """Elements [first, first + count) of a tensor."""
+    item = ITEM_BYTES[place.dtype]
+    content = source.read(place.file, place.offset + first * item, count * item)
+    if (scale := place.scale) is None:
+        return np.frombuffer(content, dtype=NUMPY_DTYPES[place.dtype])
+    factors = np.frombuffer(source.read(scale.file, scale.offset, scale.nbytes), NUMPY_DTYPES[scale.dtype])
+    grid = factors.reshape(scale.shape).astype(np.float32)
+    return dequantize_reference(content, first, place.shape[1], grid, scale.block)

@@ -13,7 +13,7 @@ from tasks.weights.jobs import ShardJob
 from tasks.weights.kernel import STORED, BlockStats, CpuKernel, Kernel
 from tasks.weights.slots import Piece
 
-__all__ = ["Outputs", "Worker"]
+__all__ = ["Bytes", "Outputs", "Worker"]
 
 Bytes = NDArray[np.uint8]
 Outputs = list[Bytes]
@@ -39,9 +39,8 @@ class Worker:
         """Reads a piece and computes it into its place in each output; None for a buffer, only copied."""
         tensor = self._jobs[0].tensors[piece.tensor]
         assert tensor.aligned is not None
-        places = self._places(piece, outs)
         if tensor.sft is None:
-            self._copy(self._aligned, tensor.aligned, piece, places)
+            self._copy(self._aligned, tensor.aligned, piece, self._places(piece, outs))
             return None
         new = old = self._load(
             self._aligned, tensor.aligned, piece.first, piece.elements, self._aligned_buffer
@@ -49,7 +48,7 @@ class Worker:
         if piece.sft_first is not None:
             old = self._load(self._sft, tensor.sft, piece.sft_first, piece.elements, self._sft_buffer)
         alphas = [job.tensors[piece.tensor].alpha for job in self._jobs]
-        return self._kernel.run(new, old, alphas, [place.view(STORED[tensor.dtype]) for place in places])
+        return self._kernel.run(new, old, alphas, self._views(piece, outs))
 
     def _load(self, inputs: Reader, tensor: TensorRange, first: int, count: int, buffer: Bytes) -> Array:
         item = ITEM_BYTES[tensor.dtype]
@@ -62,6 +61,11 @@ class Worker:
         """Where the piece lies in each output's slot."""
         size = piece.elements * ITEM_BYTES[self._jobs[0].tensors[piece.tensor].dtype]
         return [out[piece.position : piece.position + size] for out in outs]
+
+    def _views(self, piece: Piece, outs: Outputs) -> list[Array]:
+        """The same in the dtype of the output."""
+        kind = STORED[self._jobs[0].tensors[piece.tensor].dtype]
+        return [place.view(kind) for place in self._places(piece, outs)]
 
     def _copy(self, inputs: Reader, tensor: TensorRange, piece: Piece, places: Sequence[Bytes]) -> None:
         offset = tensor.offset + piece.first * ITEM_BYTES[tensor.dtype]
