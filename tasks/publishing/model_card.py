@@ -155,6 +155,7 @@ def _command(recipe: Recipe) -> str:
             options[option] = str(value)
     words = [word for option in options.items() for word in option]
     words += ["--merge"] if recipe.adapter == "merge" else []
+    words += ["--dequantize"] if recipe.dequantize else []
     for field in recipe.allow:
         words += ["--allow", field]
     for module in recipe.module_alphas:

@@ -6,7 +6,7 @@ __all__ = ["BlockScale"]
 
 
 class BlockScale(Value):
-    """Element [i, j] of the matrix is multiplied by element [i // block rows, j // block columns] of the grid.
+    """Element [i, j] of the matrix is multiplied by [i // block rows, j // block columns] of the grid.
 
     dtype   of the grid: "F32", "BF16" or "F16"
     shape   of the grid: (rows, columns); (1, 1) for one factor of the whole matrix

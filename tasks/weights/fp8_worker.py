@@ -1,7 +1,7 @@
-"""One thread of a pass of which a side is fp8: its elements are multiplied by their scales as they are read."""
+"""One thread of a pass with an fp8 side: its elements are multiplied by their scales as they are read."""
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray

@@ -12,8 +12,8 @@ from tasks.core.errors import InputError, MismatchError
 from tasks.stores.disk import check_room
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.source import Source
-from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.headers import ITEM_BYTES
+from tasks.weights.identical import identical_files, without_identical
 from tasks.weights.inputs import InputMode, Inputs, Reader
 from tasks.weights.jobs import ShardJob
 from tasks.weights.memory import memory_budget
@@ -116,7 +116,7 @@ def shard_memory(jobs: int, inputs: InputMode = "download", threads: int = THREA
 
 
 def held_memory(job: ShardJob, threads: int = THREADS) -> int:
-    """What a pass holds beside those buffers: an adapter's factors; the scales of fp8 tensors, and a raw slot."""
+    """What a pass holds beside those buffers: an adapter's factors, an fp8 side's scales and raw slots."""
     largest = max((tensor.low_rank.nbytes for tensor in job.tensors if tensor.low_rank), default=0)
     scales = [*job.scales("aligned"), *job.scales("sft")]
     grids = sum(math.prod(scale.shape) * ITEM_BYTES["F32"] for scale in scales)

@@ -112,9 +112,9 @@ def test_results_with_interval_and_judge(make_family: Callable[..., FamilyReport
 
 def test_options_that_decide_the_bytes_are_in_the_command() -> None:
     module = ModuleAlpha(pattern="mlp", alpha=0.1, layers=(0, 15))
-    manifest = _manifest(output_dtype="float32", module_alphas=(module,), nonfinite="allow")
+    manifest = _manifest(output_dtype="float32", module_alphas=(module,), nonfinite="allow", dequantize=True)
     card = model_card(manifest, "lab/model", APACHE)
-    assert "--dtype float32 --nonfinite allow --module-alpha mlp@0-15=0.1" in card
+    assert "--dtype float32 --nonfinite allow --dequantize --module-alpha mlp@0-15=0.1" in card
     assert "| α of `mlp`, layers 0 to 15 | 0.1 |" in card
 
 

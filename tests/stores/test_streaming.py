@@ -68,8 +68,10 @@ def _in_store(store: Store, aligned: FolderSource, sft: FolderSource) -> tuple[S
     return open_source(f"{store.uri}/parents/aligned"), open_source(f"{store.uri}/parents/sft")
 
 
-def _make(aligned: Source, sft: Source, out: Path | Artefact, streamed: bool = True) -> Manifest:
-    recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3)
+def _make(
+    aligned: Source, sft: Source, out: Path | Artefact, streamed: bool = True, dequantize: bool = False
+) -> Manifest:
+    recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3, dequantize=dequantize)
     plan = make_plan(recipe, aligned, sft)
     model = out if isinstance(out, Artefact) else Artefact(str(out))
     return extrapolate(
@@ -113,6 +115,21 @@ def test_pickles(hub: HubServer, tmp_path: Path) -> None:
     sft = write_pickles(tmp_path / "sft", _moved(new), cuts=[3])
     expected = _make(aligned, sft, tmp_path / "expected")
     assert _digests(_make(*_on_hub(hub, aligned, sft), tmp_path / "streamed")) == _digests(expected)
+
+
+def test_fp8_with_its_scales(hub: HubServer, tmp_path: Path) -> None:
+    """The scales lie in front of the weights: files are still read whole, in order, and hashed."""
+    sources: list[FolderSource] = []
+    for side, new in (("aligned", _tensors()), ("sft", _moved(_tensors()))):
+        scales = {f"{name}_scale": torch.full((), 0.01) for name in new}
+        weights = {name: (tensor.float() / 0.01).to(torch.float8_e4m3fn) for name, tensor in new.items()}
+        sources.append(write_checkpoint(tmp_path / side, scales | weights))
+    aligned, sft = _on_hub(hub, sources[0], sources[1])
+    expected = _make(sources[0], sources[1], tmp_path / "expected", dequantize=True)
+    streamed = _make(aligned, sft, tmp_path / "streamed", dequantize=True)
+    assert _digests(streamed) == _digests(expected)
+    assert {check.check for check in streamed.inputs} == {"sha256"}
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_identical_files_are_read_once(hub: HubServer, tmp_path: Path) -> None:

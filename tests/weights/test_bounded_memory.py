@@ -44,7 +44,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 def sparse_checkpoint(folder: Path, last: bytes, dtype: str = "BF16") -> Path:
-    """One tensor of zeros, but for its last element, that takes no room on the disk; fp8 with a scale of 1."""
+    """One tensor of zeros, but for its last element, that takes no room on the disk; fp8 has a scale."""
     folder.mkdir()
     rows = TENSOR_BYTES // len(last) // 1000
     scale = [("model.embed_tokens.weight_scale", "F32", ())] if dtype == "F8_E4M3" else []

@@ -23,7 +23,7 @@ from tasks.weights.manifest import read_manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import pair as checkpoints
-from tests.weights.checkpoints import write_checkpoint
+from tests.weights.checkpoints import read_tensors, write_checkpoint
 
 Arguments = list[str | Path]
 SHARD = "model-00002-of-00003.safetensors"
@@ -315,3 +315,19 @@ def test_extra_and_allow(expo: Command, tmp_path: Path) -> None:
     manifest = read_manifest((tmp_path / "out" / "manifest.json").read_bytes())
     assert (manifest.copied, manifest.recipe.allow) == (("more",), ("rms_norm_eps",))
     assert "which was allowed" in manifest.notices[0]
+
+
+def test_dequantize(expo: Command, tmp_path: Path) -> None:
+    """The refusal names the option; with it both commands work, and the model card could repeat it."""
+    for side, factor in (("aligned", 1.0), ("sft", 0.5)):
+        weight = torch.full((3, 4), factor).to(torch.float8_e4m3fn)
+        write_checkpoint(tmp_path / side, {"w.weight": weight, "w.weight_scale": torch.tensor(0.5)})
+    parents: Arguments = ["--sft", tmp_path / "sft", "--aligned", tmp_path / "aligned", "--alpha", "1"]
+    refused = expo("check", *parents)
+    assert refused.returncode == 2 and refused.stderr.count("--dequantize") == 2
+    assert "fp8 tensors are dequantized" in expo("check", *parents, "--dequantize").stdout
+    done = expo("extrapolate", *parents, "--dequantize", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (weight,) = read_tensors(tmp_path / "out").values()
+    assert torch.equal(weight, torch.full((3, 4), 0.75).bfloat16())
+    assert expo("verify", tmp_path / "out", "--all").returncode == 0
