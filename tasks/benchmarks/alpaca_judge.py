@@ -44,6 +44,7 @@ ANNOTATIONS = "annotations.json"
 PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 RAW = "preference_raw_completion"  # what the package calls the judge's answer
+WHY_NONE = "no_judgment"  # the cause, in the answer and the row of an item without a judgment
 NAMES = ("m", "M")  # of the two outputs in the prompt
 PLACEHOLDERS = ("instruction", "output_1", "output_2")
 # of a probability of 1, with what rounding adds, and of one that is 0 as a float
@@ -88,7 +89,7 @@ def judge_answers(
 
         def complete(prompts: Sequence[str], **sampling: object) -> dict[str, list[Any]]:
             requests = [_request(prompt, judge, sampling) for prompt in prompts]
-            choices = ask_all(requests, judge, journal, is_usable=_is_usable, advance=advance)
+            choices = ask_all(requests, judge, journal, defect=_defect, advance=advance)
             failures.extend(choice for choice in choices if isinstance(choice, Failure))
             return _completions(choices)
 
@@ -186,7 +187,10 @@ def _request(prompt: str, judge: Judge, sampling: dict[str, object]) -> Request:
 
 def _completions(choices: Sequence[Choice | Failure]) -> dict[str, list[Any]]:
     """In the form of alpaca_eval's own `openai_completions`."""
-    done = [NO_JUDGMENT if isinstance(choice, Failure) else _parseable(choice) for choice in choices]
+    done = [
+        {**NO_JUDGMENT, WHY_NONE: choice.cause} if isinstance(choice, Failure) else _parseable(choice)
+        for choice in choices
+    ]
     return {"completions": [choice.get("text", "") for choice in done], "completions_all": done}
 
 
@@ -233,10 +237,12 @@ def _field(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _is_usable(choice: Choice) -> bool:
-    """Whether the two names have most of the probability: what a judge says otherwise is no judgment."""
+def _defect(choice: Choice) -> str:
+    """Why a reply is no judgment: the two names do not have most of the probability. "" if they have."""
     mass = name_mass(choice)
-    return mass is not None and mass >= MIN_MASS
+    if mass is None:
+        return "no log-probabilities"
+    return "low mass" if mass < MIN_MASS else ""
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:

@@ -1,19 +1,18 @@
 """Asking a judge many questions, so that no answer that was paid for is lost or paid for twice."""
 
 import logging
-import random
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tasks.benchmarks.budget import check_budget, estimate
+from tasks.benchmarks.budget import Usage, check_budget, estimate
 from tasks.benchmarks.judge_config import Judge, open_client, scrubbed
 from tasks.benchmarks.judge_journal import Choice, Journal
-from tasks.benchmarks.replies import read_reply, text_of
 from tasks.core.errors import ExpoError, PermanentError, RetryableError
 from tasks.core.values import fingerprint
+from tasks.generation.completions import parse_completion, read_body, retry_wait, text_of
 
 if TYPE_CHECKING:
     from openai import APIError, OpenAI
@@ -22,7 +21,6 @@ __all__ = ["Failure", "Request", "ask_all", "check_share"]
 
 Request = dict[str, Any]
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds, between two attempts that the judge says nothing about
 TOLD_WAIT = 5.0  # seconds from which a wait is said
 PATIENCE = 20  # failures in a row after which the judge is asked no more (or more, see `ask_all`)
 
@@ -30,13 +28,16 @@ PATIENCE = 20  # failures in a row after which the judge is asked no more (or mo
 class Failure(NamedTuple):
     """Why an item has no judgment.
 
-    busy      the same request can succeed later
-    unusable  it was answered, but not with a judgment; asked again, it may be
-    refused   the judge does not take this request, now or later
+    kind    busy: the same request can succeed later; unusable: it was answered, but not with a
+            judgment, and asked again it may be; refused: the judge does not take this request,
+            now or later
+    reason  in words
+    cause   what it is counted as: "timeout", "busy", "refused", "bad reply", "low mass", …
     """
 
     kind: Literal["busy", "unusable", "refused"]
     reason: str
+    cause: str
 
 
 class _Asking(NamedTuple):
@@ -45,7 +46,7 @@ class _Asking(NamedTuple):
     client: "OpenAI"
     judge: Judge
     journal: Journal
-    is_usable: Callable[[Choice], bool]
+    defect: Callable[[Choice], str]
     says_something: Callable[[Choice], bool]
     patience: int
     stop: threading.Event
@@ -54,7 +55,7 @@ class _Asking(NamedTuple):
         """Why a usable choice is no judgment all the same, None if it is one."""
         if self.says_something(choice):
             return None
-        return Failure("unusable", f"no judgment in the answer {text_of(choice)[:40]!r}")
+        return _without_judgment(choice, "unparsed")
 
     def fail(self, kind: type[ExpoError], reason: str) -> ExpoError:
         """The error that ends the judging; whoever has not asked yet asks no more."""
@@ -67,16 +68,17 @@ def ask_all(
     judge: Judge,
     journal: Journal,
     *,
-    is_usable: Callable[[Choice], bool],
+    defect: Callable[[Choice], str],
     says_something: Callable[[Choice], bool] = lambda _: True,
     advance: Callable[[int], None],
 ) -> list[Choice | Failure]:
     """One answer, or the reason why there is none, for each request, in their order.
 
     Each request holds the keyword arguments of `chat.completions.create`. `advance` gets the
-    number of items that are done. Answers that are not usable are kept in the journal, and
-    asked for again in the judge's further rounds. Usable ones that say nothing (`says_something`)
-    are counted as answers, but many of them in a row end the judging as failures do.
+    number of items that are done. `defect` says what makes an answer unusable ("" if nothing does):
+    such answers are kept in the journal, and asked for again in the judge's further rounds. Usable
+    ones that say nothing (`says_something`) are counted as answers, but many of them in a row end
+    the judging as failures do.
 
     Raises:
         PermanentError: the judge refuses the key, the model or all that is asked, or its budget
@@ -86,14 +88,14 @@ def ask_all(
     keys = [fingerprint(request) for request in requests]
     by_key = dict(zip(keys, requests, strict=True))
     answers: dict[str, Choice | Failure] = {
-        key: choice for key in by_key if (choice := journal.get(key)) is not None and is_usable(choice)
+        key: choice for key in by_key if (choice := journal.get(key)) is not None and not defect(choice)
     }
     advance(len(answers))
     if len(answers) < len(by_key):
         # so many failures in a row that too few items would be left for a figure
         patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
         with open_client(judge) as client:
-            asking = _Asking(client, judge, journal, is_usable, says_something, patience, threading.Event())
+            asking = _Asking(client, judge, journal, defect, says_something, patience, threading.Event())
             _ask_missing(asking, by_key, answers, advance)
     answered = sum(not isinstance(answer, Failure) for answer in answers.values())
     advance(len(requests) - answered)  # what was given up, and questions that were in it twice
@@ -114,7 +116,7 @@ def check_share(failures: Sequence[Failure], n_failed: int, n_total: int, judge:
     worst = next((failure for failure in failures if failure.kind == "busy"), failures[0])
     message = (
         f"judge {judge.model} at {judge.url}: {n_total - n_failed} of {n_total} items were judged, and "
-        f"a figure needs {judge.min_judged:.0%} of them; {worst.reason}"
+        f"a figure needs {judge.min_judged:.0%} of them ({_causes(failures)}); {worst.reason}"
     )
     if worst.kind == "busy":
         raise RetryableError(f"{message}. Run again: only the rest is asked")
@@ -129,7 +131,7 @@ def _ask_missing(
 ) -> None:
     """Adds to the answers, round by round, until nothing is left that is worth another request."""
     for _ in range(asking.judge.rounds):
-        missing = {key: one for key, one in requests.items() if _is_open(answers.get(key))}
+        missing = {key: request for key, request in requests.items() if _is_open(answers.get(key))}
         if not missing:
             return
         check_budget(asking.judge, asking.journal.usage, estimate(list(missing.values())))
@@ -172,57 +174,49 @@ def _ask(asking: _Asking, key: str, request: Request) -> Choice | Failure:
 
     for attempt in range(asking.judge.retries + 1):
         if asking.stop.is_set():
-            return Failure("busy", "not asked: the judging ended before")
+            return Failure("busy", "not asked: the judging ended before", "not asked")
         try:
-            return _kept(asking, key, request, _body(asking, request))
+            return _kept(asking, key, request, read_body(asking.client, request, asking.judge.timeout_s))
         except openai.APIError as error:
             failure = _failure(asking, error)
             waits = failure.kind == "busy" and attempt < asking.judge.retries
             if not waits or not _wait(asking, attempt, error):
                 return failure
         except TimeoutError:
-            return Failure("busy", f"no answer within {asking.judge.timeout_s:g} s")
+            return _too_slow(asking)
     raise AssertionError("unreachable: the last attempt returns")
-
-
-def _body(asking: _Asking, request: Request) -> str:
-    """The body of the answer. The limit of time is one of the whole request, however slowly it comes."""
-    import httpx
-    import openai
-
-    end = time.monotonic() + asking.judge.timeout_s
-    parts = []
-    with asking.client.chat.completions.with_streaming_response.create(**request) as answer:
-        try:
-            for part in answer.iter_bytes():
-                parts.append(part)
-                if time.monotonic() > end:
-                    raise TimeoutError
-        except httpx.HTTPError as error:
-            raise openai.APIConnectionError(request=answer.http_request) from error
-    return b"".join(parts).decode("utf-8", errors="replace")
 
 
 def _kept(asking: _Asking, key: str, request: Request, body: str) -> Choice | Failure:
     """What was answered, in the journal before anything is made of it: it was paid for."""
-    choice, usage = read_reply(body)
+    choice, prompt_tokens, completion_tokens = parse_completion(body)
+    usage = Usage(requests=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
     choice = asking.journal.add(key, _likeliest_first(choice, request.get("top_logprobs")), usage)
     if "raw" in choice:
-        return Failure("unusable", "an answer that is no chat completion")
-    if not asking.is_usable(choice):
-        return Failure("unusable", f"no judgment in the answer {text_of(choice)[:40]!r}")
-    return choice
+        return Failure("unusable", "an answer that is no chat completion", "bad reply")
+    defect = asking.defect(choice)
+    return _without_judgment(choice, defect) if defect else choice
+
+
+def _without_judgment(choice: Choice, cause: str) -> Failure:
+    return Failure("unusable", f"no judgment in the answer {text_of(choice)[:40]!r} ({cause})", cause)
+
+
+def _too_slow(asking: _Asking) -> Failure:
+    return Failure("busy", f"no answer within {asking.judge.timeout_s:g} s", "timeout")
+
+
+def _causes(failures: Sequence[Failure]) -> str:
+    """The failures in numbers: "12 low mass, 3 timeout"."""
+    counts = Counter(failure.cause for failure in failures)
+    return ", ".join(f"{count} {cause}" for cause, count in counts.most_common())
 
 
 def _wait(asking: _Asking, attempt: int, error: "APIError") -> bool:
-    """Waits as long as the judge says, or longer each time; False where it says too long a time."""
-    import openai
-
-    said = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
-    seconds = float(said) if said.isdecimal() else FIRST_WAIT * 4**attempt * random.uniform(0.75, 1)
-    if said.isdecimal() and seconds > asking.judge.max_wait_s:
+    """Waits before another try; False where the judge asks for too long a time, or the judging has ended."""
+    seconds = retry_wait(error, attempt, asking.judge.max_wait_s)
+    if seconds is None:
         return False
-    seconds = min(seconds, asking.judge.max_wait_s) if said.isdecimal() else min(seconds, LONGEST_WAIT)
     if seconds >= TOLD_WAIT:
         logging.getLogger("expo").info(f"judge {asking.judge.model}: busy, waiting {seconds:.0f} s")
     return not asking.stop.wait(seconds)
@@ -252,7 +246,11 @@ def _failure(asking: _Asking, error: "APIError") -> Failure:
     import openai
 
     said = scrubbed(str(error), asking.judge)
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+    # 403 is of the key where nothing was answered before, else of what this item says
+    answered = asking.journal.usage.requests > 0
+    if isinstance(error, openai.AuthenticationError) or (
+        isinstance(error, openai.PermissionDeniedError) and not answered
+    ):
         raise asking.fail(
             PermanentError, f"it refuses the key in {asking.judge.api_key_env}: {said}"
         ) from None
@@ -261,10 +259,10 @@ def _failure(asking: _Asking, error: "APIError") -> Failure:
     if isinstance(error, openai.RateLimitError) and error.code == "insufficient_quota":
         raise asking.fail(PermanentError, f"the account's quota is used up: {said}") from None
     if isinstance(error, openai.APITimeoutError):
-        return Failure("busy", f"no answer within {asking.judge.timeout_s:g} s")
+        return _too_slow(asking)
     # by name: the HTTP library behind the client is another one in each of its major versions
     if isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ == "ConnectError":
         raise asking.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
     if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError):
-        return Failure("busy", f"the judge said: {said}")
-    return Failure("refused", f"the judge said: {said}")
+        return Failure("busy", f"the judge said: {said}", "busy")
+    return Failure("refused", f"the judge said: {said}", "refused")

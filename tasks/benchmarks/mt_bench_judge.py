@@ -16,10 +16,10 @@ from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.mt_bench_data import MTBenchFiles
-from tasks.benchmarks.replies import text_of
 from tasks.core.errors import InputError
 from tasks.core.text_files import read_json_lines
 from tasks.core.values import fingerprint
+from tasks.generation.completions import text_of
 from tasks.stores.disk import whole_file
 
 __all__ = [
@@ -80,7 +80,7 @@ def judge_turns(
 
     A line for each turn, first turns first: "question_id", "turn", "judge" (model and prompt),
     "user_prompt", "judgment", and "score": -1 where the judgment holds no rating, null where there
-    is no judgment. The journal beside it makes a restart pay only for what was in flight; with
+    is no judgment ("no_judgment" then says why). The journal beside it makes a restart pay only for what was in flight; with
     `again` it pays once more for judgments without a rating.
 
     Raises:
@@ -92,10 +92,8 @@ def judge_turns(
     folder.mkdir(parents=True, exist_ok=True)
     with Journal(folder / JOURNAL) as journal:
         requests = [_request(item, judge) for item in items]
-        is_usable = _has_rating if again else _has_text
-        choices = ask_all(
-            requests, judge, journal, is_usable=is_usable, says_something=_has_rating, advance=advance
-        )
+        defect = _unrated if again else _empty
+        choices = ask_all(requests, judge, journal, defect=defect, says_something=_has_rating, advance=advance)
         if again:  # what is unparsed once more is what it was
             choices = [
                 _text_of_last(choice, journal, one) for choice, one in zip(choices, requests, strict=True)
@@ -167,9 +165,13 @@ def _request(item: _Item, judge: Judge) -> Request:
     return {"model": judge.model, "messages": messages, **judge.grading_sampling.arguments()}
 
 
-def _has_text(choice: Choice) -> bool:
+def _empty(choice: Choice) -> str:
     """Any text is a judgment: one without a rating is counted, as published, and not asked again."""
-    return bool(text_of(choice))
+    return "" if text_of(choice) else "no text"
+
+
+def _unrated(choice: Choice) -> str:
+    return "" if _has_rating(choice) else _empty(choice) or "unparsed"
 
 
 def _has_rating(choice: Choice) -> bool:
@@ -178,11 +180,12 @@ def _has_rating(choice: Choice) -> bool:
 
 def _text_of_last(choice: Choice | Failure, journal: Journal, request: Request) -> Choice | Failure:
     last = journal.get(fingerprint(request)) if isinstance(choice, Failure) else None
-    return last if last is not None and _has_text(last) else choice
+    return last if last is not None and text_of(last) else choice
 
 
 def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -> Row:
     text = None if isinstance(choice, Failure) else text_of(choice)
+    why_none = {"no_judgment": choice.cause} if isinstance(choice, Failure) else {}
     return {
         "question_id": item.question_id,
         "model": model,
@@ -191,6 +194,7 @@ def _judgment(item: _Item, choice: Choice | Failure, judge: Judge, model: str) -
         "judgment": text,
         "score": None if text is None else rating_of(text),
         "turn": item.turn,
+        **why_none,
     }
 
 

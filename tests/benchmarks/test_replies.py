@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.benchmarks.asking import ask_all
-from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import Journal
-from tasks.benchmarks.replies import read_reply, text_of
 from tasks.core.errors import PermanentError, RetryableError
+from tasks.generation.completions import parse_completion, text_of
 from tests.benchmarks.answers import LONG, SHORT, rows_of
 from tests.servers.judge import JudgeServer
 
@@ -83,20 +82,20 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_a_reply(value: Any) -> None:  # noqa: ANN401
-    reply = read_reply(json.dumps(value))
+    reply = parse_completion(json.dumps(value))
     assert isinstance(reply.choice, dict) and isinstance(text_of(reply.choice), str)
-    assert reply.usage.requests == 1 and min(reply.usage.prompt_tokens, reply.usage.completion_tokens) >= 0
+    assert min(reply.prompt_tokens, reply.completion_tokens) >= 0
     json.dumps(reply.choice, allow_nan=False)
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_reply(text: str) -> None:
-    assert isinstance(read_reply(text).choice, dict)
+    assert isinstance(parse_completion(text).choice, dict)
 
 
 def test_what_is_counted_is_what_is_a_number() -> None:
     body = {"choices": [{"message": MESSAGE}], "usage": {"prompt_tokens": 7, "completion_tokens": None}}
-    assert read_reply(json.dumps(body)) == ({"message": MESSAGE}, Usage(requests=1, prompt_tokens=7))
+    assert parse_completion(json.dumps(body)) == ({"message": MESSAGE}, 7, 0)
 
 
 def test_a_reply_that_drips_is_given_up(judging: Judging, server: JudgeServer) -> None:
@@ -144,7 +143,7 @@ def test_replies_that_say_nothing_end_the_judging_early(
             requests,
             judge,
             journal,
-            is_usable=lambda _: True,
+            defect=lambda _: "",
             says_something=lambda choice: "[[" in text_of(choice),
             advance=lambda _: None,
         )
