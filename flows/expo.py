@@ -102,7 +102,8 @@ def expo(
         anchors: A file of stored annotations that the judge judges again in part, to say in the
             report how far it is from theirs.
         generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of an
-            engine of our own), `seeds` (generations of each arm), `noise_band` (an A/A run).
+            engine of our own), `max_failed` (the share of answers that it may fail to give), `seeds`
+            (generations of each arm), `noise_band` (an A/A run).
         deployment: The deployment that runs each family, as expo-family/gpu, on the machines of its
             work pool; the store has to be one that all of them reach. None: in this process, one
             family after another.

@@ -84,8 +84,12 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         for questions, number in product(asked, seeds[arm.name]):
             what = f"{questions.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
             settings = reseeded(settings_of(entry, questions.benchmark), number)
-            endpoint = config.generation.endpoint
-            answers.append((questions, generate.submit(what, (arm,), questions, settings, store, endpoint)))
+            endpoint, max_failed = config.generation.endpoint, config.generation.max_failed
+            answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
+            answers.append((questions, answer))
+    if config.generation.endpoint:  # an arm with too few answers is refused before the judge is paid
+        for _, answer in answers:
+            answer.result()
     if held_out or target:
         extrapolate_models(recipes, store, config.inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, held_out, settings_of(entry), judges[held_out], store) if held_out else ()

@@ -6,14 +6,15 @@ from tasks.comparison.decoding import ArmEndpoints
 from tasks.comparison.instructions import Instructions
 from tasks.comparison.results import Generation
 from tasks.core.values import fingerprint
-from tasks.generation.answers import SUMMARY, answers_file
+from tasks.generation.answers import SUMMARY, answers_file, require_answered
 from tasks.generation.devices import ENGINE_SLOTS, HAS_GPU
 from tasks.generation.interpreter import engine_python, engine_version
 from tasks.generation.process import generate as run_engine
-from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings
+from tasks.generation.settings import MAX_FAILED, Endpoint, GenerationJob, GenerationSettings
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
+from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
 
 __all__ = ["engine_name", "generate", "gpus_of"]
@@ -27,14 +28,18 @@ def generate(
     settings: GenerationSettings,
     store: str,
     endpoint: ArmEndpoints | None = None,
+    max_failed: float = MAX_FAILED,
 ) -> tuple[Generation, ...]:
     """One generation for each arm, all decoded alike, one engine process after the other's model.
 
     With an endpoint no engine is started, and no model is brought to this machine.
 
+    max_failed  the share of answers that an endpoint may fail to give
+
     Raises:
         InputError: the model has no chat template, or an instruction is too long for it.
-        PermanentError: the model cannot be served with these settings; the message says what to set.
+        PermanentError: the model cannot be served with these settings, or the endpoint gave too few
+            answers; the message says what to set.
         RetryableError: the engine died; the next try goes on behind the last whole batch.
     """
     served = [endpoint.of(arm) if endpoint else None for arm in arms]
@@ -45,7 +50,8 @@ def generate(
     if len(todo) < len(arms):
         run_logger().info(f"finished before: {len(arms) - len(todo)} of {len(arms)} arms")
     jobs = [
-        _job(arms[index], targets[index][0], instructions, settings, store, served[index]) for index in todo
+        _job(arms[index], targets[index][0], instructions, settings, store, served[index], max_failed)
+        for index in todo
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
     with hold(GPUS, gpus_of(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
@@ -63,7 +69,21 @@ def generate(
                 benchmark=instructions.benchmark,
             ),
         )
-    return tuple(Generation.model_validate_json(target.manifest() or b"") for target, _ in targets)
+    made = tuple(Generation.model_validate_json(target.manifest() or b"") for target, _ in targets)
+    for generation in made:
+        _check_failures(generation, max_failed)
+    return made
+
+
+def _check_failures(generation: Generation, max_failed: float) -> None:
+    """Of a generation that was made before, too: another run may have allowed more."""
+    failures, label = generation.summary.failures, generation.arm.label
+    require_answered(label, generation.uri, failures, generation.summary.count, max_failed)
+    if failures:
+        run_logger().warning(
+            f"{label}: {sum(failures.values())} of {generation.summary.count} answers were not given and "
+            f"count as empty: {counts(failures)}"
+        )
 
 
 def _artefact(
@@ -92,6 +112,7 @@ def _job(
     settings: GenerationSettings,
     store: str,
     endpoint: Endpoint | None,
+    max_failed: float,
 ) -> GenerationJob:
     return GenerationJob(
         model=arm.fingerprint if endpoint else str(arm.folder(Store(store))),
@@ -102,6 +123,7 @@ def _job(
         benchmark=instructions.benchmark,
         form=find_benchmark(instructions.benchmark).form,
         endpoint=endpoint,
+        max_failed=max_failed,
     )
 
 

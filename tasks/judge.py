@@ -1,6 +1,7 @@
 """Stage judge: every answer of an arm compared with the reference's, or rated, by the judge."""
 
 import time
+from collections.abc import Mapping
 
 from tasks.benchmarks.budget import dollars
 from tasks.benchmarks.judge_config import Judge
@@ -12,6 +13,7 @@ from tasks.core.values import fingerprint
 from tasks.runtime.judging import judge_limits
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
+from tasks.stats.formatting import counts
 from tasks.stores.artefact import MANIFEST, Store
 
 __all__ = ["judge"]
@@ -69,7 +71,7 @@ def judge(
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
         return Judgments.model_validate_json(by_another)
-    usage, counts = session.usage(), benchmark.count(file)
+    usage, counted = session.usage(), benchmark.count(file)
     judgments = Judgments(
         generation=generation,
         reference=against,
@@ -79,19 +81,20 @@ def judge(
         seconds=time.monotonic() - start,
         usage=usage,
         dollars=dollars(judge, usage),
-        n_total=counts.n_total,
-        n_failed=counts.n_failed,
+        n_total=counted.n_total,
+        n_failed=counted.n_failed,
+        median_mass=counted.median_mass,
     )
     if artefact.local is None:
         artefact.copy_in(file, file.name)
     artefact.seal(judgments.model_dump_json(indent=1).encode())
-    _warn(judgments)
+    _warn(judgments, counted.causes)
     return judgments
 
 
-def _warn(judgments: Judgments) -> None:
+def _warn(judgments: Judgments, causes: Mapping[str, int]) -> None:
     if judgments.n_failed:
         run_logger().warning(
-            f"{judgments.n_failed} of {judgments.n_total} items have no judgment and are in no figure; "
-            "rejudge_failed asks for them again"
+            f"{judgments.n_failed} of {judgments.n_total} items have no judgment and are in no figure "
+            f"({counts(causes)}); rejudge_failed asks for them again"
         )

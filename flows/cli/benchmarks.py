@@ -160,12 +160,18 @@ def anchors(
 
 def _lines(score: "Score") -> dict[str, str]:
     """A score's fields as people read them: rates with two digits, what is not there by its note."""
+    from tasks.stats.formatting import counts
+
     lines: dict[str, str] = {}
     for name, value in score.model_dump().items():
-        if isinstance(value, dict):
-            lines |= {f"  {one}": _text(figure) for one, figure in value.items()}
+        label = name.replace("_", " ")
+        if name == "not_judged":
+            lines |= {label: counts(value)} if value else {}
+        elif isinstance(value, dict):
+            lines |= {f"  {category}": _text(figure) for category, figure in value.items()}
         elif value is not None and value != "":
-            lines[name.replace("_", " ")] = _text(value)
+            # why there is no figure stands in the figure's place
+            lines[label if name != "standard_error_note" else "standard error"] = _text(value)
     return lines
 
 

@@ -10,7 +10,7 @@ from tasks.core.worker import KEYS, allow
 if TYPE_CHECKING:
     from tasks.comparison.decoding import GenerationConfig
 
-__all__ = ["KEY_ENV", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_generation"]
+__all__ = ["KEY_ENV", "MAX_FAILED", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_generation"]
 
 PANEL = "The answers"
 SEEDS = Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.", rich_help_panel=PANEL)]
@@ -39,6 +39,16 @@ KEY_ENV = Annotated[
     str | None,
     typer.Option("--endpoint-key-env", help="The variable that holds its key.", rich_help_panel=PANEL),
 ]
+MAX_FAILED = Annotated[
+    float,
+    typer.Option(
+        "--max-failed",
+        min=0,
+        max=0.99,
+        help="The share of answers that the endpoint may fail to give.",
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 def make_generation(
@@ -47,6 +57,7 @@ def make_generation(
     url: str | None = None,
     models: tuple[str, str] | None = None,
     key_env: str | None = None,
+    max_failed: float = 0.05,
 ) -> "GenerationConfig":
     """How the answers are made, by these options.
 
@@ -67,4 +78,4 @@ def make_generation(
         at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=key_env)
     except ValidationError:
         raise InputError(f"--endpoint-url {url}: write http://host:port/v1, without a key in it") from None
-    return GenerationConfig(seeds=seeds, noise_band=noise_band, endpoint=at)
+    return GenerationConfig(seeds=seeds, noise_band=noise_band, endpoint=at, max_failed=max_failed)

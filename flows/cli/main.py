@@ -151,6 +151,7 @@ def run(
     endpoint_url: generation_options.URL = None,
     endpoint_models: generation_options.MODELS = None,
     endpoint_key_env: generation_options.KEY_ENV = None,
+    max_failed: generation_options.MAX_FAILED = 0.05,
     judge_model: judge_options.MODEL = None,
     judge_url: judge_options.URL = None,
     judge_serve: judge_options.SERVE = None,
@@ -171,7 +172,7 @@ def run(
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
     generation = generation_options.make_generation(
-        seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env
+        seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env, max_failed
     )
     judge = judge_options.make_judge(
         judge_model,

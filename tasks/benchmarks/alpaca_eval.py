@@ -1,6 +1,5 @@
 """AlpacaEval 2.0: 805 instructions, each answer compared with the reference's by the judge."""
 
-import json
 from collections.abc import Callable, Collection, Hashable
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +8,14 @@ from typing import Any
 from tasks.benchmarks import alpaca_judge
 from tasks.benchmarks.alpaca_data import DIFFICULTY, REFERENCE, REPOSITORY
 from tasks.benchmarks.alpaca_files import read_annotations
-from tasks.benchmarks.alpaca_score import AlpacaEvalScore, item_preferences, score_annotations
+from tasks.benchmarks.alpaca_mass import MIN_MASS
+from tasks.benchmarks.alpaca_score import (
+    AlpacaEvalScore,
+    item_preferences,
+    median_mass,
+    score_annotations,
+    why_not_judged,
+)
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.data import cached, fetch, verified
 from tasks.benchmarks.judge_config import Judge
@@ -35,6 +41,7 @@ class _AlpacaEval(Benchmark):
         metric="win_rate",
         dataset=REPOSITORY,
         length_controlled=True,
+        min_mass=MIN_MASS,
     )
     judging = "pairwise"
     form = "instructions"
@@ -80,8 +87,9 @@ class _AlpacaEval(Benchmark):
         return alpaca_judge.judge_answers(answers, reference, judge, folder, advance=advance)
 
     def count(self, judgments: Path) -> Counts:
-        rows = json.loads(judgments.read_text())
-        return Counts(len(rows), sum(row["preference"] is None for row in rows))
+        rows = read_annotations(judgments)
+        causes = why_not_judged(rows)
+        return Counts(len(rows), sum(causes.values()), causes=causes, median_mass=median_mass(rows))
 
     def score(
         self,

@@ -106,9 +106,11 @@ def _require_preference(row: Row, where: str) -> None:
     if _is_unjudged(value):
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 2:
+        kind = ", a text" if isinstance(value, str) else ""
         raise InputError(
-            f"{where} has the preference {str(value)[:40]!r}; AlpacaEval's are numbers from 1 (the reference "
-            "is better) to 2 (the answer is), 1.5 for a draw, and null where there is no judgment"
+            f"{where} has the preference {str(value)[:40]!r}{kind}; AlpacaEval's are numbers from 1 "
+            "(the reference is better) to 2 (the answer is), 1.5 for a draw, and null where there is no "
+            "judgment"
         )
 
 

@@ -15,13 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from tasks.benchmarks.alpaca_files import Row, in_order_of, read_answers, write_rows
+from tasks.benchmarks.alpaca_mass import NAMES, defect, parseable
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
+from tasks.benchmarks.protocol import UNKNOWN_CAUSE
 from tasks.core.errors import InputError
 from tasks.core.values import canonical_json
 
@@ -31,12 +33,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ANNOTATIONS",
     "RAW",
+    "WHY_NONE",
     "expected_usage",
     "fill",
     "judge_answers",
-    "likeliest_tokens",
     "load_package",
-    "name_mass",
     "prompt_file",
 ]
 
@@ -44,12 +45,8 @@ ANNOTATIONS = "annotations.json"
 PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 RAW = "preference_raw_completion"  # what the package calls the judge's answer
-WHY_NONE = "no_judgment"  # the cause, in the answer and the row of an item without a judgment
-NAMES = ("m", "M")  # of the two outputs in the prompt
+WHY_NONE = "no_judgment"  # the cause, in the row of an item without a judgment
 PLACEHOLDERS = ("instruction", "output_1", "output_2")
-# of a probability of 1, with what rounding adds, and of one that is 0 as a float
-MOST_LOGPROB, LEAST_LOGPROB = 1e-3, -1e4
-MIN_MASS = 0.5  # of the likeliest tokens' probability that the two names must have together
 PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": [*NAMES], "is_binarize": False}
 NO_JUDGMENT: Choice = {"text": "", "logprobs": {"content": [{"top_logprobs": []}]}}
 
@@ -71,10 +68,10 @@ def judge_answers(
 
     It holds every instruction once, in the reference's order, as alpaca_eval's own files do:
     "preference" from 1 (the reference is better) to 2 (the answer is), 1.5 without asking where
-    both are the same text, null where there is no judgment. With `both_orders` it is the mean of
-    both, null where one is, and "preference_swapped" is that of the other order. The journal
-    beside it makes a restart pay only for what was in flight. `advance` gets the number of
-    requests that are done: one for each item, two with `both_orders`.
+    both are the same text, null where there is no judgment ("no_judgment" then says why). With
+    `both_orders` it is the mean of both, null where one is, and "preference_swapped" is that of the
+    other order. The journal beside it makes a restart pay only for what was in flight. `advance` gets
+    the number of requests that are done: one for each item, two with `both_orders`.
 
     Raises:
         InputError: the two files do not have the same instructions, or the key is not set.
@@ -84,19 +81,23 @@ def judge_answers(
     expected = read_answers(reference)
     judged = in_order_of(expected, read_answers(answers), answers)
     folder.mkdir(parents=True, exist_ok=True)
-    failures: list[Failure] = []
+    failed: dict[str, Failure] = {}  # by prompt
     with Journal(folder / JOURNAL) as journal:
 
         def complete(prompts: Sequence[str], **sampling: object) -> dict[str, list[Any]]:
             requests = [_request(prompt, judge, sampling) for prompt in prompts]
-            choices = ask_all(requests, judge, journal, defect=_defect, advance=advance)
-            failures.extend(choice for choice in choices if isinstance(choice, Failure))
+            choices = ask_all(requests, judge, journal, defect=defect, advance=advance)
+            failed.update(
+                (prompt, choice)
+                for prompt, choice in zip(prompts, choices, strict=True)
+                if isinstance(choice, Failure)
+            )
             return _completions(choices)
 
         shown_in = 2 if judge.both_orders else 1
         advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(judged, expected, strict=True)))
-        rows = _annotate(expected, judged, judge, complete)
-    check_share(failures, sum(row["preference"] is None for row in rows), len(rows), judge)
+        rows = [_with_cause(row, failed) for row in _annotate(expected, judged, judge, complete)]
+    check_share([*failed.values()], sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
 
@@ -146,6 +147,18 @@ def _annotate(
     return _both_orders(plain[: len(answers)], plain[len(answers) :]) if swapped else plain
 
 
+def _with_cause(row: Row, failed: Mapping[str, Failure]) -> Row:
+    """A row without a preference, with why there is none: the package drops the judge's answer to it."""
+    if row["preference"] is not None:
+        return row
+    template, pair = prompt_file().read_text(), (row["output_1"], row["output_2"])
+    for first, second in (pair, pair[::-1]):  # either may have been shown first
+        texts = (row["instruction"], first, second)
+        if failure := failed.get(fill(template, dict(zip(PLACEHOLDERS, texts, strict=True)))):
+            return {**row, WHY_NONE: failure.cause}
+    return {**row, WHY_NONE: UNKNOWN_CAUSE}
+
+
 def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
     """Each pair once, with the mean of its two preferences."""
     merged = []
@@ -187,62 +200,8 @@ def _request(prompt: str, judge: Judge, sampling: dict[str, object]) -> Request:
 
 def _completions(choices: Sequence[Choice | Failure]) -> dict[str, list[Any]]:
     """In the form of alpaca_eval's own `openai_completions`."""
-    done = [
-        {**NO_JUDGMENT, WHY_NONE: choice.cause} if isinstance(choice, Failure) else _parseable(choice)
-        for choice in choices
-    ]
+    done = [NO_JUDGMENT if isinstance(choice, Failure) else parseable(choice) for choice in choices]
     return {"completions": [choice.get("text", "") for choice in done], "completions_all": done}
-
-
-def _parseable(choice: Choice) -> Choice:
-    """The choice as it is, if the package's parser can read all of it; else with what can be read of it."""
-    tokens = likeliest_tokens(choice)
-    listed = choice["logprobs"]["content"][0]["top_logprobs"]
-    if len(tokens) == len(listed):
-        return choice
-    readable = [{"token": name, "logprob": math.log(p) if p else -math.inf} for name, p in tokens.items()]
-    return {**choice, "logprobs": {"content": [{"top_logprobs": readable}]}}
-
-
-def name_mass(choice: Choice) -> float | None:
-    """The two names' part of the probability of the likeliest tokens, 0 to 1; None where there are none.
-
-    A reply is data from outside: what is not of the form has no mass.
-    """
-    tokens = likeliest_tokens(choice)
-    total = sum(tokens.values())
-    return sum(tokens.get(name, 0.0) for name in NAMES) / total if total > 0 else None
-
-
-def likeliest_tokens(choice: Choice) -> dict[str, float]:
-    """The probabilities of the likeliest tokens of a reply of one token; empty if it is of another form."""
-    content = _field(_field(choice, "logprobs"), "content")
-    if not isinstance(content, list) or len(content) != 1:
-        return {}
-    tokens: dict[str, float] = {}
-    found = _field(content[0], "top_logprobs")
-    for token in found if isinstance(found, list) else []:
-        name, value = _field(token, "token"), _field(token, "logprob")
-        if isinstance(name, str) and _is_logprob(value):
-            tokens.setdefault(name, math.exp(max(value, LEAST_LOGPROB)))
-    return tokens
-
-
-def _is_logprob(value: object) -> TypeGuard[float]:
-    """Whether a value is a number that can be one; NaN cannot."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value < MOST_LOGPROB
-
-
-def _field(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _defect(choice: Choice) -> str:
-    """Why a reply is no judgment: the two names do not have most of the probability. "" if they have."""
-    mass = name_mass(choice)
-    if mass is None:
-        return "no log-probabilities"
-    return "low mass" if mass < MIN_MASS else ""
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
@@ -271,10 +230,18 @@ def _plain(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def _is_not_the_packages(record: logging.LogRecord) -> bool:
+    return "alpaca_eval" not in Path(record.pathname).parts
+
+
 def load_package() -> ModuleType:
-    """alpaca_eval's annotators, quiet: the import makes the root logger loud, a chunk shows a bar."""
+    """alpaca_eval's annotators, quiet: the import makes the root logger loud, a chunk shows a bar.
+
+    What it logs of items without a judgment is counted, with its cause, in what is reported here.
+    """
     root = logging.getLogger()
     level = root.level
+    root.addFilter(_is_not_the_packages)
     from alpaca_eval import annotators, utils
 
     root.setLevel(level)

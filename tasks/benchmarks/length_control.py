@@ -37,13 +37,37 @@ def length_control(rows: list[Row], difficulty: Path | None, resamples: int = RE
         return _without("these are not AlpacaEval's 805 instructions in order")
     if difficulty is None:
         return _without("its data file df_gamed.csv is not there")
+    frame = _frame(rows)
+    judged = frame[frame["preference"].notna()]
+    if (judged["output_1"].str.len() - judged["output_2"].str.len()).nunique() < 2:
+        return _without(
+            "all answers differ from the reference's by the same length: there is nothing to control"
+        )
+    try:
+        return _controlled(frame, difficulty, resamples)
+    except ValueError as error:  # scikit-learn's, of lengths or preferences that its model cannot take
+        return _without(f"its model cannot be fitted to these lengths and preferences ({_first_line(error)})")
+
+
+def _controlled(frame: "pd.DataFrame", difficulty: Path, resamples: int) -> LengthControl:
+    """The fit and its bootstrap.
+
+    Raises:
+        ValueError: the model cannot be fitted, or gives no finite figure.
+    """
     import numpy as np
 
-    frame = _frame(rows)
+    rate = _fit(frame, difficulty)
     generator = np.random.default_rng(0)
     draws = (generator.integers(0, len(frame), len(frame)) for _ in range(resamples))
     fits = tuple(_fit(frame.iloc[draw], difficulty) for draw in draws)
-    return LengthControl(_fit(frame, difficulty), float(np.std(fits, ddof=1)), "", fits)
+    if not np.isfinite([rate, *fits]).all():
+        raise ValueError("it gives no finite win rate")
+    return LengthControl(rate, float(np.std(fits, ddof=1)), "", fits)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:120]
 
 
 def _without(why: str) -> LengthControl:
@@ -67,7 +91,7 @@ def _fit(frame: "pd.DataFrame", difficulty: Path) -> float:
 
     # the package would fetch whatever is newest; it is the same pinned file for everybody here
     glm_winrate.hf_hub_download = lambda **_: str(difficulty)
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # scikit-learn's, a dozen a fit
+    with warnings.catch_warnings(action="ignore"):  # scikit-learn's and numpy's, a dozen a fit
         figures = glm_winrate.get_length_controlled_winrate(
             frame, save_weights_dir=None, is_add_glm_preference_inplace=False, is_warn_extreme_changes=False
         )

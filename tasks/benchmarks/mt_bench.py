@@ -22,7 +22,13 @@ from tasks.benchmarks.mt_bench_judge import (
     judge_turns,
     read_turns,
 )
-from tasks.benchmarks.mt_bench_score import MTBenchScore, model_of, ratings, score_judgments
+from tasks.benchmarks.mt_bench_score import (
+    MTBenchScore,
+    model_of,
+    ratings,
+    score_judgments,
+    why_not_rated,
+)
 from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure
 from tasks.benchmarks.rows import Dialogue, DialogueTurn, Rows
 from tasks.core.errors import InputError
@@ -90,8 +96,9 @@ class _MTBench(Benchmark):
         return judge_turns(answers, mt_bench_files(), judge, folder, advance=advance, again=again)
 
     def count(self, judgments: Path) -> Counts:
-        scores = [row["score"] for _, row in read_json_lines(judgments)]
-        return Counts(len(scores), scores.count(None), scores.count(UNPARSED))
+        rows = [row for _, row in read_json_lines(judgments)]
+        scores = [row["score"] for row in rows]
+        return Counts(len(rows), scores.count(None), scores.count(UNPARSED), why_not_rated(rows))
 
     def score(
         self,

@@ -80,8 +80,8 @@ def judge_turns(
 
     A line for each turn, first turns first: "question_id", "turn", "judge" (model and prompt),
     "user_prompt", "judgment", and "score": -1 where the judgment holds no rating, null where there
-    is no judgment ("no_judgment" then says why). The journal beside it makes a restart pay only for what was in flight; with
-    `again` it pays once more for judgments without a rating.
+    is no judgment ("no_judgment" then says why). The journal beside it makes a restart pay only for
+    what was in flight; with `again` it pays once more for judgments without a rating.
 
     Raises:
         InputError: a question is not answered in both turns, or a file is not of its form.
@@ -93,7 +93,9 @@ def judge_turns(
     with Journal(folder / JOURNAL) as journal:
         requests = [_request(item, judge) for item in items]
         defect = _unrated if again else _empty
-        choices = ask_all(requests, judge, journal, defect=defect, says_something=_has_rating, advance=advance)
+        choices = ask_all(
+            requests, judge, journal, defect=defect, says_something=_has_rating, advance=advance
+        )
         if again:  # what is unparsed once more is what it was
             choices = [
                 _text_of_last(choice, journal, one) for choice, one in zip(choices, requests, strict=True)

@@ -5,18 +5,19 @@ ratings(Path("judgments.jsonl"))              by question and turn, for pairing 
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, TypeGuard
 
 from tasks.benchmarks.mt_bench_judge import HIGHEST, LOWEST, TEMPERATURES, UNPARSED
-from tasks.benchmarks.protocol import MIN_JUDGED, Score
+from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_CAUSE, Score
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import read_json_lines
 from tasks.stats.metrics import ArmMetrics
 
-__all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments"]
+__all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments", "why_not_rated"]
 
 FIRST_QUESTION = 81
 PER_CATEGORY = 10
@@ -29,24 +30,30 @@ class MTBenchScore(Score):
     judge           who judged; figures by different judges are never mixed
     average         over all rated turns, as published
     standard_error  of the average, with the two turns of a question as one cluster
-                    (arXiv 2411.00640, equation 4, with a correction for few clusters)
+                    (arXiv 2411.00640, equation 4, with a correction for few clusters); None where
+                    `standard_error_note` says why not
     categories      the average of each category that has a rating
     n_total         turns rated; n_unparsed: judgments without a rating; n_failed: turns without
                     a judgment; neither is in any figure
+    not_judged      both of them by cause, as far as the file says it
     """
 
     judge: str
     average: float
-    standard_error: float
+    standard_error: float | None
+    standard_error_note: str = ""
     first_turn: float
     second_turn: float
     categories: dict[str, float]
     n_total: int
     n_unparsed: int
     n_failed: int
+    not_judged: dict[str, int]
 
     def metrics(self) -> ArmMetrics:
         """Of the ratings; the file tells nothing of lengths."""
+        if self.standard_error is None:
+            raise InputError("a verdict needs at least two rated questions; there is 1")
         return ArmMetrics(
             score=self.average,
             standard_error=self.standard_error,
@@ -55,6 +62,7 @@ class MTBenchScore(Score):
             second_turn=self.second_turn,
             categories=self.categories,
             unparsed=self.n_unparsed,
+            not_judged=self.not_judged,
         )
 
 
@@ -76,6 +84,7 @@ def score_judgments(
         PermanentError: less than `min_judged` of its turns have a rating.
     """
     judge, every = _read(judgments)
+    not_judged = why_not_rated([row for _, row in read_json_lines(judgments)])
     rated = [one for one in every if one.score is not None and one.score != UNPARSED]
     if len(rated) < min_judged * len(every):
         raise PermanentError(
@@ -86,11 +95,13 @@ def score_judgments(
         rated = [one for one in rated if (one.question, one.turn) in items]
     if {one.turn for one in rated} != {1, 2}:
         raise InputError(f"{judgments}: MT-Bench needs ratings of the first and of the second turn")
+    error = _clustered_error(rated)
     present = {_category(one.question) for one in rated}
     return MTBenchScore(
         judge=judge,
         average=_mean(rated),
-        standard_error=_clustered_error(rated),
+        standard_error=error,
+        standard_error_note="" if error is not None else "not available, because there is one question",
         first_turn=_mean(one for one in rated if one.turn == 1),
         second_turn=_mean(one for one in rated if one.turn == 2),
         categories={
@@ -101,7 +112,19 @@ def score_judgments(
         n_total=len(rated),
         n_unparsed=sum(one.score == UNPARSED for one in every),
         n_failed=sum(one.score is None for one in every),
+        not_judged=not_judged,
     )
+
+
+def why_not_rated(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """The turns without a rating, by cause; a judgment without one is "unparsed"."""
+    causes: Counter[str] = Counter()
+    for row in rows:
+        if row["score"] == UNPARSED:
+            causes["unparsed"] += 1
+        elif row["score"] is None:
+            causes[str(row.get("no_judgment") or UNKNOWN_CAUSE)] += 1
+    return dict(causes)
 
 
 def ratings(judgments: Path) -> dict[tuple[int, int], float | None]:
@@ -180,13 +203,13 @@ def _mean(ratings: Iterable[_Rating]) -> float:
     return fmean(one.score for one in ratings if one.score is not None)
 
 
-def _clustered_error(rated: Sequence[_Rating]) -> float:
-    """√(Σ_q (Σ_t (x_qt − x̄))² · Q/(Q−1)) / n over Q questions with n ratings, nan for one question."""
+def _clustered_error(rated: Sequence[_Rating]) -> float | None:
+    """√(Σ_q (Σ_t (x_qt − x̄))² · Q/(Q−1)) / n over Q questions with n ratings, None for one question."""
     average = _mean(rated)
     residuals: dict[int, float] = {}
     for one in rated:
         residuals[one.question] = residuals.get(one.question, 0.0) + (one.score or 0.0) - average
     clusters = len(residuals)
     if clusters < 2:
-        return math.nan
+        return None
     return math.sqrt(sum(r * r for r in residuals.values()) * clusters / (clusters - 1)) / len(rated)

@@ -24,11 +24,25 @@ from tasks.core.families import Published
 from tasks.core.values import Value
 from tasks.generation.settings import QuestionForm, Sampling
 from tasks.stats.metrics import ArmMetrics, PublishedFigures
+from tasks.stats.paired import FiniteValue
 
-__all__ = ["MIN_JUDGED", "UNKNOWN_JUDGE", "Benchmark", "Counts", "Judged", "Judging", "Measure", "Score"]
+__all__ = [
+    "MIN_JUDGED",
+    "ONE_ITEM",
+    "UNKNOWN_CAUSE",
+    "UNKNOWN_JUDGE",
+    "Benchmark",
+    "Counts",
+    "Judged",
+    "Judging",
+    "Measure",
+    "Score",
+]
 
 MIN_JUDGED = 0.95
 UNKNOWN_JUDGE = "unknown judge"  # of a file that does not say who judged
+ONE_ITEM = "not available, because there is one item"  # the standard error of a file's score
+UNKNOWN_CAUSE = "cause unknown"  # of an item without a judgment in a file that does not say why
 
 # Against the reference's answers; each by itself, on a scale; or by a rule, without a judge.
 Judging = Literal["pairwise", "graded", "verified"]
@@ -45,6 +59,8 @@ class Measure(Value):
     metric     the metric's name on the Hub
     dataset    the benchmark's name on the Hub
     length_controlled  whether there is a length-controlled score beside the plain one
+    min_mass   of preferences that are read from probabilities: the part of the likeliest tokens'
+               that the verdict tokens must have together, below which there is no judgment
     """
 
     title: str
@@ -55,9 +71,10 @@ class Measure(Value):
     metric: str
     dataset: str
     length_controlled: bool = False
+    min_mass: float | None = None
 
 
-class Score(Value):
+class Score(FiniteValue):
     """The figures of one file of judgments: what `expo score` prints. Figures of two judges never mix."""
 
     judge: str
@@ -85,11 +102,17 @@ class Judged(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Items of a file of judgments, how many of them have none, and how many have one that says nothing."""
+    """Items of a file of judgments, how many of them have none, and how many have one that says nothing.
+
+    causes       both kinds together, by why
+    median_mass  of the judgments that were read from probabilities, see `Measure.min_mass`
+    """
 
     n_total: int
     n_failed: int
     n_unparsed: int = 0
+    causes: Mapping[str, int] = {}
+    median_mass: float | None = None
 
 
 class Benchmark(Protocol):

@@ -7,7 +7,7 @@ from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import Arm, ArmName
 from tasks.core.families import Family
 from tasks.core.values import Value
-from tasks.generation.settings import ADDRESS, Endpoint, GenerationSettings
+from tasks.generation.settings import ADDRESS, MAX_FAILED, Endpoint, GenerationSettings
 
 __all__ = ["ArmEndpoints", "GenerationConfig", "reseeded", "settings_of"]
 
@@ -43,12 +43,14 @@ class GenerationConfig(Value):
     seeds       generations of each arm, each with a seed of its own
     first_seed  the number of the first: another number is another seed, and everything is answered anew
     noise_band  the original once more with yet another seed: what then differs is noise (an A/A run)
+    max_failed  the share of answers that an endpoint may fail to give; an arm with more is not judged
     """
 
     endpoint: ArmEndpoints | None = None
     seeds: int = Field(default=1, ge=1, le=16)
     first_seed: int = Field(default=0, ge=0, le=4000)  # times SEED_STEP it has to fit 32 bits
     noise_band: bool = False
+    max_failed: float = Field(default=MAX_FAILED, ge=0, lt=1)
 
     def seeds_of(self, arm: ArmName) -> range:
         """The numbers of an arm's generations, for `reseeded`."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 
 from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Score
-from tasks.core.errors import PermanentError
+from tasks.core.errors import InputError, PermanentError
 from tasks.stats.metrics import ArmResult
 
 __all__ = ["arm_result", "paired_items", "scores_of"]
@@ -16,7 +16,7 @@ def paired_items(
     """The items that are judged in every file.
 
     Raises:
-        InputError: a file is not of the benchmark's form.
+        InputError: a file is not of the benchmark's form, or they are fewer than two.
         PermanentError: they are less than `min_judged` of all items of the files.
     """
     scores = [benchmark.item_scores(file) for file in files]
@@ -26,6 +26,11 @@ def paired_items(
         raise PermanentError(
             f"{', '.join(map(str, files))}: {len(both)} of {len(items)} items are judged in all of them, "
             f"and a verdict needs {min_judged:.0%}; judge the rest, or give files about the same items"
+        )
+    if len({benchmark.cluster(item) for item in both}) < 2:
+        raise InputError(
+            f"{', '.join(map(str, files))}: a verdict needs at least two items that do not depend on each "
+            f"other; {len(both)} of {len(items)} are judged in all of them"
         )
     return both
 

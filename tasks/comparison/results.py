@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from tasks.benchmarks.alpaca_judge import ANNOTATIONS
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.judge_config import Judge
@@ -43,6 +45,7 @@ class Judgments(Value):
     usage      what was asked of the judge, over all tries
     dollars    what that cost, None where the judge's prices are not given
     n_total    items: instructions, or turns of questions; n_failed: those without a judgment
+    median_mass  of judgments that are read from probabilities, see `ArmMetrics`
     """
 
     generation: Generation
@@ -55,6 +58,7 @@ class Judgments(Value):
     dollars: float | None
     n_total: int
     n_failed: int
+    median_mass: float | None = Field(default=None, exclude_if=lambda mass: mass is None)
 
     @property
     def benchmark(self) -> str:

@@ -98,4 +98,6 @@ def _answers(judgments: Judgments) -> dict[str, Any]:
         "truncated": summary.truncated / summary.count,
         "repeating": summary.repeating / summary.count,
         "empty": summary.empty / summary.count,
+        "not_answered": summary.failures,
+        "median_mass": judgments.median_mass,
     }

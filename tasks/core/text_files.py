@@ -87,7 +87,8 @@ def parse_json(text: str, where: str) -> Any:  # noqa: ANN401
     except RecursionError:
         raise InputError(f"{where}: cannot be read as JSON: nested too deeply") from None
     except ValueError as error:
-        raise InputError(f"{where}: cannot be read as JSON: {error}") from None
+        digits = "a number of thousands of digits" if "Exceeds the limit" in str(error) else error
+        raise InputError(f"{where}: cannot be read as JSON: {digits}") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

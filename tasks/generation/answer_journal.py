@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tasks.core.append_file import AppendFile
 from tasks.core.values import Value, canonical_json
@@ -41,12 +41,17 @@ class Header(Value):
 
 
 class Answer(Value):
-    """One answer: its text, its length in tokens (end token included), why it ended, whether it loops."""
+    """One answer: its text, its length in tokens (end token included), why it ended, whether it loops.
+
+    failure  of an endpoint: why it gave no answer, "" where it did; `reply` is what came in its place
+    """
 
     output: str
     tokens: int
     finish_reason: str
     looping: bool
+    failure: str = Field(default="", exclude_if=lambda failure: not failure)
+    reply: str = Field(default="", exclude_if=lambda reply: not reply)
 
 
 class Batch(Value):

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tasks.core.errors import PermanentError
 from tasks.core.values import canonical_json
 from tasks.generation.answer_journal import Answer, Batch, Header, most_complete
 from tasks.generation.questions import Question
@@ -16,7 +17,16 @@ from tasks.generation.rounds import answers_in_order, is_complete
 from tasks.generation.settings import GenerationJob, GenerationSummary, QuestionForm
 from tasks.stores.disk import whole_file
 
-__all__ = ["SUMMARY", "answers_content", "answers_file", "finish", "is_looping", "summarise", "write_whole"]
+__all__ = [
+    "SUMMARY",
+    "answers_content",
+    "answers_file",
+    "finish",
+    "is_looping",
+    "require_answered",
+    "summarise",
+    "write_whole",
+]
 
 SUMMARY = "summary.json"
 LOOP_PERIOD = 32
@@ -105,6 +115,31 @@ def summarise(header: Header, batches: Mapping[int, Batch], answers_sha256: str)
         stop_token_ids=header.stop_token_ids,
         first_prompt_ids=header.first_prompt_ids,
         finish_reasons=dict(sorted(reasons.items())),
+        failures=dict(sorted(Counter(answer.failure for answer in answers if answer.failure).items())),
+    )
+
+
+def require_answered(
+    generator: str, place: str, failures: Mapping[str, int], count: int, max_failed: float, example: str = ""
+) -> None:
+    """Refuses an arm of which an endpoint did not give too many answers, before its judge is paid.
+
+    place     where the generation lies
+    failures  by cause; count: the answers that were wanted
+    example   what came in place of one
+
+    Raises:
+        PermanentError: they are more than `max_failed` of all.
+    """
+    failed = sum(failures.values())
+    if failed <= max_failed * count:
+        return
+    causes = ", ".join(f"{number} {cause}" for cause, number in sorted(failures.items()))
+    said = f"; one of them: {' '.join(example.split())[:300]}" if example else ""
+    raise PermanentError(
+        f"{generator}: {failed} of {count} answers were not given ({causes}), more than the {max_failed:.0%} "
+        f"that the run allows{said}. Allow more (--max-failed), or mend the endpoint and remove {place} "
+        "to ask again"
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint
 from tasks.generation.answer_journal import most_complete
-from tasks.generation.answers import SUMMARY, answers_file, finish
+from tasks.generation.answers import SUMMARY, answers_file, finish, require_answered
 from tasks.generation.devices import gpu_groups
 from tasks.generation.endpoint import answer_by_endpoint
 from tasks.generation.engine import FAILURE, EngineJob
@@ -50,7 +50,8 @@ def generate(
 
     Raises:
         InputError: a folder, the instructions, the template or the interpreter is not right.
-        PermanentError: the model cannot be served with these settings; says what to set.
+        PermanentError: the model cannot be served with these settings, or an endpoint gave too few
+            answers; says what to set.
         RetryableError: an engine died, or the endpoint does not answer; the same call continues
             behind the whole batches.
     """
@@ -78,6 +79,9 @@ def generate(
     for engine_job in engine_jobs:
         if summaries[engine_job.job.output] is None:
             raise engine_error(engine_job.job, status)
+    for job, summary in zip(jobs, summaries.values(), strict=True):
+        if summary:
+            require_answered(job.generator, job.output, summary.failures, summary.count, job.max_failed)
     return tuple(summary for summary in summaries.values() if summary)
 
 

@@ -8,6 +8,7 @@ from tasks.core.values import Value
 
 __all__ = [
     "ADDRESS",
+    "MAX_FAILED",
     "Endpoint",
     "GenerationJob",
     "GenerationSettings",
@@ -20,6 +21,7 @@ __all__ = [
 # A file of questions: a JSON list of {"instruction"}, or FastChat's JSON lines of {"question_id", "turns"}.
 QuestionForm = Literal["instructions", "dialogues"]
 ADDRESS = r"^https?://[^@]+$"  # a key in it would be shown
+MAX_FAILED = 0.05  # the share of answers that an endpoint may fail to give
 
 
 class Sampling(Value):
@@ -92,6 +94,7 @@ class GenerationJob(Value):
     output        a local folder for the answers, summary.json, the journal and the engine's log
     generator     the name put into every answer
     benchmark     whose questions they are; form: of the file of questions
+    max_failed    the share of answers that an endpoint may fail to give; more of them, and it is given up
     """
 
     model: str
@@ -102,6 +105,7 @@ class GenerationJob(Value):
     benchmark: str
     form: QuestionForm
     endpoint: Endpoint | None = None
+    max_failed: float = Field(default=MAX_FAILED, ge=0, lt=1)
 
 
 class GenerationSummary(Value):
@@ -122,6 +126,8 @@ class GenerationSummary(Value):
     stop_token_ids        the ids of the settings' stop tokens in this checkpoint's vocabulary
     first_prompt_ids      the exact tokens of the first prompt, to see what the model was shown
     finish_reasons        answers by the engine's reason to stop ("stop": end token, "length")
+    failures              answers that an endpoint did not give, by why ("content_filter", "timeout", …);
+                          they are empty, and count as such
     """
 
     job: str
@@ -140,3 +146,4 @@ class GenerationSummary(Value):
     stop_token_ids: tuple[int, ...]
     first_prompt_ids: tuple[int, ...]
     finish_reasons: dict[str, int]
+    failures: dict[str, int] = Field(default_factory=dict, exclude_if=lambda failures: not failures)

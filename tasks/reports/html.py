@@ -20,7 +20,7 @@ from tasks.reports import plots, templates
 from tasks.reports.history import History
 from tasks.reports.norms import norm_table
 from tasks.reports.run_report import FamilyReport, RunReport
-from tasks.reports.sentences import length_controlled, noise_sentence, reason, sentence
+from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
@@ -39,6 +39,7 @@ def render_html(report: RunReport) -> str:
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
         "most_cards": MOST_CARDS,
+        "judging": judging,
         "length_controlled": length_controlled,
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,

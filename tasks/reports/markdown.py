@@ -6,7 +6,7 @@ from jinja2 import Environment
 
 from tasks.reports import templates
 from tasks.reports.run_report import RunReport
-from tasks.reports.sentences import length_controlled, noise_sentence, reason, sentence
+from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
 
@@ -33,6 +33,7 @@ def _environment() -> Environment:
     environment.filters["cell"] = _cell
     environment.globals |= {
         "agreement_sentence": agreement_sentence,
+        "judging": judging,
         "length_controlled": length_controlled,
         "noise_sentence": noise_sentence,
         "other_judge_note": other_judge_note,

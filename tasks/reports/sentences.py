@@ -2,10 +2,10 @@
 
 from tasks.benchmarks.registry import measure_of
 from tasks.stats.decision import Verdict
-from tasks.stats.formatting import change, interval, magnitude, signed
+from tasks.stats.formatting import change, counts, interval, magnitude, share, signed
 from tasks.stats.seeds import NoiseBand
 
-__all__ = ["length_controlled", "noise_sentence", "reason", "sentence"]
+__all__ = ["judging", "length_controlled", "noise_sentence", "reason", "sentence"]
 
 
 def sentence(verdict: Verdict) -> str:
@@ -41,6 +41,25 @@ def length_controlled(verdict: Verdict) -> str:
         f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
         f"{verdict.unit} ({sure}); the verdict does not rest on it."
     )
+
+
+def judging(verdict: Verdict) -> str:
+    """How sure the judge was of its form, and what was not judged or answered, by cause; "" for neither."""
+    before, after = verdict.original, verdict.expo
+    least = measure_of(verdict.benchmark).min_mass
+    parts = []
+    if before.median_mass is not None and after.median_mass is not None and least is not None:
+        masses = f"{share(before.median_mass)} → {share(after.median_mass)}"
+        parts.append(
+            f"The verdict tokens had {masses} of the likeliest tokens' probability in the median; with less "
+            f"than {least:.0%} an item counts as not judged."
+        )
+    if before.not_judged or after.not_judged:
+        parts.append(f"Not judged: {counts(before.not_judged)} → {counts(after.not_judged)}.")
+    if before.not_answered or after.not_answered:
+        failed = f"{counts(before.not_answered)} → {counts(after.not_answered)}"
+        parts.append(f"Not answered by the endpoint, and counted as empty: {failed}.")
+    return " ".join(parts)
 
 
 def noise_sentence(family: str, band: NoiseBand) -> str:

@@ -4,12 +4,14 @@ Rounding never contradicts a verdict: what is not zero is not written as zero, s
 sign, and a p-value stays on its side of the level. More digits are written where that needs them.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from tasks.stats.paired import LEVEL
 
 __all__ = [
     "change",
+    "counts",
     "duration",
     "format_distinct",
     "interval",
@@ -54,6 +56,12 @@ def interval(lower: float, upper: float) -> str:
 def change(before: float, after: float, digits: int = 1) -> str:
     """Original, then + ExPO: "10.2 → 11.1"."""
     return f"{before:.{digits}f} → {after:.{digits}f}"
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """Numbers by cause, the largest first: "12 low mass, 3 timeout"; "none" where there are none."""
+    ordered = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number} {cause}" for cause, number in ordered) or "none"
 
 
 def share(value: float) -> str:

@@ -22,6 +22,10 @@ class ArmMetrics(FiniteValue):
     first_turn, second_turn   of two turns: the mean rating of each turn
     categories      of rated answers: the mean rating of each category
     unparsed        judgments without a rating, which are in no figure
+    not_judged      items without a judgment, by cause ("low mass", "timeout", "unparsed", …)
+    not_answered    answers that an endpoint did not give, by cause; they count as empty ones
+    median_mass     the median over the judgments of the verdict tokens' part of the likeliest tokens'
+                    probability, 0 to 1; None where preferences are not read from probabilities
     """
 
     score: float
@@ -37,6 +41,9 @@ class ArmMetrics(FiniteValue):
     second_turn: float | None = None
     categories: dict[str, float] = Field(default_factory=dict)
     unparsed: int = 0
+    not_judged: dict[str, int] = Field(default_factory=dict, exclude_if=lambda counts: not counts)
+    not_answered: dict[str, int] = Field(default_factory=dict, exclude_if=lambda counts: not counts)
+    median_mass: float | None = Field(default=None, exclude_if=lambda mass: mass is None)
 
 
 class ArmResult(FiniteValue):

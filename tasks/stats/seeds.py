@@ -5,6 +5,7 @@ is then each item's mean over the seeds (arXiv 2411.00640, section 3.1: resampli
 variance within an item, and the items stay the unit of the test).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def mean_result(results: Sequence[ArmResult]) -> ArmResult:
     """
     if len(results) == 1:
         return results[0]
-    every = [result.metrics.model_dump() for result in results]
+    every = [dict(result.metrics) for result in results]
     means = {name: _mean([metrics[name] for metrics in every]) for name in every[0]}
     items = dict.fromkeys(item for result in results for item in result.scores)
     return ArmResult(
@@ -74,6 +75,8 @@ def _mean(values: Sequence[Any]) -> Any:  # noqa: ANN401 - of the type that they
     """The mean; None where one is, and counts are summed."""
     if any(value is None for value in values):
         return None
+    if isinstance(values[0], dict) and all(isinstance(count, int) for v in values for count in v.values()):
+        return dict(sum(map(Counter, values), Counter()))
     if isinstance(values[0], dict):
         return {
             key: _mean([value[key] for value in values]) for key in values[0] if all(key in v for v in values)

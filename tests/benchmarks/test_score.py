@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_the_error_of_the_length_controlled_rate_is_a_bootstraps(
     """The package's own "standard error" is the spread of its predictions: next to nothing here."""
     once, twice = (score_annotations(write(rows), difficulty, resamples=25) for _ in range(2))
     assert once == twice
-    assert once.lc_standard_error is not None
+    assert once.lc_standard_error is not None and once.standard_error is not None
     assert 0.4 < once.lc_standard_error / once.standard_error < 2.5
 
 
@@ -230,3 +231,42 @@ def test_another_file_is_refused_by_name(content: str, message: str, tmp_path: P
     path.write_text(content)
     with pytest.raises(InputError, match=rf"other\.json: .*{message}"):
         score_annotations(path)
+
+
+def test_the_error_of_one_item_is_not_available(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    figures = score_annotations(write(rows[:1]))
+    assert figures.standard_error is None and figures.n_total == 1
+    assert figures.standard_error_note == "not available, because there is one item"
+    assert json.loads(figures.model_dump_json())["standard_error"] is None
+    with pytest.raises(InputError, match="at least two judged items"):
+        figures.metrics()
+
+
+def test_no_item_with_a_judgment_is_no_figure(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    with pytest.raises(PermanentError, match="no item has a judgment"):
+        score_annotations(write([{**row, "preference": None} for row in rows]), min_judged=0)
+
+
+def test_lengths_that_cannot_be_controlled_for_are_said(
+    rows: Rows, write: Callable[[Rows], Path], difficulty: Path
+) -> None:
+    """Every answer as long as its reference; then all but one, whom most resamples lack."""
+    alike = [{**row, "output_1": "x" * 20, "output_2": "y" * 20} for row in rows]
+    figures = score_annotations(write(alike), difficulty, resamples=3)
+    assert figures.lc_win_rate is None and "by the same length" in figures.lc_note
+    alike[0]["output_2"] = "y" * 50_000
+    figures = score_annotations(write(alike), difficulty, resamples=8)
+    assert figures.lc_win_rate is None and "cannot be fitted to these lengths" in figures.lc_note
+    assert figures.win_rate == pytest.approx(score_annotations(write(rows)).win_rate)
+
+
+def test_what_the_judge_chose_among_is_in_the_score(rows: Rows, write: Callable[[Rows], Path]) -> None:
+    tops = [{"token": "m", "logprob": math.log(0.6)}, {"token": "x", "logprob": math.log(0.2)}]
+    reply = {"logprobs": {"content": [{"top_logprobs": tops}]}}
+    held = [{**row, "preference_raw_completion": reply} for row in rows]
+    held[0] |= {"preference": None, "preference_raw_completion": None, "no_judgment": "timeout"}
+    held[1] |= {"preference": None, "preference_raw_completion": None}
+    figures = score_annotations(write(held))
+    assert figures.median_mass == pytest.approx(0.75)
+    assert figures.not_judged == {"timeout": 1, "cause unknown": 1}
+    assert score_annotations(write(rows)).median_mass is None

@@ -1,6 +1,8 @@
 """The stages judge and verdict on hand-made answers: both benchmarks, failed items, lost machines."""
 
+import html
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -12,17 +14,21 @@ from tasks.benchmarks.data import import_from
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import data_files, find_benchmark, judge_fingerprint
 from tasks.comparison.arm import Arm, ArmName
+from tasks.comparison.decoding import ArmEndpoints
 from tasks.comparison.instructions import Instructions
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.judges import find_judges
 from tasks.comparison.results import Generation, Judgments
 from tasks.core.errors import InputError, PermanentError, RetryableError
 from tasks.core.families import Family, Published, find_family
+from tasks.generate import generate
 from tasks.generation.answers import answers_file
 from tasks.generation.settings import GenerationSettings, GenerationSummary
 from tasks.instructions import instructions as find
 from tasks.judge import judge as stage
-from tasks.reports.run_report import FamilyReport
+from tasks.reports.html import render_html
+from tasks.reports.markdown import render_markdown
+from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.stored import FAMILY_REPORT
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import sha256_of
@@ -40,6 +46,16 @@ RECIPE = Recipe(
     sft=Checkpoint(uri="org/sft", commit="b" * 40),
     alpha=0.3,
 )
+LOW_MASS = {  # the two names have a fifth of the probability
+    "index": 0,
+    "finish_reason": "length",
+    "message": {"role": "assistant", "content": "Sure"},
+    "logprobs": {
+        "content": [
+            {"top_logprobs": [{"token": t, "logprob": math.log(p)} for t, p in (("Sure", 0.8), ("m", 0.2))]}
+        ]
+    },
+}
 PUBLISHED = Published(win_rate=(10, 11), lc_win_rate=(10, 11), mt_bench=(7, 7.1))
 
 
@@ -210,6 +226,53 @@ def test_judging_again_in_vain_leaves_what_there_was(run: Run, server: JudgeServ
     with pytest.raises(PermanentError, match="refuses the key"):
         run.judged("expo", LONG, rejudge=True)
     assert run.judged("expo", LONG) == first
+
+
+def test_an_arm_with_too_many_failures_is_refused_before_its_judge_is_paid(
+    run: Run, server: JudgeServer
+) -> None:
+    """Also where another run has accepted it: what is sealed is held against this run's share."""
+    server.says = lambda body: f"about {question_of(body)}"
+    server.fail("403", on={"question 7", "question 8"})
+    arm, settings = Arm(name="original", recipe=RECIPE), GenerationSettings(batch_size=10)
+    at = ArmEndpoints(base_url=server.url, original="original", expo="expo")
+    for _ in range(2):
+        with pytest.raises(PermanentError, match=r"original: 2 of 30 answers.*2 refused.*more than the 5%"):
+            generate.fn("answers", (arm,), run.asked, settings, run.store, at)
+    (made,) = generate.fn("answers", (arm,), run.asked, settings, run.store, at, 0.1)
+    assert made.summary.failures == {"refused": 2} and len(server.bodies) == 30
+    with pytest.raises(PermanentError, match="more than the 5%"):
+        generate.fn("answers", (arm,), run.asked, settings, run.store, at)
+    assert len(server.bodies) == 30
+
+
+def test_a_report_counts_by_cause_what_was_not_judged_or_answered(run: Run, server: JudgeServer) -> None:
+    server.fail("400", on={"question 7"})
+    server.raw = {"question 8": b"no JSON"}
+    lenient = run._replace(judge=run.judge.model_copy(update={"min_judged": 0.9}))
+    original = lenient.judged("original", SHORT[::-1])
+    server.raw = {}
+    server.choices = {"question 8": LOW_MASS}
+    generation = lenient.generation("expo", LONG, "alpaca_eval")
+    summary = generation.summary.model_copy(update={"failures": {"timeout": 1}})
+    generation = generation.model_copy(update={"summary": summary})
+    expo = stage.fn(generation, run.asked, lenient.judge, run.store)
+    report = _report(verdict.fn(_entry(), RECIPE, (original, expo), (), run.store))
+    (found,) = report.verdicts
+    assert found.original.not_judged == {"refused": 1, "bad reply": 1}
+    assert found.expo.not_judged == {"refused": 1, "low mass": 1} and found.expo.not_answered == {
+        "timeout": 1
+    }
+    assert found.original.median_mass == found.expo.median_mass == pytest.approx(1)
+    written = json.loads(report.model_dump_json())["verdicts"][0]["expo"]
+    assert written["not_judged"] == {"refused": 1, "low mass": 1} and written["median_mass"] == pytest.approx(
+        1
+    )
+    whole = RunReport(name="r", created="2026-11-27T10:00:00+00:00", code_version="1", families=(report,))
+    for text in (render_markdown(whole), html.unescape(render_html(whole))):
+        assert "Not judged: 1 bad reply, 1 refused → 1 low mass, 1 refused." in text
+        assert "Not answered by the endpoint, and counted as empty: none → 1 timeout." in text
+        assert "The verdict tokens had 100.0% → 100.0%" in text and "less than 50%" in text
 
 
 def test_a_lenient_judge_has_figures_of_fewer_items(run: Run, server: JudgeServer) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package, name_mass, prompt_file
+from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package, prompt_file
+from tasks.benchmarks.alpaca_mass import name_mass
 from tasks.benchmarks.alpaca_score import item_preferences, preferences, score_annotations
 from tasks.benchmarks.mt_bench_judge import rating_of
 from tasks.benchmarks.mt_bench_score import ratings, score_judgments

@@ -1,9 +1,16 @@
-"""A tiny random Llama with a byte-level tokenizer and a chat template, made once a session."""
+"""A tiny random Llama with a byte-level tokenizer and a chat template; a job for an endpoint."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tasks.generation import endpoint as module
+from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings, Sampling
+from tests.servers.judge import JudgeServer
+
+COUNT = 6  # questions of the job for an endpoint
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}</s>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -44,3 +51,34 @@ def make_tiny_llama(folder: Path, *, template: str | None = TEMPLATE) -> Path:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
+    """It answers with the last thing said and its seed; the client does not try again."""
+    monkeypatch.setattr(module, "TRIES", 0)
+    with JudgeServer() as server:
+        server.says = lambda body: f" {body['messages'][-1]['content']} {body['seed']}"
+        yield server
+
+
+@pytest.fixture
+def job(server: JudgeServer, tmp_path: Path) -> GenerationJob:
+    questions = tmp_path / "question.jsonl"
+    rows = [{"question_id": n, "category": "math", "turns": [f"Q{n}", f"R{n}"]} for n in range(COUNT)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return GenerationJob(
+        model="the arm",
+        instructions=str(questions),
+        output=str(tmp_path / "output"),
+        settings=GenerationSettings(
+            sampling=Sampling(seed=100),
+            category_temperatures={"math": 0.0},
+            stop_tokens=("<|x|>",),
+            batch_size=4,
+        ),
+        generator="served",
+        benchmark="mt_bench",
+        form="dialogues",
+        endpoint=Endpoint(base_url=server.url, model="tiny"),
+    )

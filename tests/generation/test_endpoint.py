@@ -1,52 +1,18 @@
 """An endpoint in the engine's place: the same journal, each way it can fail, and no key in an error."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
-from tasks.generation import endpoint as module
 from tasks.generation.answer_journal import journal_file
 from tasks.generation.answers import answers_file
 from tasks.generation.process import generate
-from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings, Sampling
+from tasks.generation.settings import Endpoint, GenerationJob
+from tests.generation.conftest import COUNT
 from tests.servers.judge import JudgeServer
-
-COUNT = 6
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    """It answers with the last thing said and its seed; the client does not try again."""
-    monkeypatch.setattr(module, "TRIES", 0)
-    with JudgeServer() as server:
-        server.says = lambda body: f" {body['messages'][-1]['content']} {body['seed']}"
-        yield server
-
-
-@pytest.fixture
-def job(server: JudgeServer, tmp_path: Path) -> GenerationJob:
-    questions = tmp_path / "question.jsonl"
-    rows = [{"question_id": n, "category": "math", "turns": [f"Q{n}", f"R{n}"]} for n in range(COUNT)]
-    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return GenerationJob(
-        model="the arm",
-        instructions=str(questions),
-        output=str(tmp_path / "output"),
-        settings=GenerationSettings(
-            sampling=Sampling(seed=100),
-            category_temperatures={"math": 0.0},
-            stop_tokens=("<|x|>",),
-            batch_size=4,
-        ),
-        generator="served",
-        benchmark="mt_bench",
-        form="dialogues",
-        endpoint=Endpoint(base_url=server.url, model="tiny"),
-    )
 
 
 def no_progress(_count: int) -> None:
@@ -85,7 +51,7 @@ def test_answers_in_whole_batches_are_kept(server: JudgeServer, job: GenerationJ
     server.fail(None)
     on_progress: list[int] = []
     generate([job], advance=on_progress.append)
-    assert len(server.bodies) - asked == 2 * COUNT - 4 and sum(on_progress) == 2 * COUNT
+    assert len(server.bodies) - asked == 2 * COUNT - 5 and sum(on_progress) == 2 * COUNT
     assert turns(job) == [[f"Q{n} {100 + n}", f"R{n} {106 + n}"] for n in range(COUNT)]
 
 
@@ -94,10 +60,11 @@ def test_answers_in_whole_batches_are_kept(server: JudgeServer, job: GenerationJ
     [
         ("429", RetryableError, "status 429"),
         ("text", RetryableError, "no chat completion"),
-        ("broken", RetryableError, "no JSON"),
+        ("broken", RetryableError, "no chat completion"),
         ("drop", RetryableError, "cannot be reached"),
         ("400", PermanentError, "top_k is none of OpenAI's"),
         ("401", PermanentError, "its key"),
+        ("403", PermanentError, "its key"),
         ("404", PermanentError, "the model's name there"),
     ],
 )

@@ -8,7 +8,7 @@
         ... Judge(model="longer", base_url=judge.url)
         assert len(judge.bodies) == 805
 
-Faults: "429", "500", "401" (which repeats the key), "404", "400", "quota", "garbage" (a token that is
+Faults: any status ("401" repeats the key; `error` adds to what it says), "quota", "garbage" (a token that is
 no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
 "hang" (until the server ends; `hung` counts them) and "drip" (ten bytes a second). `retry_after` is the
 header of a "429".
@@ -46,6 +46,7 @@ class JudgeServer:
         self.choices: dict[str, Body] = {}
         self.raw: dict[str, bytes] = {}
         self.retry_after = ""
+        self.error: Body = {}
         self.hung = threading.Semaphore(0)
         self.release = threading.Event()
         self._fault: str | None = None
@@ -94,9 +95,10 @@ class _Server(ThreadingHTTPServer):
 
 
 def question_of(body: Body) -> str:
-    """The instruction that a request is about, "" where it is not AlpacaEval's."""
-    found = re.search(r'"instruction": """(.*?)""",\n', body["messages"][-1]["content"], re.DOTALL)
-    return found[1] if found else ""
+    """The instruction that a request is about; all that was said last where it is not AlpacaEval's."""
+    asked: str = body["messages"][-1]["content"]
+    found = re.search(r'"instruction": """(.*?)""",\n', asked, re.DOTALL)
+    return found[1] if found else asked
 
 
 def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
@@ -137,8 +139,8 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
 
 
 def _answer(judge: JudgeServer, fault: str | None, body: Body, authorization: str) -> tuple[int, bytes]:
-    if fault in ("400", "401", "404", "429", "500"):
-        return int(fault), _json({"error": {"message": f"fault {fault} for {authorization}"}})
+    if fault and fault.isdecimal():
+        return int(fault), _json({"error": {"message": f"fault {fault} for {authorization}", **judge.error}})
     if fault == "quota":
         return 429, _json({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})
     if fault in ("text", "broken"):
