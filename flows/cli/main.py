@@ -26,7 +26,8 @@ import typer
 
 from flows.cli import benchmarks, extras, generation_options, judge_options
 from flows.cli.history import history
-from flows.cli.progress import explain_missing_server, show_progress
+from flows.cli.interrupts import ends_on_signals
+from flows.cli.progress import show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
@@ -67,12 +68,13 @@ STORE = Annotated[
 
 
 def main() -> None:
-    """Runs the command; exit status 2 for bad input, 1 for any other known error."""
+    """Runs the command; exit status 2 for bad input, 1 for other known errors, 130 and 143 after a signal."""
     try:
-        try:
-            app()
-        except ModuleNotFoundError as error:
-            extras.explain_missing(error)
+        with ends_on_signals():
+            try:
+                app()
+            except ModuleNotFoundError as error:
+                extras.explain_missing(error)
     except ExpoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
@@ -226,9 +228,10 @@ def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None
     show_progress()
     from flows.expo import check_run, expo
     from flows.parameters import FamilyName
+    from tasks.runtime.local_server import ensure_server
 
     chosen = tuple(FamilyName(name) for name in names)
     check_run(chosen, config)
-    with explain_missing_server():
-        uri = expo(chosen, **dict(config), anchors=anchors)
+    ensure_server()
+    uri = expo(chosen, **dict(config), anchors=anchors)
     show_report(str(config.store), uri.rpartition("/")[2])

@@ -1,13 +1,9 @@
-"""What a command does around a flow: Prefect's log as progress, and one line if its server does not start."""
+"""What a command does before a flow: Prefect's log becomes its progress."""
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from tasks.core.errors import RetryableError
-
-__all__ = ["explain_missing_server", "show_progress"]
+__all__ = ["show_progress"]
 
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "expo",
@@ -26,21 +22,3 @@ def show_progress() -> None:
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("expo").setLevel(logging.INFO)
-
-
-@contextmanager
-def explain_missing_server() -> Iterator[None]:
-    """Around a flow.
-
-    Raises:
-        RetryableError: Prefect's temporary server did not start.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "ephemeral Prefect API server" not in str(error):
-            raise
-        raise RetryableError(
-            "the temporary Prefect server did not start; run again when the machine is less busy, or start "
-            "`prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api"
-        ) from error

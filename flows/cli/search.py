@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import extras, judge_options
-from flows.cli.progress import explain_missing_server, show_progress
+from flows.cli.progress import show_progress
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def search(
     from flows.search import expo_search
     from tasks.core.families import find_family
     from tasks.core.worker import FUNCTIONS, allow
+    from tasks.runtime.local_server import ensure_server
     from tasks.search.candidates import Grid
     from tasks.search.objectives import ObjectiveConfig
     from tasks.search.racing import RaceSettings
@@ -99,8 +100,8 @@ def search(
         raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
     named = FamilyName(find_family(family).name) if family else None
     path = str(prompts.resolve()) if prompts else None
-    with explain_missing_server():
-        result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
+    ensure_server()
+    result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
     show_search(result, family)
 
 

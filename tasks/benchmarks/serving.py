@@ -20,10 +20,10 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from tasks.benchmarks.judge_config import Judge, ServeConfig
+from tasks.core.child import start_module
 from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
 from tasks.core.worker import check_trusted
-from tasks.generation.child import start_module
 from tasks.generation.interpreter import engine_python
 
 __all__ = ["LOG", "serving"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tasks.core.child import start_module
 from tasks.core.values import canonical_json
-from tasks.generation.child import start_module
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
 from tasks.generation.rounds import Share

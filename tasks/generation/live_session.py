@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.core import errors
+from tasks.core.child import start_module
 from tasks.core.errors import ExpoError, PermanentError
 from tasks.core.values import canonical_json
-from tasks.generation.child import start_module
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
 from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup
