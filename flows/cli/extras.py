@@ -16,10 +16,17 @@ RUN = ("alpaca_eval", "httpx", "jsonpatch", "matplotlib", "openai", "pandas", "p
 CLUSTER = ("dask", "prefect_dask")
 DEMO = ("tokenizers", "torch", "transformers")
 ENGINE = ("vllm",)
+SIGN = ("OpenSSL", "cryptography", "model_signing")
 EXTRA_OF = {
     **{
         module: extra
-        for extra, modules in (("run", RUN), ("cluster", CLUSTER), ("demo", DEMO), ("cpu", ENGINE))
+        for extra, modules in (
+            ("run", RUN),
+            ("cluster", CLUSTER),
+            ("demo", DEMO),
+            ("cpu", ENGINE),
+            ("sign", SIGN),
+        )
         for module in modules
     },
     "torch": "cuda",  # the smallest that has it

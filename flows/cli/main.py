@@ -30,7 +30,8 @@ from flows.cli.interrupts import ends_on_signals
 from flows.cli.progress import show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
-from flows.cli.weights import ALPHA, STREAM, check, extrapolate, verify
+from flows.cli.verify import verify
+from flows.cli.weights import ALPHA, STREAM, check, extrapolate
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 

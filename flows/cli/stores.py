@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from tasks.weights.pass_options import Parents, PassOptions
     from tasks.weights.recipe import Recipe
 
-__all__ = ["extrapolate_to_hub", "gc", "publish"]
+__all__ = ["SIGN", "extrapolate_to_hub", "gc", "publish"]
+
+
+SIGN = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign",
+        metavar="KEY",
+        help="Sign with this private key (PEM, elliptic curve): model.sig, in the format of model-signing.",
+    ),
+]
 
 
 def publish(
@@ -28,6 +38,7 @@ def publish(
             help="Whose reports have the verdict for the card; default: the store that MODEL is in."
         ),
     ] = None,
+    sign: SIGN = None,
 ) -> None:
     """Uploads a model with its card to the Hugging Face Hub, in one commit; private by default.
 
@@ -36,16 +47,23 @@ def publish(
     from flows.cli.tables import progress_bar
     from tasks.publishing.publication import publish_with_card
     from tasks.stores.artefact import Artefact
+    from tasks.weights.signature import check_private_key
 
+    if sign:
+        check_private_key(sign)
     artefact = Artefact(_uri(model))
     verdicts = _verdicts(artefact, store)
     total = sum(artefact.size(name) or 0 for name in artefact.names())
     with progress_bar("publishing", total) as advance:
-        published = publish_with_card(artefact, repository, verdicts, private=not public, advance=advance)
+        published = publish_with_card(
+            artefact, repository, verdicts, private=not public, sign_with=sign, advance=advance
+        )
     print(f"{published.url}: {'public' if public else 'private'}, with {len(verdicts) or 'no'} verdicts")
 
 
-def extrapolate_to_hub(recipe: "Recipe", parents: "Parents", repo_id: str, options: "PassOptions") -> None:
+def extrapolate_to_hub(
+    recipe: "Recipe", parents: "Parents", repo_id: str, options: "PassOptions", sign: Path | None
+) -> None:
     """Makes a model straight into a repository; headers, then the repository, are looked at first."""
     from flows.cli.tables import progress_bar
     from tasks.publishing.commit import find_published
@@ -53,10 +71,10 @@ def extrapolate_to_hub(recipe: "Recipe", parents: "Parents", repo_id: str, optio
     from tasks.weights.planner import make_plan
 
     plan = make_plan(recipe, *parents)
-    published = find_published(repo_id, recipe.fingerprint)
+    published = find_published(repo_id, recipe.fingerprint, sign_with=sign)
     if published is None:
         with progress_bar("extrapolating", plan.output_bytes) as advance:
-            published = extrapolate_and_publish(plan, parents, repo_id, options, advance)
+            published = extrapolate_and_publish(plan, parents, repo_id, options, advance, sign_with=sign)
     print(f"{published.url}: private, α = {str(recipe.alpha).removesuffix('.0')}")
 
 

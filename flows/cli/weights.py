@@ -1,4 +1,4 @@
-"""The commands about weights: check, extrapolate, verify. They load neither Prefect nor vLLM."""
+"""The commands about weights: check and extrapolate. They load neither Prefect nor vLLM."""
 
 import math
 import re
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import judge_options
-from flows.cli.stores import extrapolate_to_hub
-from tasks.core.errors import CorruptError, InputError
+from flows.cli.stores import SIGN, extrapolate_to_hub
+from tasks.core.errors import InputError
 from tasks.weights.memory import parse_bytes
 from tasks.weights.options import Arithmetic, Device, Extra, Nonfinite, OutputDtype, Vocabulary
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.weights.pass_options import Parents
     from tasks.weights.recipe import ModuleAlpha
 
-__all__ = ["ALPHA", "STREAM", "check", "extrapolate", "verify"]
+__all__ = ["ALPHA", "STREAM", "check", "extrapolate"]
 
 FROM_SEARCH = "from-search"
 LARGEST_ALPHA = 3.4e38
@@ -179,6 +179,7 @@ def extrapolate(
     ] = None,
     device: Annotated[Device, typer.Option(help="cuda, or auto: a GPU where there is one.")] = "cpu",
     stream: STREAM = False,
+    sign: SIGN = None,
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where from-search looks.")] = "expo-store",
 ) -> None:
     """Writes the ExPO model of two checkpoints, at one α or several. Resumes after an interruption.
@@ -195,7 +196,11 @@ def extrapolate(
     from tasks.weights.pass_options import PassOptions
     from tasks.weights.planner import make_plans
     from tasks.weights.recipe import Recipe
+    from tasks.weights.signature import check_private_key
+    from tasks.weights.signature import sign as sign_model
 
+    if sign:
+        check_private_key(sign)
     parents = open_parents(aligned, sft)
     alphas = _alphas(alpha, parents, store)
     recipe = Recipe(
@@ -217,13 +222,16 @@ def extrapolate(
     if out.startswith("hf://"):
         if len(alphas) > 1:
             raise InputError(f"--out {out}: a repository holds one model; give one α, or a folder or s3://…")
-        extrapolate_to_hub(recipe, parents, out.removeprefix("hf://"), options)
+        extrapolate_to_hub(recipe, parents, out.removeprefix("hf://"), options, sign)
         return
     plans = make_plans([recipe.model_copy(update={"alpha": value}) for value in alphas], *parents)
     folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(value)}" for value in alphas]
     models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
         extrapolate_all(plans, parents, models, options, advance)
+    if sign:
+        for model in models:
+            sign_model(model, sign)
     for folder, plan in zip(folders, plans, strict=True):
         shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
         size = f"{shards}, {plan.output_bytes / 1e9:.2f} GB"
@@ -232,37 +240,6 @@ def extrapolate(
         print(f"{folder}: {size}, α = {_plain(plan.recipe.alpha)}")
     for notice in plan_notices(plans[0]):
         print(notice)
-
-
-def verify(
-    model: Annotated[
-        str, typer.Argument(help="An extrapolated model: a folder, s3://… or hub id[@revision].")
-    ],
-    tensors: Annotated[int, typer.Option(min=0, help="How many tensors to compute again.")] = 16,
-    every: Annotated[bool, typer.Option("--all", help="Compute every tensor again.")] = False,
-    files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the sample; default: another each time.")] = None,
-) -> None:
-    """Hashes a model's files, holds them against the parents, and computes tensors again.
-
-    Computed again are the first and last tensor of each shard, and others drawn at random.
-    """
-    from tasks.stores.open import open_source, reopen
-    from tasks.weights.verify import verify as verify_model
-
-    parents = None if files_only else reopen
-    found = verify_model(open_source(model), parents, "all" if every else tensors, seed)
-    for difference in found.differences:
-        print(f"{difference.kind}: {difference.file}: {difference.message}")
-    if found.differences:
-        kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
-        raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
-    computed = f"{len(found.tensors)} tensors (computed again by numpy)"
-    print(f"{model}: {found.files} files and {computed} are as they should be")
-    if found.seed is not None:
-        print(f"the sample is of --seed {found.seed}")
-    for part in found.unchecked:
-        print(f"not checked: {part}")
 
 
 def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ Then one commit, atomic, brings everything into sight: weights, side files, card
 A process killed before that has published nothing; one killed after it finds its commit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from tasks.stores.hub_errors import hub_errors, with_retries
 from tasks.stores.hub_files import CARD
 from tasks.stores.lease import hold_lease, release_lease
 from tasks.weights.manifest import Manifest, ModelFile, read_manifest
+from tasks.weights.signature import SIGNATURE, signature_by
 
-__all__ = ["Published", "find_published", "publish"]
+__all__ = ["Published", "find_published", "publish", "sign_published"]
 
 Operations = list[CommitOperationAdd | CommitOperationCopy]
 
@@ -50,17 +51,19 @@ def publish(
     card: str,
     renew_card: bool = False,
     private: bool = True,
+    sign_with: Path | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
     """Uploads a whole model to `repo_id`, made if need be; `card` is its README.md with metadata.
 
     A model that is there already (by its manifest's fingerprint) is not uploaded again; its card
     stays too, unless `renew_card` is set and the card differs: then that one file is committed.
-    `advance` gets bytes of the model's files that are on the Hub.
+    A signature that lies in the model goes with it, or one by the private key `sign_with`, also to a model
+    that is there already. `advance` gets bytes of the model's files that are on the Hub.
 
     Raises:
-        InputError: the model has no manifest, the card's metadata is wrong, or the repository
-            holds something else or is of the other visibility.
+        InputError: the key is none, the model has no manifest, the card's metadata is wrong, or the
+            repository holds something else or is of the other visibility.
         CorruptError: a file of the model, or one on the Hub afterwards, is not what the manifest says.
         PermanentError: HF_TOKEN may not do this.
         RetryableError: the Hub is busy or cannot be reached.
@@ -73,9 +76,17 @@ def publish(
     branch = branch_in(repo_id, model.uri)
     if branch:
         _verify_branch(repo_id, branch, manifest)
-    commit = with_retries(repo_id, partial(_publish_once, model, repo_id, card, private, manifest, advance))
+    signature = model.read(SIGNATURE)
+    if sign_with:
+        signature = signature_by(sign_with, content, signature)
+    unlisted = {CARD: card.encode()} | ({SIGNATURE: signature} if signature else {})
+    commit = with_retries(
+        repo_id, partial(_publish_once, model, repo_id, unlisted, private, manifest, advance)
+    )
     if renew_card:
-        commit = with_retries(repo_id, partial(_renew_card, repo_id, card))
+        commit = with_retries(repo_id, partial(_renew, repo_id, CARD, lambda _: card.encode(), "Model card"))
+    if sign_with:
+        commit = sign_published(repo_id, content, sign_with)
     _verify(HubSource(repo_id, commit), manifest)
     if branch:
         close_branch(repo_id, manifest.fingerprint)
@@ -84,8 +95,12 @@ def publish(
     return Published(repo_id=repo_id, commit=commit)
 
 
-def find_published(repo_id: str, fingerprint: str, private: bool = True) -> Published | None:
+def find_published(
+    repo_id: str, fingerprint: str, private: bool = True, sign_with: Path | None = None
+) -> Published | None:
     """The model of this fingerprint in a repository, verified; None where it may still go there.
+
+    It gets a signature by the private key `sign_with`, if it has none by that.
 
     The repository is made if need be, and the branch of a run that was killed behind its commit
     goes. Raises as `prepare_repository`, and CorruptError as `publish`.
@@ -93,20 +108,36 @@ def find_published(repo_id: str, fingerprint: str, private: bool = True) -> Publ
     head = prepare_repository(repo_id, fingerprint, private)
     if not holds(head, fingerprint):
         return None
-    _verify(head, read_manifest(head.fetch(MANIFEST).read_bytes()))
+    content = head.fetch(MANIFEST).read_bytes()
+    _verify(head, read_manifest(content))
     close_branch(repo_id, fingerprint)
-    return Published(repo_id=repo_id, commit=head.checkpoint.commit)
+    commit = sign_published(repo_id, content, sign_with) if sign_with else head.checkpoint.commit
+    return Published(repo_id=repo_id, commit=commit)
+
+
+def sign_published(repo_id: str, manifest: bytes, key: Path) -> str:
+    """The commit that holds the model with this manifest and a signature of it by a private key.
+
+    Raises:
+        InputError: the key is none.
+        PermanentError, RetryableError: as `publish`.
+    """
+    signed = partial(signature_by, key, manifest)
+    return with_retries(repo_id, partial(_renew, repo_id, SIGNATURE, signed, "Signature"))
 
 
 def _publish_once(
     model: Artefact,
     repo_id: str,
-    card: str,
+    unlisted: Mapping[str, bytes],
     private: bool,
     manifest: Manifest,
     advance: Callable[[int], None],
 ) -> str:
-    """The commit that holds the model: found, or made. Safe to repeat when an answer was lost."""
+    """The commit that holds the model: found, or made. Safe to repeat when an answer was lost.
+
+    `unlisted` are the small files that the manifest does not name.
+    """
     api = HfApi()
     head = open_repository(repo_id, manifest.fingerprint, private)
     if holds(head, manifest.fingerprint):
@@ -118,7 +149,7 @@ def _publish_once(
         files = _uploaded(api, model, repo_id, manifest, advance)
     commit = api.create_commit(
         repo_id,
-        [CommitOperationAdd(CARD, card.encode()), *files],
+        [*(CommitOperationAdd(name, content) for name, content in unlisted.items()), *files],
         commit_message=f"ExPO model {manifest.fingerprint[:16]}",
         parent_commit=head.checkpoint.commit,
     )
@@ -146,15 +177,17 @@ def _copies(manifest: Manifest) -> Path:
     return cache_folder() / "publish" / manifest.fingerprint[:16]
 
 
-def _renew_card(repo_id: str, card: str) -> str:
-    """The commit that has this card: the head, or one commit of that file alone."""
+def _renew(repo_id: str, name: str, renewed: Callable[[bytes | None], bytes], message: str) -> str:
+    """The commit that has the small file as `renewed` makes it of the held one: the head, or one more."""
     head = HubSource(repo_id)
-    if CARD in head.files() and head.fetch(CARD).read_bytes() == card.encode():
+    held = head.fetch(name).read_bytes() if name in head.files() else None
+    content = renewed(held)
+    if content == held:
         return head.checkpoint.commit
     commit = HfApi().create_commit(
         repo_id,
-        [CommitOperationAdd(CARD, card.encode())],
-        commit_message="Model card",
+        [CommitOperationAdd(name, content)],
+        commit_message=message,
         parent_commit=head.checkpoint.commit,
     )
     return commit.oid

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import registry
@@ -28,6 +29,7 @@ def publish_with_card(
     verdicts: Sequence[Verdict] = (),
     *,
     private: bool = True,
+    sign_with: Path | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Published:
     """`tasks.publishing.commit.publish` with a card made of the manifest and the verdicts.
@@ -43,7 +45,15 @@ def publish_with_card(
         raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
     manifest = read_manifest(content)
     card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
-    return publish(model, repo_id, card=card, renew_card=bool(verdicts), private=private, advance=advance)
+    return publish(
+        model,
+        repo_id,
+        card=card,
+        renew_card=bool(verdicts),
+        private=private,
+        sign_with=sign_with,
+        advance=advance,
+    )
 
 
 def extrapolate_and_publish(
@@ -52,6 +62,8 @@ def extrapolate_and_publish(
     repo_id: str,
     options: PassOptions = PassOptions(),  # noqa: B008 - a frozen value
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    sign_with: Path | None = None,
 ) -> Published:
     """Makes a model and publishes it, privately, with no more of it on this disk than the shards in hand.
 
@@ -65,7 +77,7 @@ def extrapolate_and_publish(
     """
     model = open_branch(repo_id, plan.recipe.fingerprint)
     extrapolate(plan, *parents, model, options, advance)
-    return publish_with_card(model, repo_id)
+    return publish_with_card(model, repo_id, sign_with=sign_with)
 
 
 def repository_of(target: str, aligned: str) -> str:

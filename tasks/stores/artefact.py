@@ -18,14 +18,14 @@ import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.names import is_plain_name
 from tasks.core.values import fingerprint
 from tasks.stores.disk import cache_folder, remove_tree, sha256_of, write_errors
+from tasks.stores.files import files_at
 from tasks.stores.lease import hold_lease, live_leases, release_lease
-from tasks.stores.local import SCRATCH, LocalFiles
+from tasks.stores.local import SCRATCH
 
 __all__ = ["CLAIM", "MANIFEST", "STORE_MARK", "Artefact", "Store"]
 
@@ -40,21 +40,6 @@ MAX_PART_NAME = 100  # in bytes it may be four times that; what is added must st
 _marked: set[str] = set()  # on S3, where a look is a request
 
 
-class Files(Protocol):
-    """What an artefact needs of the place where its files lie."""
-
-    def put(self, file: Path, name: str) -> None: ...
-    def copy_in(self, file: Path, name: str) -> None: ...
-    def create(self, content: bytes, name: str) -> bool: ...
-    def sha256(self, name: str) -> str | None: ...
-    def read(self, name: str) -> bytes | None: ...
-    def size(self, name: str) -> int | None: ...
-    def names(self) -> list[str]: ...
-    def folders(self) -> list[str]: ...
-    def remove(self, name: str) -> None: ...
-    def fetch(self, name: str, folder: Path) -> Path: ...
-
-
 class Artefact:
     """A folder of files under `uri` (an absolute path, `s3://…` or `hf://org/name@branch`).
 
@@ -65,7 +50,7 @@ class Artefact:
 
     def __init__(self, uri: str, store: "Store | None" = None) -> None:
         self.uri = uri.rstrip("/")
-        self._files = _files(self.uri)
+        self._files = files_at(self.uri)
         self._store = store
 
     @property
@@ -207,6 +192,15 @@ class Artefact:
         if not self._files.create(manifest, MANIFEST) and self.manifest() != manifest:
             raise self._finished_by_another(MANIFEST)
         self.unclaim()
+        self._leave_scratch()
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Writes a small file that the manifest does not name into a whole artefact."""
+        self.remove(name)
+        self._files.create(content, name)
+        self._leave_scratch()
+
+    def _leave_scratch(self) -> None:
         folder = self._scratch_folder()
         release_lease(folder)
         self._clear_scratch(keep=live_leases(folder))
@@ -269,7 +263,7 @@ class Store:
     def mark(self) -> None:
         """Marks the place as a store, at the first use: only in such a place `expo gc` removes anything."""
         if not self.is_marked():
-            _files(self.uri).create(STORE_CONTENT, STORE_MARK)
+            files_at(self.uri).create(STORE_CONTENT, STORE_MARK)
             if "://" in self.uri:
                 _marked.add(self.uri)
             else:
@@ -280,21 +274,9 @@ class Store:
 
     def is_marked(self) -> bool:
         """Whether the place is known to be a store."""
-        return self.uri in _marked or _files(self.uri).size(STORE_MARK) is not None
+        return self.uri in _marked or files_at(self.uri).size(STORE_MARK) is not None
 
     def names(self, kind: str) -> list[str]:
         """The names of the artefacts of a kind that are whole, sorted."""
-        found = _files(f"{self.uri}/{kind}").folders()
+        found = files_at(f"{self.uri}/{kind}").folders()
         return [name for name in found if self.artefact(kind, name).size(MANIFEST) is not None]
-
-
-def _files(uri: str) -> Files:
-    if uri.startswith("hf://"):
-        from tasks.stores.hub_files import HubFiles
-
-        return HubFiles(uri)
-    if not uri.startswith("s3://"):
-        return LocalFiles(Path(uri))
-    from tasks.stores.s3 import S3Files
-
-    return S3Files(uri)

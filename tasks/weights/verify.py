@@ -33,6 +33,7 @@ from tasks.weights.reference import (
     equal_values,
     extrapolate_reference,
 )
+from tasks.weights.signature import LARGEST, SIGNATURE, signature_fault
 from tasks.weights.slots import spans
 from tasks.weights.verify_files import Difference, Kind, files_of_parents, layout, sha256_in
 
@@ -44,6 +45,7 @@ ELEMENTS = 1 << 22
 
 PARENTS = "everything that only the parents can tell: index, headers, side files, tensors"
 TENSORS = "the values of the tensors"
+SIGNED = f"its signature, {SIGNATURE}: give the public key of who made the model with --key"
 
 HUBS_OWN = {".gitattributes", "README.md"}
 """What a repository of the Hub has beside a model's files."""
@@ -70,6 +72,7 @@ def verify(
     open_parent: Callable[[Checkpoint], Source] | None = None,
     tensors: int | Literal["all"] = 16,
     seed: int | None = None,
+    public_key: bytes | None = None,
 ) -> Verification:
     """Hashes every file of a model, holds it against its parents, and computes tensors again.
 
@@ -78,7 +81,8 @@ def verify(
     random: by `seed`, or by one that the result names (0: none at all).
 
     `open_parent` opens a parent at exactly its commit, or says by a PermanentError why not
-    (`tasks.stores.open.reopen`); without it the files are only hashed.
+    (`tasks.stores.open.reopen`); without it the files are only hashed. With the PEM of a public key the
+    model has to have a signature of that key.
 
     Raises:
         InputError: there is no manifest: no model, or one that is not finished.
@@ -87,16 +91,20 @@ def verify(
     files = model.files()
     if MANIFEST not in files:
         raise InputError(f"{model.checkpoint.uri}: no {MANIFEST}; it is no model of ours, or not finished")
+    content = model.read(MANIFEST, 0, files[MANIFEST].size)
     try:
-        manifest = read_manifest(model.read(MANIFEST, 0, files[MANIFEST].size))
+        manifest = read_manifest(content)
     except CorruptError as error:
         return _only("manifest", str(error))
-    differences = [*_files(manifest, model)]
+    differences = (*_files(manifest, model), *_signature(model, content, public_key))
+    unsigned = (SIGNED,) if public_key is None and SIGNATURE in files else ()
     if open_parent is None or differences:
-        return Verification(
-            files=len(manifest.files), tensors=(), differences=tuple(differences), unchecked=(PARENTS,)
+        found = Verification(
+            files=len(manifest.files), tensors=(), differences=differences, unchecked=(PARENTS,)
         )
-    return _against_parents(manifest, model, open_parent, tensors, seed)
+    else:
+        found = _against_parents(manifest, model, open_parent, tensors, seed)
+    return found.model_copy(update={"unchecked": (*found.unchecked, *unsigned)})
 
 
 def _only(kind: Kind, message: str) -> Verification:
@@ -116,11 +124,24 @@ def _files(manifest: Manifest, model: Source) -> Iterator[Difference]:
             yield Difference(kind="size", file=file.name, message=f"{held.size} bytes, not {file.size}")
         elif (found := sha256_in(model, file.name, file.size)) != file.sha256:
             yield Difference(kind="sha256", file=file.name, message=f"sha256 {found}, not {file.sha256}")
-    others = set(there) - {file.name for file in manifest.files} - {MANIFEST, CLAIM}
+    others = set(there) - {file.name for file in manifest.files} - {MANIFEST, CLAIM, SIGNATURE}
     for name in sorted(others - (HUBS_OWN if is_hub_commit(model.checkpoint.commit) else set())):
         yield Difference(kind="unknown file", file=name, message="it is there, but not in the manifest")
     for name in model.folders():
         yield Difference(kind="folder", file=name, message="a model has no folders in it")
+
+
+def _signature(model: Source, manifest: bytes, public_key: bytes | None) -> Iterator[Difference]:
+    if public_key is None:
+        return
+    held = model.files().get(SIGNATURE)
+    if held is None:
+        fault: str | None = "it is not there: the model is not signed"
+    else:
+        signature = model.read(SIGNATURE, 0, min(held.size, LARGEST + 1))
+        fault = signature_fault(signature, manifest, public_key)
+    if fault:
+        yield Difference(kind="signature", file=SIGNATURE, message=fault)
 
 
 def _against_parents(

@@ -23,10 +23,12 @@ from tasks.weights.manifest import read_manifest
 from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
+from tasks.weights.signature import SIGNATURE, check_public_key, sign
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
+from tests.weights.test_signature import make_keys
 
 REPO = "lab/expo-model"
 
@@ -57,6 +59,21 @@ def test_published_model_verifies_from_the_hub(hub: HubServer, model: Artefact, 
         found = verify(open_source(uri), reopen, "all")
         assert (found.differences, found.files, len(found.tensors)) == ((), 5, 4)
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_signature_goes_along_and_is_made_once(hub: HubServer, model: Artefact, tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "keys")
+    unsigned = publish_with_card(model, REPO)
+    signed = publish_with_card(model, REPO, sign_with=private)
+    assert signed != unsigned
+    assert publish_with_card(model, REPO, sign_with=private) == signed
+    assert verify(open_source(REPO), public_key=check_public_key(public)).differences == ()
+
+    sign(model, private)
+    publish_with_card(model, "lab/other")
+    held = hub.repos["lab/other"].head.files[SIGNATURE].content
+    assert held == model.read(SIGNATURE)
+    assert verify(open_source("lab/other"), reopen, "all").differences == ()
 
 
 def test_changed_repository_does_not_verify(hub: HubServer, model: Artefact) -> None:

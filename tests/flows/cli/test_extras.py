@@ -48,6 +48,15 @@ def test_module_of_an_extra_names_it(tmp_path: Path) -> None:
     )
 
 
+def test_signing_without_its_extra_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    arguments = ["extrapolate", "--aligned", "a", "--alpha", "1", "--sign", "k", "--out", str(tmp_path / "x")]
+    done = expo_without("model_signing", arguments=arguments)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: no module 'model_signing': it comes with the extra `sign`; pip install 'expo-flows[sign]'\n"
+    )
+
+
 @pytest.mark.parametrize(("module", "extra"), [("prefect.flows", "run"), ("torch", "cuda"), ("vllm", "cpu")])
 def test_explains_a_missing_module(module: str, extra: str) -> None:
     with pytest.raises(PermanentError, match=rf"pip install 'expo-flows\[{extra}\]'"):

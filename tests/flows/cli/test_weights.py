@@ -24,6 +24,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tests.weights.checkpoints import pair as checkpoints
 from tests.weights.checkpoints import read_tensors, write_checkpoint
+from tests.weights.test_signature import make_keys
 
 Arguments = list[str | Path]
 SHARD = "model-00002-of-00003.safetensors"
@@ -227,6 +228,22 @@ def test_verify_tells_each_difference(
 def test_verify_without_the_parents(expo: Command, model: Path) -> None:
     other_parent(model)
     assert "5 files and 0 tensors" in expo("verify", model, "--files-only").stdout
+
+
+def test_signed_and_verified_by_the_key(expo: Command, model: Path, tmp_path: Path) -> None:
+    _, aligned, sft = checkpoints(tmp_path / "signed")
+    private, public = make_keys(tmp_path / "keys")
+    parents: Arguments = ["--sft", sft.folder(), "--aligned", aligned.folder(), "--alpha", "0.5"]
+    out = tmp_path / "signed-model"
+    done = expo("extrapolate", *parents, "--out", out, "--sign", public)
+    assert (done.returncode, out.exists()) == (2, False)
+    assert "no private key" in done.stderr
+    assert expo("extrapolate", *parents, "--out", out, "--sign", private).returncode == 0
+    done = expo("verify", out, "--key", public)
+    assert done.returncode == 0 and f"signed by the private half of {public}" in done.stdout
+    done = expo("verify", model, "--key", public)
+    assert done.returncode == 1 and "signature: model.sig: it is not there" in done.stdout
+    assert "not checked: its signature" in expo("verify", out).stdout
 
 
 def test_verify_of_something_else(expo: Command, tmp_path: Path) -> None:

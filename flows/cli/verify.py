@@ -1,0 +1,49 @@
+"""The command `expo verify`: is a model still what its manifest says? It loads neither Prefect nor vLLM."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.core.errors import CorruptError
+
+__all__ = ["verify"]
+
+
+def verify(
+    model: Annotated[
+        str, typer.Argument(help="An extrapolated model: a folder, s3://… or hub id[@revision].")
+    ],
+    tensors: Annotated[int, typer.Option(min=0, help="How many tensors to compute again.")] = 16,
+    every: Annotated[bool, typer.Option("--all", help="Compute every tensor again.")] = False,
+    files_only: Annotated[bool, typer.Option(help="Only hash the files, without the parents.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the sample; default: another each time.")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PUB", help="The model has to be signed by the private half of this key (PEM)."),
+    ] = None,
+) -> None:
+    """Hashes a model's files, holds them against the parents, and computes tensors again.
+
+    Computed again are the first and last tensor of each shard, and others drawn at random.
+    """
+    from tasks.stores.open import open_source, reopen
+    from tasks.weights.signature import check_public_key
+    from tasks.weights.verify import verify as verify_model
+
+    public_key = check_public_key(key) if key else None
+    parents = None if files_only else reopen
+    found = verify_model(open_source(model), parents, "all" if every else tensors, seed, public_key)
+    for difference in found.differences:
+        print(f"{difference.kind}: {difference.file}: {difference.message}")
+    if found.differences:
+        kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
+        raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
+    computed = f"{len(found.tensors)} tensors (computed again by numpy)"
+    print(f"{model}: {found.files} files and {computed} are as they should be")
+    if key:
+        print(f"signed by the private half of {key}")
+    if found.seed is not None:
+        print(f"the sample is of --seed {found.seed}")
+    for part in found.unchecked:
+        print(f"not checked: {part}")
