@@ -9,7 +9,7 @@ from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import ShardJob
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.receipts import ShardPart
-from tasks.weights.shard_writer import write_shards
+from tasks.weights.shard_steps import write_parts
 
 __all__ = ["extrapolate"]
 
@@ -25,13 +25,7 @@ def extrapolate(
         MismatchError: a parent changed since the plan was made.
     """
     recipe = jobs[0].recipe
-    parts = [model_artefact(Store(store), job.recipe).part(job.file) for job in jobs]
+    models = [model_artefact(Store(store), job.recipe) for job in jobs]
+    parents = Parents(reopen(recipe.aligned), reopen(recipe.sft))
     progress = Progress(sum(job.bytes for job in jobs), "bytes")
-    receipts = write_shards(
-        jobs,
-        Parents(reopen(recipe.aligned), reopen(recipe.sft)),
-        parts,
-        PassOptions(inputs=inputs),
-        progress.advance,
-    )
-    return tuple(ShardPart(path=str(part), receipt=one) for part, one in zip(parts, receipts, strict=True))
+    return write_parts(jobs, models, parents, PassOptions(inputs=inputs), progress.advance)

@@ -1,12 +1,11 @@
 """Stage upload: a finished shard goes into the store, then its receipt."""
 
-from pathlib import Path
-
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
-from tasks.weights.folder import model_artefact, put_shard
+from tasks.weights.folder import model_artefact
 from tasks.weights.jobs import ShardJob
 from tasks.weights.receipts import ShardPart, ShardReceipt
+from tasks.weights.shard_steps import put_part
 
 __all__ = ["upload"]
 
@@ -18,5 +17,4 @@ def upload(job: ShardJob, part: ShardPart, store: str) -> ShardReceipt:
     Raises:
         RetryableError: the store did not answer.
     """
-    put_shard(part.receipt, Path(part.path), model_artefact(Store(store), job.recipe))
-    return part.receipt
+    return put_part(part, model_artefact(Store(store), job.recipe))

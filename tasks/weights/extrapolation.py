@@ -9,15 +9,16 @@ from tasks.core.errors import ExpoError
 from tasks.stores.artefact import Artefact
 from tasks.stores.disk import check_room
 from tasks.stores.source import Source
-from tasks.weights.folder import claimed_model, finished_shard, give_up_unbegun, put_shard, seal
+from tasks.weights.folder import claimed_model, give_up_unbegun, seal
 from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
 from tasks.weights.memory import memory_budget
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.prefetch import are_local, fetch_inputs
+from tasks.weights.prefetch import are_local
 from tasks.weights.receipts import ShardReceipt
-from tasks.weights.shard_writer import Advance, held_memory, shard_memory, write_shards
+from tasks.weights.shard_steps import DirectSteps, make_shard
+from tasks.weights.shard_writer import Advance, held_memory, shard_memory
 from tasks.weights.slot_queue import StoppedError
 
 __all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
@@ -72,9 +73,9 @@ def extrapolate_all(
 
 def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
     """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
-    one = shard_memory(1, inputs) + max(map(held_memory, plan.shards), default=0)
-    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * one
-    return max(one, min(at_once, memory_budget().size))
+    of_shard = shard_memory(1, inputs) + max(map(held_memory, plan.shards), default=0)
+    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * of_shard
+    return max(of_shard, min(at_once, memory_budget().size))
 
 
 def _make_all(
@@ -88,35 +89,14 @@ def _make_all(
     meter = _Meter(advance)
 
     def make(jobs: Sequence[ShardJob]) -> Receipts:
-        return _make(jobs, models, parents, options, meter.advance)
+        steps = DirectSteps(jobs, models, parents, options, meter.advance)
+        return make_shard(jobs, models, steps, lambda done: meter.advance(sum(made.size for made in done)))
 
     with ThreadPoolExecutor(options.workers or _workers(remote)) as pool:
         shards = zip(*(plan.shards for plan, _ in todo), strict=True)
         receipts = _results([pool.submit(make, jobs) for jobs in shards], meter)
     of_models = list(zip(*receipts, strict=True)) or [() for _ in todo]
     return [seal(plan, made, parents, model) for (plan, model), made in zip(todo, of_models, strict=True)]
-
-
-def _make(
-    jobs: Sequence[ShardJob],
-    models: Sequence[Artefact],
-    parents: Parents,
-    options: PassOptions,
-    advance: Advance,
-) -> Receipts:
-    """The receipts of one file in each model; what is not finished is made in one pass."""
-    receipts = {job.fingerprint: finished_shard(job, model) for job, model in zip(jobs, models, strict=True)}
-    advance(sum(receipt.size for receipt in receipts.values() if receipt))
-    left = [(job, model) for job, model in zip(jobs, models, strict=True) if not receipts[job.fingerprint]]
-    if left:
-        parts = [model.part(job.file) for job, model in left]
-        if options.inputs == "download":
-            fetch_inputs(left[0][0], *parents)
-        made = write_shards([job for job, _ in left], parents, parts, options, advance)
-        for receipt, part, (_, model) in zip(made, parts, left, strict=True):
-            put_shard(receipt, part, model)
-            receipts[receipt.job] = receipt
-    return tuple(receipt for receipt in receipts.values() if receipt)
 
 
 class _Meter:
