@@ -13,16 +13,12 @@ from tasks.core.families import Family, find_family
 from tasks.core.providers import provider_of
 from tasks.core.worker import check_function, check_root
 from tasks.resolve import resolve
-from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult
 from tasks.search.run import SearchConfig
 from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
 
-__all__ = ["DEMO_SEARCH", "expo_search"]
-
-# the demo has a rule that anyone can read in place of a judge
-DEMO_SEARCH = SearchConfig(objective=ObjectiveConfig(function="tasks.demo.objective:scores"))
+__all__ = ["expo_search"]
 
 
 @flow(name="expo-search")

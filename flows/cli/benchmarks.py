@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli import judge_options
+from flows.cli.judge_options import make_judge
+from flows.cli.option_groups import with_options
 from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import CorruptError, ExpoError, InputError
 
 if TYPE_CHECKING:
+    from tasks.benchmarks.judge_config import Judge
     from tasks.benchmarks.protocol import Score
     from tasks.stats.decision import Verdict
 
@@ -74,7 +76,7 @@ def compare(
 
     (before, after), scores, verdict = decide(first, second, difficulty)
     if as_json:
-        figures = {name: one.model_dump() for name, one in zip(("a", "b"), scores, strict=True)}
+        figures = {name: score.model_dump() for name, score in zip(("a", "b"), scores, strict=True)}
         content = {"models": [before, after], **figures, "verdict": verdict.model_dump(exclude=UNKNOWN)}
         print(json.dumps(content, indent=1, ensure_ascii=False))
         return
@@ -137,11 +139,10 @@ def status() -> None:
         raise typer.Exit(1)
 
 
+@with_options("judge", make_judge, only=("judge_model", "judge_url", "judge_serve"))
 def anchors(
     annotations: Annotated[Path, typer.Argument(help="Stored annotations of AlpacaEval's form.")],
-    judge_model: judge_options.MODEL = None,
-    judge_url: judge_options.URL = None,
-    judge_serve: judge_options.SERVE = None,
+    judge: "Judge | None" = None,
     sample: Annotated[int, typer.Option(min=2, help="How many pairs are judged again.")] = 200,
     occasion: Annotated[str, typer.Option(help="A name, as a date, to measure the judge once more.")] = "",
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
@@ -151,7 +152,6 @@ def anchors(
     from tasks.anchors import anchors as measure
     from tasks.stats.agreement import agreement_sentence
 
-    judge = judge_options.make_judge(judge_model, judge_url, judge_serve)
     if judge is None:
         raise InputError("anchors: no judge; give --judge-model or --judge-serve")
     found = measure.fn(str(annotations), judge, store, sample, occasion)

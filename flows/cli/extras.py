@@ -5,6 +5,7 @@ pyproject.toml is named after what one does with it.
 """
 
 import sys
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import NoReturn
 
@@ -17,18 +18,9 @@ CLUSTER = ("dask", "prefect_dask")
 DEMO = ("tokenizers", "torch", "transformers")
 ENGINE = ("vllm",)
 SIGN = ("OpenSSL", "cryptography", "model_signing")
+EXTRAS = {"run": RUN, "cluster": CLUSTER, "demo": DEMO, "cpu": ENGINE, "sign": SIGN}
 EXTRA_OF = {
-    **{
-        module: extra
-        for extra, modules in (
-            ("run", RUN),
-            ("cluster", CLUSTER),
-            ("demo", DEMO),
-            ("cpu", ENGINE),
-            ("sign", SIGN),
-        )
-        for module in modules
-    },
+    **{module: extra for extra, modules in EXTRAS.items() for module in modules},
     "torch": "cuda",  # the smallest that has it
 }
 
@@ -47,27 +39,38 @@ def explain_missing(error: ModuleNotFoundError) -> NoReturn:
     raise PermanentError(f"no module {module!r}: it comes with the extra `{extra}`; {_install(extra)}")
 
 
-def require_for_run(*, demo: bool, engine: bool) -> None:
+def require_for_run(*, modules: Collection[str] = (), engine: bool) -> None:
     """Looks for everything that a run needs, before hours of work.
 
-    demo    it trains the demo's checkpoints
-    engine  it answers with vLLM, here or in the environment of EXPO_ENGINE_PYTHON
+    Args:
+        modules: what the providers of its families import.
+        engine: whether it answers with vLLM, here or in the environment of EXPO_ENGINE_PYTHON.
 
     Raises:
-        PermanentError: with one line that says what to install.
+        PermanentError: with one line that says what to install, or which module no extra brings.
         InputError: EXPO_ENGINE_PYTHON names no interpreter, or one without vLLM.
     """
     from tasks.generation.interpreter import engine_python, engine_version
 
-    needed: list[tuple[str, tuple[str, ...]]] = [("run", RUN)]
-    needed += [("demo", DEMO)] if demo else []
-    needed += [("cpu", ENGINE)] if engine and engine_python() == sys.executable else []
-    extras = [extra for extra, modules in needed if any(find_spec(module) is None for module in modules)]
+    needed = ["run", *_extras_with(modules)]
+    needed += ["cpu"] if engine and engine_python() == sys.executable else []
+    extras = [extra for extra in needed if any(find_spec(module) is None for module in EXTRAS[extra])]
     if extras:
         gpu = "; on a machine with GPUs gpu in place of cpu" if "cpu" in extras else ""
         raise PermanentError(f"a run needs more than is installed: {_install(','.join(extras))}{gpu}")
     if engine:
         engine_version(engine_python())
+
+
+def _extras_with(modules: Collection[str]) -> list[str]:
+    """The extra that brings all of these modules, if it takes one; others are looked for by their name."""
+    if set(modules) <= set(RUN):
+        return []
+    found = [extra for extra, brought in EXTRAS.items() if set(modules) <= set(brought)]
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing and not found:
+        raise PermanentError(f"a run needs {', '.join(missing)}: install what has them")
+    return found[:1]
 
 
 def _install(extra: str) -> str:

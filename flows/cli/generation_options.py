@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.core.errors import InputError
-from tasks.core.worker import KEYS, allow
 
 if TYPE_CHECKING:
     from tasks.comparison.decoding import GenerationConfig
 
-__all__ = ["KEY_ENV", "MAX_FAILED", "MODELS", "NOISE_BAND", "SEEDS", "URL", "make_generation"]
+__all__ = ["make_generation"]
 
 PANEL = "The answers"
 SEEDS = Annotated[int, typer.Option(min=1, max=16, help="Generations of each arm.", rich_help_panel=PANEL)]
@@ -52,12 +51,12 @@ MAX_FAILED = Annotated[
 
 
 def make_generation(
-    seeds: int = 1,
-    noise_band: bool = False,
-    url: str | None = None,
-    models: tuple[str, str] | None = None,
-    key_env: str | None = None,
-    max_failed: float = 0.05,
+    seeds: SEEDS = 1,
+    noise_band: NOISE_BAND = False,
+    endpoint_url: URL = None,
+    endpoint_models: MODELS = None,
+    endpoint_key_env: KEY_ENV = None,
+    max_failed: MAX_FAILED = 0.05,
 ) -> "GenerationConfig":
     """How the answers are made, by these options.
 
@@ -67,15 +66,17 @@ def make_generation(
     from pydantic import ValidationError
 
     from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
+    from tasks.core.worker import KEYS, allow
 
+    url, models = endpoint_url, endpoint_models
     if (url is None) != (models is None):
         raise InputError("give --endpoint-url and --endpoint-models together, or neither")
     if url is None or models is None:
         return GenerationConfig(seeds=seeds, noise_band=noise_band)
     try:
-        if key_env:
-            allow(KEYS, f"{url}={key_env}")
-        at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=key_env)
+        if endpoint_key_env:
+            allow(KEYS, f"{url}={endpoint_key_env}")
+        at = ArmEndpoints(base_url=url, original=models[0], expo=models[1], api_key_env=endpoint_key_env)
     except ValidationError:
         raise InputError(f"--endpoint-url {url}: write http://host:port/v1, without a key in it") from None
     return GenerationConfig(seeds=seeds, noise_band=noise_band, endpoint=at, max_failed=max_failed)

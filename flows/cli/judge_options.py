@@ -1,7 +1,8 @@
 """The options that make a judge, alike for every command that asks one or says what asking costs."""
 
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,25 +11,7 @@ from tasks.core.errors import InputError
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
 
-__all__ = [
-    "BOTH_ORDERS",
-    "CONCURRENCY",
-    "MAX_COST",
-    "MAX_REQUESTS",
-    "MAX_TOKENS",
-    "MAX_WAIT",
-    "MIN_JUDGED",
-    "MODEL",
-    "PRICE",
-    "REASONING_PARSER",
-    "RETRIES",
-    "SERVE",
-    "TEMPERATURE",
-    "TIMEOUT",
-    "URL",
-    "make_judge",
-    "print_estimate",
-]
+__all__ = ["OF_COMPARISONS", "make_judge", "print_estimate"]
 
 PANEL = "The judge"
 MODEL = Annotated[str | None, typer.Option("--judge-model", help="Its model's name.", rich_help_panel=PANEL)]
@@ -114,48 +97,62 @@ REASONING_PARSER = Annotated[
 
 
 def make_judge(
-    model: str | None,
-    url: str | None = None,
-    serve: str | None = None,
-    *,
-    reasoning_parser: str | None = None,
-    both_orders: bool = False,
-    price: tuple[float, float] | None = None,
-    max_requests: int | None = None,
-    max_cost: float | None = None,
-    max_tokens: int = 2048,
-    temperature: float = 0,
-    **asking: Any,  # noqa: ANN401 - fields of Judge, which checks them
+    judge_model: MODEL = None,
+    judge_url: URL = None,
+    judge_serve: SERVE = None,
+    both_orders: BOTH_ORDERS = False,
+    judge_price: PRICE = None,
+    max_judge_requests: MAX_REQUESTS = None,
+    max_judge_cost: MAX_COST = None,
+    min_judged: MIN_JUDGED = 0.95,
+    judge_timeout: TIMEOUT = 120,
+    judge_retries: RETRIES = 6,
+    judge_max_wait: MAX_WAIT = 600,
+    judge_concurrency: CONCURRENCY = 16,
+    judge_max_tokens: MAX_TOKENS = 2048,
+    judge_temperature: TEMPERATURE = 0,
+    judge_reasoning_parser: REASONING_PARSER = None,
 ) -> "Judge | None":
     """The judge of these options, None where none is named; a served one is called after its checkpoint.
-
-    asking  min_judged, timeout_s, retries, max_wait_s, max_concurrency: as `Judge` has them
 
     Raises:
         InputError: the options contradict each other.
     """
-    if model is None and serve is None:
-        if url is not None:
-            raise InputError(f"--judge-url {url}: give --judge-model as well, its model's name there")
+    if judge_model is None and judge_serve is None:
+        if judge_url is not None:
+            raise InputError(f"--judge-url {judge_url}: give --judge-model as well, its model's name there")
         return None
     from pydantic import ValidationError
 
     from tasks.benchmarks.judge_config import Judge, JudgeSampling, ServeConfig
 
     try:
+        served = judge_serve and ServeConfig(checkpoint=judge_serve, reasoning_parser=judge_reasoning_parser)
         return Judge(
-            model=model or Path(str(serve)).name,
-            base_url=url,
-            serve=ServeConfig(checkpoint=serve, reasoning_parser=reasoning_parser) if serve else None,
+            model=judge_model or Path(str(judge_serve)).name,
+            base_url=judge_url,
+            serve=served or None,
             both_orders=both_orders,
-            dollars_per_million=price,
-            max_requests=max_requests,
-            max_cost=max_cost,
-            grading_sampling=JudgeSampling(max_tokens=max_tokens, temperature=_number(temperature)),
-            **asking,
+            dollars_per_million=judge_price,
+            max_requests=max_judge_requests,
+            max_cost=max_judge_cost,
+            min_judged=min_judged,
+            timeout_s=judge_timeout,
+            retries=judge_retries,
+            max_wait_s=judge_max_wait,
+            max_concurrency=judge_concurrency,
+            grading_sampling=JudgeSampling(
+                max_tokens=judge_max_tokens, temperature=_number(judge_temperature)
+            ),
         )
     except ValidationError as error:
-        raise InputError("; ".join(f"the judge: {one['msg']}" for one in error.errors())) from None
+        raise InputError("; ".join(f"the judge: {fault['msg']}" for fault in error.errors())) from None
+
+
+# without those that only ratings have
+OF_COMPARISONS = tuple(
+    name for name in signature(make_judge).parameters if name not in ("judge_max_tokens", "judge_temperature")
+)
 
 
 def _number(value: float) -> int | float:

@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli import benchmarks, extras, generation_options, judge_options
+from flows.cli import benchmarks, extras
+from flows.cli.generation_options import make_generation
 from flows.cli.history import history
 from flows.cli.interrupts import ends_on_signals
+from flows.cli.judge_options import make_judge
+from flows.cli.option_groups import with_options
 from flows.cli.progress import show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
@@ -36,6 +39,8 @@ from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 
 if TYPE_CHECKING:
+    from tasks.benchmarks.judge_config import Judge
+    from tasks.comparison.decoding import GenerationConfig
     from tasks.comparison.run_config import RunConfig
 
 __all__ = ["app", "main"]
@@ -137,6 +142,8 @@ def report(
 
 
 @app.command()
+@with_options("generation", make_generation)
+@with_options("judge", make_judge)
 def run(
     names: Annotated[list[str], typer.Argument(metavar="FAMILY...", help="Names from `expo families`.")],
     alpha: ALPHA = None,
@@ -149,51 +156,13 @@ def run(
     anchors: Annotated[
         Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
     ] = None,
-    seeds: generation_options.SEEDS = 1,
-    noise_band: generation_options.NOISE_BAND = False,
-    endpoint_url: generation_options.URL = None,
-    endpoint_models: generation_options.MODELS = None,
-    endpoint_key_env: generation_options.KEY_ENV = None,
-    max_failed: generation_options.MAX_FAILED = 0.05,
-    judge_model: judge_options.MODEL = None,
-    judge_url: judge_options.URL = None,
-    judge_serve: judge_options.SERVE = None,
-    both_orders: judge_options.BOTH_ORDERS = False,
-    judge_price: judge_options.PRICE = None,
-    max_judge_requests: judge_options.MAX_REQUESTS = None,
-    max_judge_cost: judge_options.MAX_COST = None,
-    min_judged: judge_options.MIN_JUDGED = 0.95,
-    judge_timeout: judge_options.TIMEOUT = 120,
-    judge_retries: judge_options.RETRIES = 6,
-    judge_max_wait: judge_options.MAX_WAIT = 600,
-    judge_concurrency: judge_options.CONCURRENCY = 16,
-    judge_max_tokens: judge_options.MAX_TOKENS = 2048,
-    judge_temperature: judge_options.TEMPERATURE = 0,
-    judge_reasoning_parser: judge_options.REASONING_PARSER = None,
+    generation: "GenerationConfig | None" = None,
+    judge: "Judge | None" = None,
     store: STORE = "expo-store",
     stream: STREAM = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
-    generation = generation_options.make_generation(
-        seeds, noise_band, endpoint_url, endpoint_models, endpoint_key_env, max_failed
-    )
-    judge = judge_options.make_judge(
-        judge_model,
-        judge_url,
-        judge_serve,
-        both_orders=both_orders,
-        price=judge_price,
-        max_requests=max_judge_requests,
-        max_cost=max_judge_cost,
-        min_judged=min_judged,
-        timeout_s=judge_timeout,
-        retries=judge_retries,
-        max_wait_s=judge_max_wait,
-        max_concurrency=judge_concurrency,
-        max_tokens=judge_max_tokens,
-        temperature=judge_temperature,
-        reasoning_parser=judge_reasoning_parser,
-    )
+    from tasks.comparison.decoding import GenerationConfig
     from tasks.comparison.run_config import RunConfig
 
     config = RunConfig(
@@ -204,7 +173,7 @@ def run(
         store=store,
         inputs="stream" if stream else "download",
         rejudge=rejudge,
-        generation=generation,
+        generation=generation or GenerationConfig(),
     )
     _run(tuple(names), config, str(anchors.resolve()) if anchors else None)
 
@@ -222,10 +191,10 @@ def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None
     from flows.cli.reports import show_report
     from tasks.core.families import find_family
 
-    for name in names:
-        find_family(name)  # refuses an unknown one before Prefect is loaded
+    families = [find_family(name) for name in names]  # refuses an unknown one before Prefect is loaded
+    modules = {module for family in families for module in family.provider_needs}
     served_here = config.judge is not None and config.judge.serve is not None
-    extras.require_for_run(demo="demo" in names, engine=config.generation.endpoint is None or served_here)
+    extras.require_for_run(modules=modules, engine=config.generation.endpoint is None or served_here)
     show_progress()
     from flows.expo import check_run, expo
     from flows.parameters import FamilyName

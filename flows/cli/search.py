@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import extras, judge_options
+from flows.cli import extras
+from flows.cli.judge_options import OF_COMPARISONS, make_judge
+from flows.cli.option_groups import with_options
 from flows.cli.progress import show_progress
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
+    from tasks.benchmarks.judge_config import Judge
+    from tasks.core.families import Family
     from tasks.search.objectives import ObjectiveConfig
     from tasks.search.result import SearchResult
 
@@ -22,6 +26,7 @@ FUNCTION = Annotated[
 ]
 
 
+@with_options("judge", make_judge, only=OF_COMPARISONS)
 def search(
     family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
     sft: Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0.")] = None,
@@ -30,13 +35,7 @@ def search(
         Path | None,
         typer.Option(help="Held-out prompts, JSON lines or a list; those of evaluation sets are refused."),
     ] = None,
-    judge_model: judge_options.MODEL = None,
-    judge_url: judge_options.URL = None,
-    judge_serve: judge_options.SERVE = None,
-    both_orders: judge_options.BOTH_ORDERS = False,
-    judge_price: judge_options.PRICE = None,
-    max_judge_requests: judge_options.MAX_REQUESTS = None,
-    max_judge_cost: judge_options.MAX_COST = None,
+    judge: "Judge | None" = None,
     function: FUNCTION = None,
     second_function: Annotated[
         str | None, typer.Option(help="Scores the choice as well, and decides nothing.")
@@ -61,11 +60,13 @@ def search(
     """Finds the α of a pair on prompts that no benchmark asks, or says that none helps."""
     from pydantic import ValidationError
 
-    extras.require_for_run(demo=family == "demo", engine=True)
+    from tasks.core.families import find_family
+
+    entry = find_family(family) if family else None
+    extras.require_for_run(modules=entry.provider_needs if entry else (), engine=True)
     show_progress()
     from flows.parameters import FamilyName
     from flows.search import expo_search
-    from tasks.core.families import find_family
     from tasks.core.worker import FUNCTIONS, allow
     from tasks.runtime.local_server import ensure_server
     from tasks.search.candidates import Grid
@@ -76,18 +77,9 @@ def search(
     for name in (function, second_function):
         if name:
             allow(FUNCTIONS, name)
-    judge = judge_options.make_judge(
-        judge_model,
-        judge_url,
-        judge_serve,
-        both_orders=both_orders,
-        price=judge_price,
-        max_requests=max_judge_requests,
-        max_cost=max_judge_cost,
-    )
     try:
         config = SearchConfig(
-            objective=_objective(ObjectiveConfig(judge=judge) if judge else None, function, family),
+            objective=_objective(judge, function, entry),
             second=ObjectiveConfig(function=second_function) if second_function else None,
             race=RaceSettings(
                 grid=Grid(lowest=lowest, highest=highest, count=count, limit=limit, negative=negative),
@@ -98,17 +90,15 @@ def search(
         )
     except ValidationError as error:
         raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
-    named = FamilyName(find_family(family).name) if family else None
+    named = FamilyName(entry.name) if entry else None
     path = str(prompts.resolve()) if prompts else None
     ensure_server()
     result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
     show_search(result, family)
 
 
-def _objective(
-    judge: "ObjectiveConfig | None", function: str | None, family: str | None
-) -> "ObjectiveConfig":
-    from flows.search import DEMO_SEARCH
+def _objective(judge: "Judge | None", function: str | None, family: "Family | None") -> "ObjectiveConfig":
+    """A judge or a function decides; where neither is named, the family's own function."""
     from tasks.search.objectives import ObjectiveConfig
 
     if judge is not None and function is not None:
@@ -116,11 +106,9 @@ def _objective(
             "search: a judge or --function decides, not both; the other can be --second-function"
         )
     if judge is not None:
-        return judge
-    if function is not None:
+        return ObjectiveConfig(judge=judge)
+    if function := function or (family and family.search_function):
         return ObjectiveConfig(function=function)
-    if family == "demo":
-        return DEMO_SEARCH.objective
     raise InputError("search: nothing scores the answers; give --judge-model, --judge-serve or --function")
 
 

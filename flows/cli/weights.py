@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli import judge_options
+from flows.cli.judge_options import make_judge, print_estimate
+from flows.cli.option_groups import with_options
 from flows.cli.stores import SIGN, extrapolate_to_hub
 from tasks.core.errors import InputError
 from tasks.weights.memory import parse_bytes
 from tasks.weights.options import Arithmetic, Device, Extra, Nonfinite, OutputDtype, Vocabulary
 
 if TYPE_CHECKING:
+    from tasks.benchmarks.judge_config import Judge
     from tasks.core.families import Family
     from tasks.weights.pass_options import Parents
     from tasks.weights.recipe import ModuleAlpha
@@ -84,6 +86,7 @@ DEQUANTIZE = Annotated[
 ]
 
 
+@with_options("judge", make_judge, only=("judge_model", "judge_serve", "both_orders", "judge_price"))
 def check(
     family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
     sft: SFT = None,
@@ -95,10 +98,7 @@ def check(
     allow: ALLOW = None,
     dequantize: DEQUANTIZE = False,
     merge: MERGE = False,
-    judge_model: judge_options.MODEL = None,
-    judge_serve: judge_options.SERVE = None,
-    both_orders: judge_options.BOTH_ORDERS = False,
-    judge_price: judge_options.PRICE = None,
+    judge: "Judge | None" = None,
 ) -> None:
     """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
 
@@ -131,11 +131,8 @@ def check(
         adapter=adapter_mode(parents.aligned, merge),
     )
     plan_table(make_plan(recipe, *parents), exchanged(*parents))
-    judge = judge_options.make_judge(
-        judge_model, None, judge_serve, both_orders=both_orders, price=judge_price
-    )
     if judge is not None:
-        judge_options.print_estimate(judge)
+        print_estimate(judge)
 
 
 def extrapolate(

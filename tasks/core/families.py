@@ -40,6 +40,7 @@ class Family(Value):
     aligned, sft          θ_1 and θ_0: hub ids, folders, `s3://…`, or `NAME:…` of a provider
     provider              the module that has the checkpoints, instructions and judge that are called
                           `NAME:…`: see `tasks.core.providers`
+    provider_needs        modules that the provider imports, beyond those of a run
     aligned_revision, sft_revision   branch, tag or commit of a hub id; None: the head of main, whose
                           commit the manifest names
     alpha_source          where α comes from
@@ -55,6 +56,8 @@ class Family(Value):
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
     alpha_instructions    held-out instructions for the α curve: never those of the benchmark
     judge                 the provider's judge of pairwise comparisons; None: the run's
+    search_function       `module:function` that scores the answers of a search that names no judge and no
+                          function
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -62,6 +65,7 @@ class Family(Value):
     aligned: str = Field(min_length=1)
     sft: str = Field(min_length=1)
     provider: str | None = None
+    provider_needs: tuple[str, ...] = ()
     aligned_revision: str | None = None
     sft_revision: str | None = None
     alpha: float = Field(allow_inf_nan=False)
@@ -82,6 +86,7 @@ class Family(Value):
     instructions: str | None = None
     alpha_instructions: str | None = None
     judge: str | None = None
+    search_function: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

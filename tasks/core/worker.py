@@ -6,7 +6,8 @@
                           in, separated by spaces; unset: anywhere
     EXPO_TRUSTED_JUDGES   CHECKPOINT@COMMIT …: hub checkpoints whose own Python may run when they are
                           served as judges
-    EXPO_SEARCH_FUNCTIONS MODULE:FUNCTION …: what may score the answers of a search, beside the demo's
+    EXPO_SEARCH_FUNCTIONS MODULE:FUNCTION …: what may score the answers of a search, beside the functions
+                          that the worker's registry names
 
 A run's parameters come from whoever reaches the Prefect server. They choose among what stands here.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.core.errors import InputError
+from tasks.core.families import registry
 
 __all__ = [
     "FUNCTIONS",
@@ -33,7 +35,6 @@ __all__ = [
 OPENAI_URL = "https://api.openai.com/v1"
 KEYS, ROOTS, JUDGES = "EXPO_ENDPOINT_KEYS", "EXPO_ALLOWED_ROOTS", "EXPO_TRUSTED_JUDGES"
 FUNCTIONS = "EXPO_SEARCH_FUNCTIONS"
-OWN_FUNCTIONS = ("tasks.demo.objective:scores",)
 OPENAI_KEY = "OPENAI_API_KEY"
 _PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 
@@ -93,7 +94,8 @@ def check_function(name: str) -> None:
     Raises:
         InputError: it does; says what to set.
     """
-    if name not in (*OWN_FUNCTIONS, *os.environ.get(FUNCTIONS, "").split()):
+    registered = [entry.search_function for entry in registry().values()]
+    if name not in (*registered, *os.environ.get(FUNCTIONS, "").split()):
         raise InputError(
             f"function {name!r}: no parameter of a run decides what Python runs here; "
             f"to allow it, set {FUNCTIONS}='{name}' in the worker's environment"

@@ -78,7 +78,9 @@ def test_a_key_that_is_no_header_is_said_at_once_and_not_shown(
 
 def test_the_command_may_name_its_own_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_ENDPOINT_KEYS", "")
-    made = make_generation(url="http://127.0.0.1:8000/v1", models=("a", "b"), key_env="MINE")
+    made = make_generation(
+        endpoint_url="http://127.0.0.1:8000/v1", endpoint_models=("a", "b"), endpoint_key_env="MINE"
+    )
     assert made.endpoint and key_variable(made.endpoint.base_url, "MINE") == "MINE"
 
 

@@ -78,7 +78,7 @@ def test_options_of_the_command() -> None:
 )
 def test_wrong_options(url: str | None, models: tuple[str, str] | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        make_generation(url=url, models=models)
+        make_generation(endpoint_url=url, endpoint_models=models)
 
 
 def test_each_arm_has_its_model_at_the_endpoint() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from flows.cli import extras
 from tasks.core.errors import InputError, PermanentError
+from tasks.core.families import find_family
 from tasks.generation.interpreter import engine_version
 from tests.waiting import LIMIT
 
@@ -74,9 +75,9 @@ def test_run_names_every_missing_extra_at_once(monkeypatch: pytest.MonkeyPatch) 
         extras, "find_spec", lambda name: None if name in ("prefect", "vllm", "torch") else find_spec(name)
     )
     with pytest.raises(PermanentError, match=r"expo-flows\[run,demo,cpu\]'; on a machine with GPUs gpu"):
-        extras.require_for_run(demo=True, engine=True)
+        extras.require_for_run(modules=find_family("demo").provider_needs, engine=True)
     with pytest.raises(PermanentError, match=r"expo-flows\[run\]'$"):
-        extras.require_for_run(demo=False, engine=False)
+        extras.require_for_run(engine=False)
 
 
 def test_engine_of_another_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_engine_of_another_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     python.chmod(0o755)
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "vllm" else find_spec(name))
     monkeypatch.setenv("EXPO_ENGINE_PYTHON", str(python))
-    extras.require_for_run(demo=False, engine=True)
+    extras.require_for_run(engine=True)
     assert engine_version(str(python)) == "0.33.0"
     bare = tmp_path / "bare"
     bare.write_text("#!/bin/sh\n")

@@ -14,7 +14,7 @@ from tasks.core.errors import InputError
 def test_options_make_a_judge() -> None:
     assert make_judge(None) is None
     assert make_judge("gpt-4.1") == Judge(model="gpt-4.1")
-    served = make_judge(None, serve="org/Some-Judge", both_orders=True)
+    served = make_judge(None, judge_serve="org/Some-Judge", both_orders=True)
     expected = Judge(model="Some-Judge", serve=ServeConfig(checkpoint="org/Some-Judge"), both_orders=True)
     assert served == expected
 
@@ -22,10 +22,10 @@ def test_options_make_a_judge() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": None, "url": "http://127.0.0.1:1/v1"}, "give --judge-model as well"),
-        ({"model": "m", "url": "http://127.0.0.1:1/v1", "serve": "x"}, "not both"),
-        ({"model": "m", "max_cost": 5.0}, "max_cost needs dollars_per_million"),
-        ({"model": "m", "max_requests": -1}, "greater than or equal to 0"),
+        ({"judge_model": None, "judge_url": "http://127.0.0.1:1/v1"}, "give --judge-model as well"),
+        ({"judge_model": "m", "judge_url": "http://127.0.0.1:1/v1", "judge_serve": "x"}, "not both"),
+        ({"judge_model": "m", "max_judge_cost": 5.0}, "max_cost needs dollars_per_million"),
+        ({"judge_model": "m", "max_judge_requests": -1}, "greater than or equal to 0"),
     ],
 )
 def test_options_that_contradict_each_other(options: dict[str, object], message: str) -> None:
