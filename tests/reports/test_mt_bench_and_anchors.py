@@ -1,5 +1,8 @@
 """What MT-Bench and the anchors add to the page, the Markdown and the terminal."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -68,3 +71,22 @@ def test_the_judge_is_measured_in_every_form(rated: RunReport) -> None:
     for text in (render_html(rated), render_markdown(rated), terminal_table(rated)):
         assert "gpt-4.1 agrees with gpt-4-1106-preview in" in text.replace("\n", " ")
     assert "writing 5.00 → 5.50" in render_markdown(rated)
+
+
+def test_dialogues_of_an_older_report_have_the_title_of_its_rated_verdict(rated: RunReport) -> None:
+    """Before several benchmarks could have dialogues, a stored one did not say whose it was."""
+    turn = {
+        "question": "first",
+        "original": "before",
+        "expo": "after",
+        "original_rating": 5,
+        "expo_rating": 7,
+    }
+    stored = json.loads(rated.model_dump_json())
+    stored["families"][0]["dialogues"] = [{"question_id": 81, "category": "math", "turns": [turn]}]
+    report = RunReport.model_validate_json(json.dumps(stored))
+    found = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', render_html(report), re.DOTALL)
+    assert found
+    (shown,) = json.loads(found[1])["sets"]
+    assert (shown["benchmark"], shown["scale"]) == ("MT-Bench", "rating")
+    assert "benchmark" not in json.loads(report.model_dump_json())["families"][0]["dialogues"][0]
