@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from math import isfinite
 
-from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint, measure_of
 from tasks.comparison.results import Judgments
 from tasks.comparison.side_by_side import side_by_side
@@ -55,7 +54,8 @@ def verdict(
 
 def _point(judgments: Judgments) -> AlphaPoint:
     """A point of the α curve: 50% is a draw with the original."""
-    wins = [100 * share for share in preferences(judgments.path()).values()]
+    scores = find_benchmark(judgments.benchmark).item_scores(judgments.path()).values()
+    wins = [score for score in scores if score is not None]
     gain = paired_difference([50.0] * len(wins), wins)
     summary = judgments.generation.summary
     return AlphaPoint(
@@ -74,9 +74,9 @@ def _norms(recipe: Recipe, store: str) -> tuple[TensorNorm, ...]:
         return ()
     statistics = read_manifest(content).statistics
     return tuple(
-        TensorNorm(name=one.name, aligned=one.norm, delta=one.update_norm)
-        for one in statistics
-        if isfinite(one.norm) and isfinite(one.update_norm)
+        TensorNorm(name=tensor.name, aligned=tensor.norm, delta=tensor.update_norm)
+        for tensor in statistics
+        if isfinite(tensor.norm) and isfinite(tensor.update_norm)
     )
 
 

@@ -110,7 +110,7 @@ def simulate(cluster: Cluster, rates: Rates = Rates()) -> Result:
     """Runs a cluster's families to their verdicts, the largest first; the same every time."""
     shop = _Shop(cluster, rates)
     entries = islice(cycle(find_family(name) for name in names("published")), cluster.families)
-    for entry in sorted(entries, key=lambda one: -_gigabytes(one)):
+    for entry in sorted(entries, key=lambda family: -_gigabytes(family)):
         shop.env.process(shop.family(entry))
     shop.env.run()
     seconds = shop.env.now
@@ -182,7 +182,7 @@ class _Shop:
         yield self.free[name].put(slots)
 
     def _all(self, steps: Iterable[Steps]) -> simpy.Event:
-        return self.env.all_of([self.env.process(one) for one in steps])
+        return self.env.all_of([self.env.process(step) for step in steps])
 
 
 def _gigabytes(entry: Family) -> float:
@@ -198,7 +198,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(own, name))
     given = Cluster("yours", **vars(parser.parse_args()))
     clusters = SCENARIOS if replace(given, name=own.name) == own else (given,)
-    print(table((one, simulate(one)) for one in clusters))
+    print(table((cluster, simulate(cluster)) for cluster in clusters))
 
 
 if __name__ == "__main__":

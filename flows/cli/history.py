@@ -30,10 +30,10 @@ def history(
     place = Store(store)
     found = read_history(place)
     if families:
-        known = {one.family for one in found.series}
+        known = {series.family for series in found.series}
         if unknown := [name for name in families if name not in known]:
             raise InputError(f"{place.uri}: no verdict on {', '.join(unknown)}; it has {sorted(known)}")
-        chosen = tuple(one for one in found.series if one.family in families)
+        chosen = tuple(series for series in found.series if series.family in families)
         found = found.model_copy(update={"series": chosen})
     for name, reason in found.left_out.items():
         print(f"left out: report {name} cannot be read ({reason})", file=sys.stderr)

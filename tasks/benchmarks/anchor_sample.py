@@ -37,10 +37,10 @@ def measure(
     """
     rows = _sampled(annotations, sample)
     folder.mkdir(parents=True, exist_ok=True)
-    theirs, ours = folder / "reference.json", folder / "answers.json"
-    write_rows([_output(row, 1) for row in rows], theirs)
-    write_rows([_output(row, 2) for row in rows], ours)
-    return compared(annotations, judge_answers(ours, theirs, judge, folder, advance=advance))
+    reference, answers = folder / "reference.json", folder / "answers.json"
+    write_rows([_output(row, 1) for row in rows], reference)
+    write_rows([_output(row, 2) for row in rows], answers)
+    return compared(annotations, judge_answers(answers, reference, judge, folder, advance=advance))
 
 
 def compared(earlier: Path, present: Path) -> Agreement:
@@ -63,8 +63,8 @@ def compared(earlier: Path, present: Path) -> Agreement:
     return agree(
         judge_of(before),
         judge_of(now),
-        [first[one] for one in both],
-        [second[one] for one in both],
+        [first[pair] for pair in both],
+        [second[pair] for pair in both],
         n_failed=len(asked) - len(both),
     )
 

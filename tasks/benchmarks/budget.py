@@ -95,8 +95,8 @@ def budget_share(judge: Judge, part: Usage, whole: Usage) -> Judge:
 
 def split_budget(judge: Judge, families: int) -> Judge:
     """The judge for one of so many families, each with the same part of the run's limits."""
-    one = Usage(requests=1, prompt_tokens=1, completion_tokens=1)
-    return budget_share(judge, one, one.times(families))
+    least = Usage(requests=1, prompt_tokens=1, completion_tokens=1)
+    return budget_share(judge, least, least.times(families))
 
 
 def describe_usage(judge: Judge, usage: Usage) -> str:

@@ -161,7 +161,7 @@ def dialogues(files: MTBenchFiles, original: Judged, expo: Judged) -> tuple[Dial
             continue
         turns = []
         for turn, asked in enumerate(question["turns"], start=1):
-            before, after = (one.get((number, turn), _Judgment(None, "")) for one in judged)
+            before, after = (of_arm.get((number, turn), _Judgment(None, "")) for of_arm in judged)
             turns.append(
                 DialogueTurn(
                     question=asked,

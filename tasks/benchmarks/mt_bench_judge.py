@@ -98,7 +98,8 @@ def judge_turns(
         )
         if again:  # what is unparsed once more is what it was
             choices = [
-                _text_of_last(choice, journal, one) for choice, one in zip(choices, requests, strict=True)
+                _text_of_last(choice, journal, request)
+                for choice, request in zip(choices, requests, strict=True)
             ]
     failures = [choice for choice in choices if isinstance(choice, Failure)]
     check_share(failures, len(failures), len(items), judge)

@@ -85,33 +85,33 @@ def score_judgments(
     """
     judge, every = _read(judgments)
     not_judged = why_not_rated([row for _, row in read_json_lines(judgments)])
-    rated = [one for one in every if one.score is not None and one.score != UNPARSED]
+    rated = [turn for turn in every if turn.score is not None and turn.score != UNPARSED]
     if len(rated) < min_judged * len(every):
         raise PermanentError(
             f"{judgments}: {len(rated)} of {len(every)} turns have a rating and a figure needs "
             f"{min_judged:.0%}; judge the rest, or use a judge that keeps to the format"
         )
     if items is not None:
-        rated = [one for one in rated if (one.question, one.turn) in items]
-    if {one.turn for one in rated} != {1, 2}:
+        rated = [turn for turn in rated if (turn.question, turn.turn) in items]
+    if {turn.turn for turn in rated} != {1, 2}:
         raise InputError(f"{judgments}: MT-Bench needs ratings of the first and of the second turn")
     error = _clustered_error(rated)
-    present = {_category(one.question) for one in rated}
+    present = {_category(turn.question) for turn in rated}
     return MTBenchScore(
         judge=judge,
         average=_mean(rated),
         standard_error=error,
         standard_error_note="" if error is not None else "not available, because there is one question",
-        first_turn=_mean(one for one in rated if one.turn == 1),
-        second_turn=_mean(one for one in rated if one.turn == 2),
+        first_turn=_mean(turn for turn in rated if turn.turn == 1),
+        second_turn=_mean(turn for turn in rated if turn.turn == 2),
         categories={
-            name: _mean(one for one in rated if _category(one.question) == name)
+            name: _mean(turn for turn in rated if _category(turn.question) == name)
             for name in CATEGORIES
             if name in present
         },
         n_total=len(rated),
-        n_unparsed=sum(one.score == UNPARSED for one in every),
-        n_failed=sum(one.score is None for one in every),
+        n_unparsed=sum(turn.score == UNPARSED for turn in every),
+        n_failed=sum(turn.score is None for turn in every),
         not_judged=not_judged,
     )
 
@@ -134,7 +134,7 @@ def ratings(judgments: Path) -> dict[tuple[int, int], float | None]:
         InputError: the file is not of FastChat's form, or mixes models or judges.
     """
     turns = sorted(_read(judgments)[1], key=lambda turn: (turn.question, turn.turn))
-    return {(one.question, one.turn): None if one.score == UNPARSED else one.score for one in turns}
+    return {(turn.question, turn.turn): None if turn.score == UNPARSED else turn.score for turn in turns}
 
 
 def model_of(judgments: Path) -> str:
@@ -200,15 +200,15 @@ def _category(question: int) -> str:
 
 
 def _mean(ratings: Iterable[_Rating]) -> float:
-    return fmean(one.score for one in ratings if one.score is not None)
+    return fmean(turn.score for turn in ratings if turn.score is not None)
 
 
 def _clustered_error(rated: Sequence[_Rating]) -> float | None:
     """√(Σ_q (Σ_t (x_qt − x̄))² · Q/(Q−1)) / n over Q questions with n ratings, None for one question."""
     average = _mean(rated)
     residuals: dict[int, float] = {}
-    for one in rated:
-        residuals[one.question] = residuals.get(one.question, 0.0) + (one.score or 0.0) - average
+    for turn in rated:
+        residuals[turn.question] = residuals.get(turn.question, 0.0) + (turn.score or 0.0) - average
     clusters = len(residuals)
     if clusters < 2:
         return None

@@ -149,7 +149,7 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, model: 
 def _answers(url: str, model: str) -> bool:
     try:
         with DIRECT.open(url, timeout=5) as answer:
-            return model in {one["id"] for one in json.load(answer)["data"]}
+            return model in {served["id"] for served in json.load(answer)["data"]}
     except (URLError, OSError, ValueError):
         return False
 

@@ -65,10 +65,13 @@ def compare(
 
 def _benchmark_of(first: Path, second: Path) -> Benchmark:
     known = [find_benchmark(name) for name in benchmark_names()]
-    found = [next((one for one in known if one.recognizes(file)), None) for file in (first, second)]
+    found = [
+        next((benchmark for benchmark in known if benchmark.recognizes(file)), None)
+        for file in (first, second)
+    ]
     if found[0] is None or found[1] is None:
         file = first if found[0] is None else second
-        titles = ", ".join(one.measure.title for one in known)
+        titles = ", ".join(benchmark.measure.title for benchmark in known)
         raise InputError(f"{file}: judgments of no benchmark; there are {titles}")
     if found[0] is not found[1]:
         raise InputError(

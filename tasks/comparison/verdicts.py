@@ -59,7 +59,7 @@ def noise_bands(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
         if len(asked.original) < 2:
             continue
         pair, benchmark = (asked.original[0], asked.original[-1]), find_benchmark(name)
-        items = paired_items(benchmark, [one.path() for one in pair], pair[0].judge.min_judged)
+        items = paired_items(benchmark, [judgments.path() for judgments in pair], pair[0].judge.min_judged)
         first, again = (_result(benchmark, judgments, items) for judgments in pair)
         bands.append(noise_band(name, pair[0].judge.model, first, again))
     return tuple(bands)
@@ -70,7 +70,9 @@ def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked)
     arms, judge = (asked.original[: len(asked.expo)], asked.expo), asked.original[0].judge
     files = [judgments.path() for arm in arms for judgments in arm]
     items = paired_items(benchmark, files, judge.min_judged)
-    original, expo = (mean_result([_result(benchmark, one, items) for one in arm]) for arm in arms)
+    original, expo = (
+        mean_result([_result(benchmark, judgments, items) for judgments in arm]) for arm in arms
+    )
     asked_of, published = instructions_of(family, benchmark.name), family.published
     return decide(
         family.name,

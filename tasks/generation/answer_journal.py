@@ -83,7 +83,7 @@ def read_batches(folder: Path) -> dict[Header, dict[int, Batch]]:
 def most_complete(folder: Path, job: str) -> tuple[Header, dict[int, Batch]] | None:
     """The header and the batches of the job's journal; of several engine versions the one with the most."""
     found = [(header, batches) for header, batches in read_batches(folder).items() if header.job == job]
-    return max(found, key=lambda one: len(one[1]), default=None)
+    return max(found, key=lambda journal: len(journal[1]), default=None)
 
 
 class Journal:

@@ -63,7 +63,10 @@ def answers_content(job: GenerationJob, questions: Sequence[Question], answers: 
     It holds nothing that differs between two runs of the same job, such as times.
     """
     if job.form == "dialogues":
-        rows = [_of_fastchat(job, one, answers[at :: len(questions)]) for at, one in enumerate(questions)]
+        rows = [
+            _of_fastchat(job, question, answers[at :: len(questions)])
+            for at, question in enumerate(questions)
+        ]
         return b"".join(canonical_json(row) + b"\n" for row in rows)
     outputs = []
     for question, answer in zip(questions, answers, strict=True):

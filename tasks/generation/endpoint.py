@@ -26,7 +26,7 @@ from tasks.generation.completions import read_body, retry_wait
 from tasks.generation.endpoint_reply import ITEM_STATUSES, answer_of, no_answer, refusal
 from tasks.generation.questions import read_questions
 from tasks.generation.reply_journal import ReplyJournal
-from tasks.generation.rounds import Request, Share, answer_share, answers_in_order
+from tasks.generation.rounds import Rank, Request, answer_batches, answers_in_order
 from tasks.generation.settings import Endpoint, GenerationJob
 from tasks.stores.retry import is_retryable
 
@@ -63,7 +63,7 @@ def answer_by_endpoint(job: GenerationJob, job_fingerprint: str, advance: Callab
     count = len(questions) * len(questions[0].turns)
     with _client(job.endpoint) as client, ReplyJournal(folder) as replies:
         backend = partial(_EndpointModel, client, job, replies, known, count)
-        answer_share(folder, header, questions, job.settings, Share(), backend, advance)
+        answer_batches(folder, header, questions, job.settings, Rank(), backend, advance)
 
 
 class _EndpointModel:

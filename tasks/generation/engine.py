@@ -29,7 +29,7 @@ from tasks.generation.answers import write_whole
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
 from tasks.generation.remote_code import require_own_code
-from tasks.generation.rounds import Share, answer_share
+from tasks.generation.rounds import Rank, answer_batches
 from tasks.generation.settings import GenerationJob
 from tasks.generation.vllm_model import VllmModel
 
@@ -66,11 +66,11 @@ class EngineJob(Value):
 
 
 class EngineRequest(Value):
-    """What the engine is told: the jobs and its share of them, its parent's process id, and the file
-    descriptor of a pipe that gets one byte for each answer that has come."""
+    """The jobs, this engine's rank among those that share them, its parent's process id, and the file
+    descriptor of a pipe that gets one byte for each answer."""
 
     jobs: tuple[EngineJob, ...]
-    share: Share = Share()
+    rank: Rank = Rank()
     parent: int
     progress: int
 
@@ -99,7 +99,7 @@ def main(path: str) -> int:
         import vllm.v1.worker.cpu_worker  # noqa: F401
     gc.freeze()  # or each child would look through all that was imported, again and again
     for engine_job in request.jobs:
-        if status := _in_child(partial(_do, engine_job, request.share, on_cpu, request.progress)):
+        if status := _in_child(partial(_do, engine_job, request.rank, on_cpu, request.progress)):
             return status
     return 0
 
@@ -150,14 +150,14 @@ def _in_child(work: Callable[[], object]) -> int:
     return 128 - code if code < 0 else code
 
 
-def _do(engine_job: EngineJob, share: Share, on_cpu: bool, progress: int) -> VllmModel | None:
+def _do(engine_job: EngineJob, rank: Rank, on_cpu: bool, progress: int) -> VllmModel | None:
     """One job, with its log and, if it is refused, its failure in the job's folder."""
     folder = Path(engine_job.job.output)
-    log = os.open(folder / log_file(share.engine), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(folder / log_file(rank.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        return _generate(engine_job, folder, share, on_cpu, partial(_land, progress))
+        return _generate(engine_job, folder, rank, on_cpu, partial(_land, progress))
     except ExpoError as error:
         failure = Failure(error=type(error).__name__, message=str(error))
         write_whole(folder / FAILURE, canonical_json(failure))
@@ -169,9 +169,9 @@ def _land(progress: int, count: int) -> None:
 
 
 def _generate(
-    engine_job: EngineJob, folder: Path, share: Share, on_cpu: bool, on_progress: Callable[[int], None]
+    engine_job: EngineJob, folder: Path, rank: Rank, on_cpu: bool, on_progress: Callable[[int], None]
 ) -> VllmModel | None:
-    """Answers what the journal lacks of this engine's share.
+    """Answers what the journal lacks of the batches of this rank.
 
     Returns:
         The model if it was needed and lives in this process alone.
@@ -190,7 +190,7 @@ def _generate(
         first_prompt_ids=prompts.token_ids[0],
     )
     load = partial(VllmModel, job, tokenizer, prompts, on_cpu)
-    model = answer_share(folder, header, questions, job.settings, share, load, on_progress)
+    model = answer_batches(folder, header, questions, job.settings, rank, load, on_progress)
     return model if model is not None and model.is_in_process else None
 
 

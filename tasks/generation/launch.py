@@ -13,7 +13,7 @@ from tasks.core.child import start_module
 from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
-from tasks.generation.rounds import Share
+from tasks.generation.rounds import Rank
 
 __all__ = ["run_engines"]
 
@@ -38,7 +38,7 @@ def run_engines(
         stack.callback(os.close, reading)
         try:
             processes = [
-                stack.enter_context(_engine(jobs, Share(number, len(gpus)), group, python, writing))
+                stack.enter_context(_engine(jobs, Rank(number, len(gpus)), group, python, writing))
                 for number, group in enumerate(gpus)
             ]
         finally:
@@ -51,13 +51,13 @@ def run_engines(
 
 @contextmanager
 def _engine(
-    jobs: Sequence[EngineJob], share: Share, gpus: str | None, python: str, progress: int
+    jobs: Sequence[EngineJob], rank: Rank, gpus: str | None, python: str, progress: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A running engine, which ends with the block, however that ends."""
     with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
-        request = EngineRequest(jobs=tuple(jobs), share=share, parent=os.getpid(), progress=progress)
+        request = EngineRequest(jobs=tuple(jobs), rank=rank, parent=os.getpid(), progress=progress)
         (Path(scratch) / "request.json").write_bytes(canonical_json(request))
-        log = Path(jobs[0].job.output) / log_file(share.engine)
+        log = Path(jobs[0].job.output) / log_file(rank.rank)
         process = start_module(
             python,
             ENGINE,

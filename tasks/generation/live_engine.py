@@ -24,7 +24,7 @@ from tasks.generation.engine import end_with, load_tokenizer, prepare_environmen
 from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup, Probe, ProbeTexts
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
-from tasks.generation.rounds import Request, Share, answer_share
+from tasks.generation.rounds import Rank, Request, answer_batches
 from tasks.generation.vllm_model import VllmModel
 from tasks.stores.folder_source import FolderSource
 from tasks.weights.planner import make_plan
@@ -56,7 +56,9 @@ class LiveModel:
         self._pair = setup.pair
         self._questions = read_questions(Path(job.instructions), job.form)
         tokenizer = load_tokenizer(job)
-        self._prompts = render_prompts(tokenizer, [one.turns[0] for one in self._questions], job.settings)
+        self._prompts = render_prompts(
+            tokenizer, [question.turns[0] for question in self._questions], job.settings
+        )
         self._model = VllmModel(job, tokenizer, self._prompts, on_cpu)
         self._weights: str | None = None  # the fingerprint of the recipe in the engine
         self._loaded = (0, 0.0)
@@ -94,7 +96,7 @@ class LiveModel:
             stop_token_ids=self._prompts.stop_token_ids,
         )
         questions = read_questions(Path(order.prompts), self._job.form)[: order.stop]
-        answer_share(folder, header, questions, self._job.settings, Share(), load, reply.progress)
+        answer_batches(folder, header, questions, self._job.settings, Rank(), load, reply.progress)
 
     def _probe(self, own_answers: Path) -> Probe:
         texts = ProbeTexts.model_validate_json(own_answers.read_bytes())
@@ -128,8 +130,8 @@ class LiveModel:
     def _sample(self) -> tuple[Answer, ...]:
         sampling = self._job.settings.sampling
         requests = [
-            Request(chat=(one.turns[0],), temperature=sampling.temperature, seed=sampling.seed + number)
-            for number, one in enumerate(self._questions[:CHECKED_PROMPTS])
+            Request(chat=(question.turns[0],), temperature=sampling.temperature, seed=sampling.seed + number)
+            for number, question in enumerate(self._questions[:CHECKED_PROMPTS])
         ]
         return self._model.answer(requests, lambda _: None)
 

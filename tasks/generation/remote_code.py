@@ -39,5 +39,5 @@ def _references(path: Path) -> list[str]:
         raise InputError(f"{path}: no JSON ({error}); fetch the file again") from error
     named = content.get("auto_map") if isinstance(content, dict) else None
     values = list(named.values()) if isinstance(named, dict) else [named]
-    flat = [one for value in values for one in (value if isinstance(value, list) else [value])]
-    return [one for one in flat if isinstance(one, str)]
+    flat = [name for value in values for name in (value if isinstance(value, list) else [value])]
+    return [name for name in flat if isinstance(name, str)]

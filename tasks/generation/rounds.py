@@ -14,16 +14,24 @@ from tasks.generation.answer_journal import Answer, Batch, Header, Journal, jour
 from tasks.generation.questions import Question
 from tasks.generation.settings import GenerationSettings
 
-__all__ = ["ChatBackend", "Request", "Share", "answer_share", "answers_in_order", "batches_of", "is_complete"]
+__all__ = [
+    "ChatBackend",
+    "Rank",
+    "Request",
+    "answer_batches",
+    "answers_in_order",
+    "batches_of",
+    "is_complete",
+]
 
 OnProgress = Callable[[int], None]
 
 
-class Share(NamedTuple):
+class Rank(NamedTuple):
     """Which of several engines of one generation this is."""
 
-    engine: int = 0
-    engines: int = 1
+    rank: int = 0
+    world_size: int = 1
 
 
 class Request(NamedTuple):
@@ -41,7 +49,7 @@ class ChatBackend(Protocol):
     """What answers: vLLM in this process, or an endpoint."""
 
     def answer(self, requests: Sequence[Request], on_progress: OnProgress) -> tuple[Answer, ...]:
-        """The answers in the order of the requests; `on_progress` is told how many have come."""
+        """The answers in the order of the requests; `on_progress` gets the number of new ones."""
 
 
 A = TypeVar("A", bound=ChatBackend)
@@ -52,16 +60,16 @@ def batches_of(count: int, settings: GenerationSettings) -> int:
     return -(-count // settings.batch_size)
 
 
-def answer_share(
+def answer_batches(
     folder: Path,
     header: Header,
     questions: Sequence[Question],
     settings: GenerationSettings,
-    share: Share,
+    rank: Rank,
     backend: Callable[[], A],
     on_progress: OnProgress,
 ) -> A | None:
-    """Answers what the journal lacks of this engine's share.
+    """Answers what the journal lacks of the batches of this rank.
 
     Args:
         backend: called once, and only if there is something to do.
@@ -70,13 +78,13 @@ def answer_share(
         The backend, None if it was not needed.
 
     Raises:
-        RetryableError: another process is at this share.
+        RetryableError: another process is writing the batches of this rank.
     """
     turns, cuts = len(questions[0].turns), batches_of(len(questions), settings)
-    with Journal(folder / journal_file(share.engine), header) as journal:
+    with Journal(folder / journal_file(rank.rank), header) as journal:
         done = read_batches(folder)[header]
         numbers = [
-            turn * cuts + cut for turn in range(turns) for cut in range(share.engine, cuts, share.engines)
+            turn * cuts + cut for turn in range(turns) for cut in range(rank.rank, cuts, rank.world_size)
         ]
         todo = [number for number in numbers if not _is_whole(done.get(number), number, questions, settings)]
         made = backend() if todo else None

@@ -91,8 +91,10 @@ class VllmModel:
         self._llm.enqueue(
             [TokensPrompt(prompt_token_ids=[*ids]) for ids in token_ids],
             [
-                SamplingParams(**usual, temperature=one.temperature, seed=one.seed, stop_token_ids=[*stop])
-                for one in requests
+                SamplingParams(
+                    **usual, temperature=request.temperature, seed=request.seed, stop_token_ids=[*stop]
+                )
+                for request in requests
             ],
             use_tqdm=False,
         )

@@ -214,7 +214,7 @@ def _upload(api: HfApi, repo_id: str, file: ModelFile, path: Path) -> CommitOper
 def _compare(folder: Path, repo_id: str, commit: str) -> None:
     """The Hub's own comparison of its listing with the local files, which it hashes again."""
     compare = partial(HfApi().verify_repo_checksums, repo_id, revision=commit, local_dir=folder)
-    if differing := [one["path"] for one in with_retries(repo_id, compare).mismatches]:
+    if differing := [mismatch["path"] for mismatch in with_retries(repo_id, compare).mismatches]:
         raise CorruptError(
             f"{repo_id}@{commit[:12]}: {', '.join(differing)} differ from {folder}; make the model again"
         )

@@ -78,7 +78,7 @@ def model_card(
         verdicts=verdicts,
         alpha_source=alpha_source,
         relative_update=_relative_update(manifest),
-        hashed=sum(one.check == "sha256" for one in manifest.inputs),
+        hashed=sum(checked.check == "sha256" for checked in manifest.inputs),
         command=_command(manifest.recipe),
         paper=PAPER,
     )
@@ -95,7 +95,7 @@ def _metadata(
     recipe = manifest.recipe
     adapter = recipe.adapter == "scale"  # its base is the model that it is loaded on, and no other
     of_output = (recipe.sft,) if adapter else (recipe.aligned, recipe.sft)
-    parents = [one.uri for one in of_output if _on_hub(one)]
+    parents = [parent.uri for parent in of_output if _on_hub(parent)]
     relation = "adapter" if adapter else "merge"
     return ModelCardData(
         model_name=repo_id.rpartition("/")[2],
@@ -130,8 +130,8 @@ def _results(verdict: Verdict) -> Iterator[EvalResult]:
 
 def _relative_update(manifest: Manifest) -> float | None:
     """α·‖Δ‖ / ‖θ_aligned‖ over all extrapolated tensors, None where something is not finite."""
-    weights = sum(one.norm**2 for one in manifest.statistics)
-    updates = sum((one.alpha * one.update_norm) ** 2 for one in manifest.statistics)
+    weights = sum(tensor.norm**2 for tensor in manifest.statistics)
+    updates = sum((tensor.alpha * tensor.update_norm) ** 2 for tensor in manifest.statistics)
     return math.sqrt(updates / weights) if weights and math.isfinite(weights + updates) else None
 
 

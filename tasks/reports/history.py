@@ -134,7 +134,7 @@ def history(reports: Mapping[str, bytes]) -> History:
             first = error.errors()[0]
             left_out[name] = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
     found: dict[_Key, list[tuple[_Verdict, HistoryPoint]]] = {}
-    for report in sorted(read, key=lambda one: one.created):
+    for report in sorted(read, key=lambda stored: stored.created):
         for key, verdict, point in _points(report):
             found.setdefault(key, []).append((verdict, point))
     return History(series=tuple(_series(key, found[key]) for key in sorted(found)), left_out=left_out)
@@ -146,7 +146,9 @@ def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
             asked = benchmark_of_verdict(verdict.benchmark)
             judge = family.settings.get(f"{asked.measure.title}: judge's fingerprint", "")
             key = (family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit)
-            bands = [one for one in family.noise if (one.benchmark, one.judge) == (asked.name, verdict.judge)]
+            bands = [
+                band for band in family.noise if (band.benchmark, band.judge) == (asked.name, verdict.judge)
+            ]
             before, after = verdict.original, verdict.expo
             lengths = (before.lc_win_rate, after.lc_win_rate)
             point = HistoryPoint(

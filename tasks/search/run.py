@@ -92,7 +92,7 @@ def run_search(
         standings=finish.standings,
         rounds=finish.rounds,
         confirmation=confirmation,
-        costs=_costs(config, answers, [one for one in (objective, second) if one]),
+        costs=_costs(config, answers, [scorer for scorer in (objective, second) if scorer]),
         engine=answers.engine,
         fingerprint=name,
     )

@@ -49,7 +49,7 @@ def format_distinct(first: float, second: float) -> tuple[str, str]:
 def interval(lower: float, upper: float) -> str:
     """Both ends with their signs, and alike in digits: "−0.12 to +2.02", "+0.004 to +2.221"."""
     needed = [_digits(end, 2) for end in (lower, upper)]
-    digits = max(one for one in (2, *needed) if one <= MOST_DIGITS)
+    digits = max(count for count in (2, *needed) if count <= MOST_DIGITS)
     return f"{signed(lower, digits)} to {signed(upper, digits)}"
 
 

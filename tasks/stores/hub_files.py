@@ -120,7 +120,8 @@ class HubFiles:
         if name in head.files():
             return False
         operations = [
-            CommitOperationAdd(one, self._waiting.fetch(one, self._folder)) for one in self._waiting.names()
+            CommitOperationAdd(name, self._waiting.fetch(name, self._folder))
+            for name in self._waiting.names()
         ]
         HfApi().create_commit(
             self._repo_id,
@@ -136,7 +137,7 @@ class HubFiles:
         listed = with_retries(
             self._where, lambda: list(HfApi().list_repo_tree(self._repo_id, revision=self._branch))
         )
-        return {one.path: one for one in listed if isinstance(one, RepoFile)}
+        return {entry.path: entry for entry in listed if isinstance(entry, RepoFile)}
 
     def _source(self) -> HubSource:
         """The branch at its present commit."""

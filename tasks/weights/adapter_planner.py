@@ -9,7 +9,7 @@ from tasks.weights.adapter_pairing import AdapterPairing, pair_adapter
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
 from tasks.weights.headers import TensorRange
 from tasks.weights.jobs import FLOATS, Plan, TensorJob
-from tasks.weights.modules import alpha_of, module_complaints
+from tasks.weights.modules import alpha_of, module_alpha_errors
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_layout import lay_out, output_dtype
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
@@ -111,7 +111,7 @@ def _impossible(
             f"{embeddings[0]}: the head is tied to it, so a merge would change the head as well, which the "
             "adapter does not; untie the SFT model's head first, or leave --merge out"
         )
-    yield from module_complaints(recipe, [*pairing.low_rank, *pairing.saved])
+    yield from module_alpha_errors(recipe, [*pairing.low_rank, *pairing.saved])
 
 
 def _trained_copies(

@@ -233,20 +233,20 @@ def _compare(
         for side, config in zip(sides, (aligned, sft), strict=True):
             side["tie_word_embeddings"] = _UNKNOWN if (tie := _tie(config)) is None else tie
     for name in sorted((sides[0].keys() | sides[1].keys()) - ({"tie_word_embeddings"} if path else set())):
-        one, other = (side.get(name, _UNKNOWN) for side in sides)
-        if _equal(one, other):
+        new, old = (side.get(name, _UNKNOWN) for side in sides)
+        if _equal(new, old):
             continue
-        if one is _UNKNOWN or other is _UNKNOWN:
+        if new is _UNKNOWN or old is _UNKNOWN:
             others.append(path + name)
         else:
             differences.append(
-                ConfigDifference(field=path + name, aligned=json.dumps(one), sft=json.dumps(other))
+                ConfigDifference(field=path + name, aligned=json.dumps(new), sft=json.dumps(old))
             )
     for name in sorted((aligned.keys() | sft.keys()) - MEANING - RESPELLED):
-        one, other = aligned.get(name), sft.get(name)
-        if name.endswith("_config") and isinstance(one, dict) and isinstance(other, dict):
-            _compare(f"{path}{name}.", one, other, differences, others)
-        elif one != other:
+        new, old = aligned.get(name), sft.get(name)
+        if name.endswith("_config") and isinstance(new, dict) and isinstance(old, dict):
+            _compare(f"{path}{name}.", new, old, differences, others)
+        elif new != old:
             others.append(path + name)
 
 
@@ -273,10 +273,10 @@ def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _equal(one: object, other: object) -> bool:
-    if one is _UNKNOWN or other is _UNKNOWN:
-        return one is other or one is None or other is None
-    return one == other
+def _equal(new: object, old: object) -> bool:
+    if new is _UNKNOWN or old is _UNKNOWN:
+        return new is old or new is None or old is None
+    return new == old
 
 
 def _mapping(value: object) -> dict[str, Any]:

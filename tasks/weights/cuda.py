@@ -54,7 +54,7 @@ def _block_stats(new: Tensor, old: Tensor, results: Sequence[Tensor]) -> Tensor:
     """‖θ‖₂², ‖Δ‖₂², θ·Δ, max |Δ|, and of each result the number of NaN and Inf: fp64, one copy."""
     update = new - old
     pairs = ((new, new), (update, update), (new, update))
-    sums = [(one * other).sum(dtype=torch.float64) for one, other in pairs]
+    sums = [(first * second).sum(dtype=torch.float64) for first, second in pairs]
     bad = [(~result.isfinite()).sum().double() for result in results]
     return torch.stack([*sums, update.abs().max().double(), *bad])
 

@@ -15,8 +15,8 @@ __all__ = ["identical_files", "without_identical"]
 
 def identical_files(aligned: Source, sft: Source) -> dict[str, str]:
     """SFT file → aligned file of the same stated sha256."""
-    ours = {info.sha256: file for file, info in aligned.files().items() if info.sha256}
-    return {file: ours[info.sha256] for file, info in sft.files().items() if info.sha256 in ours}
+    in_aligned = {info.sha256: file for file, info in aligned.files().items() if info.sha256}
+    return {file: in_aligned[info.sha256] for file, info in sft.files().items() if info.sha256 in in_aligned}
 
 
 def without_identical(job: ShardJob, same: Mapping[str, str]) -> ShardJob:

@@ -64,7 +64,7 @@ def build_manifest(
 
     `other_inputs` were read for no shard.
     """
-    shards = [ModelFile(name=one.file, size=one.size, sha256=one.sha256) for one in receipts]
+    shards = [ModelFile(name=receipt.file, size=receipt.size, sha256=receipt.sha256) for receipt in receipts]
     checks = [*other_inputs, *(check for receipt in receipts for check in receipt.inputs)]
     inputs = {(check.side, check.file): check for check in checks}
     return Manifest(
@@ -76,7 +76,7 @@ def build_manifest(
         skipped=plan.skipped,
         copied=plan.copied,
         notices=plan.notices,
-        statistics=tuple(one for receipt in receipts for one in receipt.statistics),
+        statistics=tuple(tensor for receipt in receipts for tensor in receipt.statistics),
     )
 
 

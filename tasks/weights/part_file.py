@@ -27,7 +27,7 @@ class PartFile:
         with write_errors(path):
             self._plain = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._direct = _open_direct(path)
-        self._open = [one for one in (self._plain, self._direct) if one is not None]
+        self._open = [descriptor for descriptor in (self._plain, self._direct) if descriptor is not None]
         # A file that has its size lets the filesystem take direct writes side by side.
         with write_errors(path):
             os.ftruncate(self._plain, size)

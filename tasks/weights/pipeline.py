@@ -55,10 +55,10 @@ class Pipeline:
     def run(self, worker: Callable[[], "Worker"], threads: int) -> None:
         """Makes every slot, with a worker for each thread; raises what the first failure raised."""
         workers = [worker() for _ in range(threads)]
-        buffers = [one.outputs() for one in workers]
+        buffers = [each.outputs() for each in workers]
         slots = ReorderBuffer(-(-self._size // self._slot_bytes), buffers, self._take)
         with ThreadPoolExecutor(threads) as pool, slots.stop_on_error():
-            futures = [pool.submit(self._work, one, slots) for one in workers]
+            futures = [pool.submit(self._work, each, slots) for each in workers]
             wait(futures)
         errors = [error for future in futures if (error := future.exception())]
         for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
@@ -66,7 +66,7 @@ class Pipeline:
 
     def statistics(self) -> list[tuple[TensorStatistics, ...]]:
         """For each job those of its extrapolated tensors, in their order."""
-        return [tuple(one.result() for one in of_job.values()) for of_job in self._statistics]
+        return [tuple(tensor.result() for tensor in of_job.values()) for of_job in self._statistics]
 
     def _work(self, worker: "Worker", slots: "ReorderBuffer[Outputs, SlotStats]") -> None:
         with slots.stop_on_error():
@@ -87,10 +87,10 @@ class Pipeline:
         for file, content in zip(self._files, self._contents(slot, outs), strict=True):
             file.hash(content)
             self._advance(len(content))
-        for piece, one in zip(self._pieces.get(slot, []), sums, strict=True):
-            if one is not None:
-                for of_job, nonfinite in zip(self._statistics, one.nonfinite, strict=True):
-                    of_job[piece.tensor].add(one, nonfinite)
+        for piece, stats in zip(self._pieces.get(slot, []), sums, strict=True):
+            if stats is not None:
+                for of_job, nonfinite in zip(self._statistics, stats.nonfinite, strict=True):
+                    of_job[piece.tensor].add(stats, nonfinite)
 
     def _contents(self, slot: int, outs: "Outputs") -> list[memoryview]:
         length = min(self._slot_bytes, self._size - slot * self._slot_bytes)

@@ -8,7 +8,7 @@ from tasks.weights.adapter_planner import make_adapter_plans
 from tasks.weights.configuration import compare
 from tasks.weights.headers import TensorRange
 from tasks.weights.jobs import Plan, TensorJob
-from tasks.weights.modules import alpha_of, module_complaints
+from tasks.weights.modules import alpha_of, module_alpha_errors
 from tasks.weights.output_config import config_changes
 from tasks.weights.pairing import Pairing, pair_tensors
 from tasks.weights.recipe import Recipe
@@ -87,7 +87,7 @@ def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[
         yield "the aligned checkpoint holds no tensors"
     if recipe.arithmetic == "parity" and recipe.output_dtype not in (None, "bfloat16"):
         yield f"arithmetic 'parity' writes bfloat16, not {recipe.output_dtype}; leave output_dtype out"
-    yield from module_complaints(recipe, tensors)
+    yield from module_alpha_errors(recipe, tensors)
 
 
 def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing) -> TensorJob:

@@ -141,12 +141,12 @@ def _experts_of(name: str, fused: TensorRange, aligned: Tensors) -> dict[str, Te
             continue
         shape = (fused.shape[1] // len(order), fused.shape[2])
         names = [f"{stem}.{expert}.{part}.weight" for expert in range(number) for part in order]
-        if all(one in aligned and aligned[one].shape == shape for one in names):
+        if all(name in aligned and aligned[name].shape == shape for name in names):
             size = fused.nbytes // len(names)
             return {
-                one: fused.model_copy(
+                name: fused.model_copy(
                     update={"shape": shape, "offset": fused.offset + place * size, "nbytes": size}
                 )
-                for place, one in enumerate(names)
+                for place, name in enumerate(names)
             }
     return {}

@@ -78,7 +78,7 @@ def write_shards(
     check_room(parts[0].parent, len(jobs) * job.bytes)
     place = _place(options.device)
     same = identical_files(*parents)
-    reading = [without_identical(one, same) for one in jobs]
+    reading = [without_identical(job, same) for job in jobs]
     with (
         limit_incoming(*parents) if inputs == "stream" else nullcontext(),
         memory_budget().hold(shard_memory(len(jobs), inputs, options.threads) + held_memory(job)),

@@ -91,7 +91,7 @@ def _unwrapped(tensors: dict[str, TensorRange]) -> tuple[dict[str, TensorRange],
     for name, plain in names.items():
         if name != plain:
             removed |= dict.fromkeys(match[0] for match in _INNER.finditer(name))
-    while prefix := next((one for one in _OUTER if _all_begin_with(names.values(), one)), None):
+    while prefix := next((outer for outer in _OUTER if _all_begin_with(names.values(), outer)), None):
         removed[prefix] = None
         names = {name: _INNER.sub("", plain.removeprefix(prefix)) for name, plain in names.items()}
     if not removed or len(set(names.values())) != len(names):

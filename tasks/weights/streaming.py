@@ -76,8 +76,8 @@ class StreamedInputs:
         self._digests = {file: StreamingDigest(sha256) for file, sha256 in stated.items() if sha256}
         self._waiting = iter(ranges)
         self._of_file: dict[str, list[_Range]] = defaultdict(list)
-        for one in ranges:
-            self._of_file[one.file].append(one)
+        for piece in ranges:
+            self._of_file[piece.file].append(piece)
         self._held = 0
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(AHEAD)
@@ -129,46 +129,46 @@ class StreamedInputs:
 
     def _fetch_the_rest(self) -> None:
         with self._lock:
-            for one in self._waiting:
-                self._begin(one)
+            for piece in self._waiting:
+                self._begin(piece)
         self._pool.shutdown()
 
     def _find(self, file: str, offset: int) -> _Range | None:
         """The first range in the order of use that has the byte; its request begins if it has not yet."""
         with self._lock:
-            for one in self._of_file[file]:
-                if one.start <= offset < one.stop:
-                    self._begin(one)
-                    return one
+            for piece in self._of_file[file]:
+                if piece.start <= offset < piece.stop:
+                    self._begin(piece)
+                    return piece
         return None
 
-    def _used(self, one: _Range, count: int) -> None:
+    def _used(self, piece: _Range, count: int) -> None:
         with self._lock:
-            one.unread -= count
-            if one.unread <= 0:
-                self._let_go(one)
+            piece.unread -= count
+            if piece.unread <= 0:
+                self._let_go(piece)
                 self._read_ahead()
 
     def _read_ahead(self) -> None:
-        while self._held < AHEAD and (one := next(self._waiting, None)):
-            self._begin(one)
-            if one.unread == 0:  # only hashed
-                self._let_go(one)
+        while self._held < AHEAD and (piece := next(self._waiting, None)):
+            self._begin(piece)
+            if piece.unread == 0:  # only hashed
+                self._let_go(piece)
 
-    def _begin(self, one: _Range) -> None:
-        if one.content is None:
-            one.content = self._pool.submit(self._fetch, one)
+    def _begin(self, piece: _Range) -> None:
+        if piece.content is None:
+            piece.content = self._pool.submit(self._fetch, piece)
             self._held += 1
 
-    def _let_go(self, one: _Range) -> None:
-        if one in self._of_file[one.file]:
-            self._of_file[one.file].remove(one)
+    def _let_go(self, piece: _Range) -> None:
+        if piece in self._of_file[piece.file]:
+            self._of_file[piece.file].remove(piece)
             self._held -= 1
 
-    def _fetch(self, one: _Range) -> bytes:
-        content = self._source.read(one.file, one.start, one.stop - one.start)
-        if one.file in self._digests:
-            self._digests[one.file].add(one.start, content)
+    def _fetch(self, piece: _Range) -> bytes:
+        content = self._source.read(piece.file, piece.start, piece.stop - piece.start)
+        if piece.file in self._digests:
+            self._digests[piece.file].add(piece.start, content)
         return content
 
 
@@ -185,7 +185,7 @@ def _plan(reads: list[Read], sizes: dict[str, int]) -> tuple[list[_Range], set[s
     for run in runs:
         count[run[0].file] += 1
     whole = {run[0].file for run in runs if count[run[0].file] == 1 and _reaches(run, sizes[run[0].file])}
-    return [one for run in runs for one in _cut(run, sizes[run[0].file], run[0].file in whole)], whole
+    return [piece for run in runs for piece in _cut(run, sizes[run[0].file], run[0].file in whole)], whole
 
 
 def _reaches(run: list[Read], size: int) -> bool:
@@ -198,6 +198,6 @@ def _cut(run: list[Read], size: int, whole: bool) -> list[_Range]:
     begins = range(start, stop, RANGE_BYTES)
     ranges = [_Range(run[0].file, begin, min(begin + RANGE_BYTES, stop)) for begin in begins]
     for read in run:
-        for one in ranges[(read.start - start) // RANGE_BYTES : -(-(read.stop - start) // RANGE_BYTES)]:
-            one.unread += min(read.stop, one.stop) - max(read.start, one.start)
+        for piece in ranges[(read.start - start) // RANGE_BYTES : -(-(read.stop - start) // RANGE_BYTES)]:
+            piece.unread += min(read.stop, piece.stop) - max(read.start, piece.start)
     return ranges

@@ -41,13 +41,13 @@ def same_tokenizer(aligned: Source, sft: Source) -> bool:
 
 
 def _same_file(aligned: Source, sft: Source, name: str) -> bool:
-    one, other = aligned.files()[name], sft.files()[name]
-    if one.size != other.size:
+    new, old = aligned.files()[name], sft.files()[name]
+    if new.size != old.size:
         return False
-    for stated, also in ((one.sha256, other.sha256), (one.etag, other.etag)):
+    for stated, also in ((new.sha256, old.sha256), (new.etag, old.etag)):
         if stated is not None and also is not None:
             return stated == also
-    return one.size <= MAX_BYTES and aligned.read(name, 0, one.size) == sft.read(name, 0, one.size)
+    return new.size <= MAX_BYTES and aligned.read(name, 0, new.size) == sft.read(name, 0, new.size)
 
 
 def _json(source: Source, name: str) -> Any:  # noqa: ANN401 (a file's content can be anything)

@@ -202,7 +202,7 @@ def _stride(shard: ShardJob) -> int:
 def _begin(shard: ShardJob, tensor: TensorJob) -> int:
     """Where the tensor's bytes begin in its shard."""
     before = shard.tensors[: shard.tensors.index(tensor)]
-    return len(shard_header(shard.tensors)) + sum(one.nbytes for one in before)
+    return len(shard_header(shard.tensors)) + sum(tensor.nbytes for tensor in before)
 
 
 def _equal(

@@ -36,11 +36,11 @@ from tests.servers.prefect import PrefectServer, bootstrap, start_worker
 from tests.servers.s3 import BUCKET, S3Server
 from tests.waiting import wait_until
 from tests.zoo.serve import TOKEN, serve_zoo
-from tests.zoo.tiny_families import ANIMALS
+from tests.zoo.tiny_families import SPECS
 
 __all__ = ["FOURTEEN", "Stage", "report_of", "set_up"]
 
-FOURTEEN = tuple(ANIMALS)
+FOURTEEN = tuple(SPECS)
 QUESTIONS = ("Hi!", "What is the capital of France?", "Write a poem.", "Why is the sky blue?")
 BROKEN = {
     "aligned": "nobody/nothing",

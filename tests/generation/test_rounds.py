@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import answers_file, finish
 from tasks.generation.questions import Question
-from tasks.generation.rounds import Request, Share, answer_share
+from tasks.generation.rounds import Rank, Request, answer_batches
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
 
 HEADER = Header(job="4f" * 32, engine="echo 1")
@@ -60,9 +60,9 @@ def job_in(folder: Path, batch_size: int) -> GenerationJob:
     )
 
 
-def run(job: GenerationJob, count: int, share: Share, echo: Echo) -> None:
-    answer_share(
-        Path(job.output), HEADER, questions_of(count), job.settings, share, lambda: echo, lambda _: None
+def run(job: GenerationJob, count: int, rank: Rank, echo: Echo) -> None:
+    answer_batches(
+        Path(job.output), HEADER, questions_of(count), job.settings, rank, lambda: echo, lambda _: None
     )
 
 
@@ -75,7 +75,7 @@ def content_of(job: GenerationJob, count: int) -> bytes:
 def test_second_turn_sees_the_models_own_answer(tmp_path: Path) -> None:
     """With the category's temperature, a seed of its own, and FastChat's form."""
     job = job_in(tmp_path, batch_size=2)
-    run(job, 3, Share(), Echo())
+    run(job, 3, Rank(), Echo())
     rows = [json.loads(line) for line in content_of(job, 3).splitlines()]
     assert [row["question_id"] for row in rows] == [81, 82, 83]
     first, second = rows[2]["choices"][0]["turns"]
@@ -94,32 +94,32 @@ def test_any_kills_and_any_sharing_end_in_the_same_bytes(
 ) -> None:
     """Each life has another number of engines, and each engine dies after some batches."""
     plain, other = (job_in(tmp_path_factory.mktemp(name), batch_size) for name in ("plain", "other"))
-    run(plain, count, Share(), Echo())
+    run(plain, count, Rank(), Echo())
     for engines, batches in lives:
         for engine in range(engines):
             try:
-                run(other, count, Share(engine, engines), Echo(batches))
+                run(other, count, Rank(engine, engines), Echo(batches))
             except KeyboardInterrupt:
                 continue
     for engine in range(2):
-        run(other, count, Share(engine, 2), Echo())
+        run(other, count, Rank(engine, 2), Echo())
     assert content_of(other, count) == content_of(plain, count)
 
 
 def test_an_incomplete_journal_is_not_finished(tmp_path: Path) -> None:
     job = job_in(tmp_path, batch_size=2)
-    run(job, 3, Share(0, 2), Echo())
+    run(job, 3, Rank(0, 2), Echo())
     assert finish(job, HEADER.job, questions_of(3)) is None
     assert not (tmp_path / answers_file("mt_bench", "dialogues")).exists()
 
 
 def test_what_is_done_needs_no_answerer(tmp_path: Path) -> None:
     job = job_in(tmp_path, batch_size=2)
-    run(job, 3, Share(), Echo())
+    run(job, 3, Rank(), Echo())
 
     def never() -> Echo:
         raise AssertionError
 
     assert (
-        answer_share(tmp_path, HEADER, questions_of(3), job.settings, Share(), never, lambda _: None) is None
+        answer_batches(tmp_path, HEADER, questions_of(3), job.settings, Rank(), never, lambda _: None) is None
     )

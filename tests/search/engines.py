@@ -13,7 +13,7 @@ from tasks.generation.answers import write_whole
 from tasks.generation.live_orders import LiveOrder, Probe
 from tasks.generation.live_session import UnfitError
 from tasks.generation.questions import read_questions
-from tasks.generation.rounds import Request, Share, answer_share
+from tasks.generation.rounds import Rank, Request, answer_batches
 from tasks.generation.settings import GenerationJob
 from tasks.weights.manifest import read_manifest
 from tasks.weights.recipe import Recipe
@@ -72,12 +72,12 @@ class _Engine:
         if order.stop:
             questions = read_questions(Path(order.prompts), "instructions")[: order.stop]
             header = Header(job=order.fingerprint, engine="fake 1.0")
-            answer_share(
+            answer_batches(
                 Path(order.folder),
                 header,
                 questions,
                 self._job.settings,
-                Share(),
+                Rank(),
                 self._backend,
                 self._advance,
             )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tasks.core.families import find_family
 from tests.servers.hub import HubServer
-from tests.zoo.tiny_families import ANIMALS
+from tests.zoo.tiny_families import SPECS
 from tests.zoo.write import checkpoints_of
 
 __all__ = ["TOKEN", "put_into", "serve_zoo"]
@@ -13,7 +13,7 @@ __all__ = ["TOKEN", "put_into", "serve_zoo"]
 TOKEN = "hf_of_someone_with_licences"
 
 
-def put_into(hub: HubServer, names: tuple[str, ...] = tuple(ANIMALS)) -> None:
+def put_into(hub: HubServer, names: tuple[str, ...] = tuple(SPECS)) -> None:
     """Adds the pairs of these families to a Hub; what is gated is granted to TOKEN alone."""
     for name in names:
         gated = find_family(name).gated
@@ -23,7 +23,7 @@ def put_into(hub: HubServer, names: tuple[str, ...] = tuple(ANIMALS)) -> None:
 
 
 @contextmanager
-def serve_zoo(names: tuple[str, ...] = tuple(ANIMALS), port: int = 0) -> Iterator[HubServer]:
+def serve_zoo(names: tuple[str, ...] = tuple(SPECS), port: int = 0) -> Iterator[HubServer]:
     """A Hub with these families, until the block ends.
 
     For a process of its own: `os.environ | hub.environment(cache, TOKEN)`, where `cache` is a

@@ -26,9 +26,9 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.servers.hub import use_in_this_process
 from tests.zoo.serve import TOKEN, serve_zoo
-from tests.zoo.tiny_families import ANIMALS
+from tests.zoo.tiny_families import SPECS
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", list(ANIMALS))]
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", list(SPECS))]
 
 QUESTIONS = ("Hi!", "What is the capital of France?", "Write a poem.", "Why is the sky blue?")
 MAX_TOKENS = 48
@@ -44,7 +44,7 @@ PROMPTS = {
 SPECIAL = ("<s>", "</s>", "<|end_of_turn|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|eot_id|>")
 
 
-class Bred(NamedTuple):
+class MadeFamily(NamedTuple):
     """A family that has been extrapolated."""
 
     entry: Family
@@ -60,27 +60,27 @@ class Zoo:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._bred: dict[str, Bred] = {}
+        self._made: dict[str, MadeFamily] = {}
         self._asked = False
         self.instructions = folder / "instructions.json"
         self.instructions.write_text(json.dumps([{"instruction": text} for text in QUESTIONS]))
 
-    def breed(self, name: str) -> Bred:
-        if name not in self._bred:
+    def make(self, name: str) -> MadeFamily:
+        if name not in self._made:
             entry = find_family(name)
             aligned, sft = open_source(entry.aligned), open_source(entry.sft)
             recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=entry.alpha)
             plan, expo = make_plan(recipe, aligned, sft), self._folder / name / "expo"
             manifest = extrapolate(plan, aligned, sft, Artefact(str(expo)))
-            self._bred[name] = Bred(entry, aligned, plan, manifest, aligned.folder(), expo)
-        return self._bred[name]
+            self._made[name] = MadeFamily(entry, aligned, plan, manifest, aligned.folder(), expo)
+        return self._made[name]
 
     def answers(self, name: str) -> tuple[GenerationSummary, GenerationSummary]:
         """The two arms' summaries. One engine does every family; what it left undone is done alone,
         so that a family that cannot be served is the one whose test fails."""
         if not self._asked:
             self._asked = True
-            jobs = [job for one in ANIMALS for job in self.jobs(one)]
+            jobs = [job for name in SPECS for job in self.jobs(name)]
             try:
                 generate(jobs, advance=_ignore)
             except Exception as error:
@@ -89,18 +89,18 @@ class Zoo:
         return original, expo
 
     def jobs(self, name: str) -> list[GenerationJob]:
-        bred = self.breed(name)
+        made = self.make(name)
         return [
             GenerationJob(
                 model=str(model),
                 instructions=str(self.instructions),
                 output=str(self._folder / name / arm),
-                settings=_short(settings_of(bred.entry)),
+                settings=_short(settings_of(made.entry)),
                 generator=arm,
                 benchmark="alpaca_eval",
                 form="instructions",
             )
-            for arm, model in (("answers of original", bred.original), ("answers of expo", bred.expo))
+            for arm, model in (("answers of original", made.original), ("answers of expo", made.expo))
         ]
 
 
@@ -117,22 +117,22 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
 
 
 def test_check_fits(zoo: Zoo, name: str) -> None:
-    plan, animal = zoo.breed(name).plan, ANIMALS[name]
+    plan, spec = zoo.make(name).plan, SPECS[name]
     assert plan.parameters > 0
-    if animal.sft.buffers:
+    if spec.sft.buffers:
         assert plan.skipped and all(skipped.endswith("rotary_emb.inv_freq") for skipped in plan.skipped)
     else:
         assert not plan.skipped
 
 
 def test_extrapolation_keeps_the_aligned_side_files(zoo: Zoo, name: str) -> None:
-    bred = zoo.breed(name)
-    for file in bred.plan.side_files:
-        assert (bred.expo / file).read_bytes() == bred.aligned.fetch(file).read_bytes()
+    made = zoo.make(name)
+    for file in made.plan.side_files:
+        assert (made.expo / file).read_bytes() == made.aligned.fetch(file).read_bytes()
     assert {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"} <= set(
-        bred.plan.side_files
+        made.plan.side_files
     )
-    assert not list(bred.expo.glob("*.bin"))
+    assert not list(made.expo.glob("*.bin"))
 
 
 def test_transformers_loads_every_tensor(zoo: Zoo, name: str) -> None:
@@ -140,14 +140,14 @@ def test_transformers_loads_every_tensor(zoo: Zoo, name: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    bred = zoo.breed(name)
-    code = bred.entry.trust_remote_code
+    made = zoo.make(name)
+    code = made.entry.trust_remote_code
     model, loaded = AutoModelForCausalLM.from_pretrained(
-        bred.expo, output_loading_info=True, trust_remote_code=code, dtype="auto"
+        made.expo, output_loading_info=True, trust_remote_code=code, dtype="auto"
     )
     assert not any(loaded[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert model.dtype == getattr(torch, ANIMALS[name].dtype)
-    tokenizer = AutoTokenizer.from_pretrained(bred.expo, trust_remote_code=code)
+    assert model.dtype == getattr(torch, SPECS[name].dtype)
+    tokenizer = AutoTokenizer.from_pretrained(made.expo, trust_remote_code=code)
     text = "Write a short poem about the sea."
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
     assert tokenizer.decode(ids[0], skip_special_tokens=True) == text
@@ -155,12 +155,12 @@ def test_transformers_loads_every_tensor(zoo: Zoo, name: str) -> None:
 
 
 def test_vllm_answers_with_both_arms(zoo: Zoo, name: str) -> None:
-    bred = zoo.breed(name)
+    made = zoo.make(name)
     original, expo = zoo.answers(name)
     for summary in (original, expo):
         assert summary.count == len(QUESTIONS)
         assert summary.without_end == summary.truncated < len(QUESTIONS)
-        assert len(summary.stop_token_ids) == len(bred.entry.stop_tokens)
+        assert len(summary.stop_token_ids) == len(made.entry.stop_tokens)
         assert sum(summary.finish_reasons.values()) == summary.count
     assert original.chat_template_sha256 == expo.chat_template_sha256
     assert original.first_prompt_ids == expo.first_prompt_ids
@@ -176,9 +176,9 @@ def test_prompt_is_the_familys(zoo: Zoo, name: str) -> None:
     """
     from transformers import AutoTokenizer
 
-    bred = zoo.breed(name)
+    made = zoo.make(name)
     original, _ = zoo.answers(name)
-    tokenizer = AutoTokenizer.from_pretrained(bred.original, trust_remote_code=bred.entry.trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(made.original, trust_remote_code=made.entry.trust_remote_code)
     prompt = PROMPTS[name.partition("-")[0]]
     assert tokenizer.decode(original.first_prompt_ids).replace(" ", "") == prompt.replace(" ", "")
     for word in SPECIAL:

@@ -16,7 +16,7 @@ from tasks.stores.open import open_source
 from tasks.weights.checkpoint import read_checkpoint
 from tests.servers.hub import use_in_this_process
 from tests.zoo.serve import TOKEN, serve_zoo
-from tests.zoo.tiny_families import ANIMALS
+from tests.zoo.tiny_families import SPECS
 from tests.zoo.write import write_zoo
 
 
@@ -26,7 +26,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_family_of_the_registry_is_there() -> None:
-    assert tuple(ANIMALS) == names("published", "experimental")
+    assert tuple(SPECS) == names("published", "experimental")
 
 
 def test_small_and_the_same_in_another_process(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -36,15 +36,15 @@ def test_small_and_the_same_in_another_process(folders: dict[str, Path], tmp_pat
         assert sum(file.stat().st_size for file in folder.iterdir()) < 2_000_000
 
 
-@pytest.mark.parametrize("name", list(ANIMALS))
+@pytest.mark.parametrize("name", list(SPECS))
 def test_forms_and_layouts(folders: dict[str, Path], name: str) -> None:
-    entry, animal = find_family(name), ANIMALS[name]
+    entry, spec = find_family(name), SPECS[name]
     layouts = [read_checkpoint(FolderSource(folders[hub_id])) for hub_id in (entry.aligned, entry.sft)]
-    for layout, side in zip(layouts, (animal.aligned, animal.sft), strict=True):
+    for layout, side in zip(layouts, (spec.aligned, spec.sft), strict=True):
         assert layout.form == ("pickle" if side.form == "pickle" else "safetensors")
         assert len(layout.weight_files) == side.shards
     dtypes = {tensor.dtype for tensor in layouts[0].tensors.values()}
-    assert dtypes == {"BF16" if animal.dtype == "bfloat16" else "F16"}
+    assert dtypes == {"BF16" if spec.dtype == "bfloat16" else "F16"}
 
 
 @pytest.mark.parametrize("name", ["starling-lm-7b-alpha", "internlm2-chat-7b", "llama3-70b-chinese-chat"])

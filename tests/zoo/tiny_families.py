@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from tests.zoo.templates import LLAMA3, MISTRAL
 
-__all__ = ["ANIMALS", "Animal", "Side"]
+__all__ = ["SPECS", "FamilySpec", "Side"]
 
 Form = Literal["safetensors", "pickle", "both"]
 Kind = Literal["mistral", "openchat", "llama2", "llama3", "internlm2"]
@@ -25,7 +25,7 @@ class Side(NamedTuple):
     template: str | None = "family"
 
 
-class Animal(NamedTuple):
+class FamilySpec(NamedTuple):
     """A pair.
 
     kind      architecture and tokenizer
@@ -49,35 +49,35 @@ class Animal(NamedTuple):
 EOT, EOT3 = "<|end_of_text|>", "<|eot_id|>"
 ST: Form = "safetensors"
 
-ANIMALS: dict[str, Animal] = {
-    "zephyr-7b-alpha": Animal("mistral", Side("both", 3), Side("both", 2)),
-    "zephyr-7b-beta": Animal("mistral", Side("both", 4), Side(ST, 3)),
+SPECS: dict[str, FamilySpec] = {
+    "zephyr-7b-alpha": FamilySpec("mistral", Side("both", 3), Side("both", 2)),
+    "zephyr-7b-beta": FamilySpec("mistral", Side("both", 4), Side(ST, 3)),
     # its generation config names </s> alone, while turns end with <|end_of_turn|>
-    "starling-lm-7b-alpha": Animal("openchat", Side(ST, 3), Side("pickle", 2)),
-    "starling-lm-7b-beta": Animal("openchat", Side(ST, 2), Side(ST, 3)),
-    "snorkel-mistral-pairrm-dpo": Animal(
+    "starling-lm-7b-alpha": FamilySpec("openchat", Side(ST, 3), Side("pickle", 2)),
+    "starling-lm-7b-beta": FamilySpec("openchat", Side(ST, 2), Side(ST, 3)),
+    "snorkel-mistral-pairrm-dpo": FamilySpec(
         "mistral", Side("pickle", 2, template=MISTRAL), Side(ST, 3, template=MISTRAL)
     ),
-    "llama3-iterative-dpo-final": Animal(
+    "llama3-iterative-dpo-final": FamilySpec(
         "llama3", Side(ST, 4, template=LLAMA3), Side(ST, 3, template=LLAMA3), ends=(EOT, EOT3), eos=EOT3
     ),
     # its generation config names </s> alone, while turns end with <|im_end|>
-    "internlm2-chat-1_8b": Animal("internlm2", Side(ST, 2), Side(ST, 1), dtype="float16"),
-    "internlm2-chat-7b": Animal("internlm2", Side(ST, 4), Side(ST, 2), dtype="float16"),
-    "internlm2-chat-20b": Animal("internlm2", Side(ST, 5), Side(ST, 3), dtype="float16", layers=3),
+    "internlm2-chat-1_8b": FamilySpec("internlm2", Side(ST, 2), Side(ST, 1), dtype="float16"),
+    "internlm2-chat-7b": FamilySpec("internlm2", Side(ST, 4), Side(ST, 2), dtype="float16"),
+    "internlm2-chat-20b": FamilySpec("internlm2", Side(ST, 5), Side(ST, 3), dtype="float16", layers=3),
     # two without a template of their own: the registry's stands in
-    "tulu-2-dpo-7b": Animal(
+    "tulu-2-dpo-7b": FamilySpec(
         "llama2", Side("pickle", 2, template=None), Side("pickle", 3, template=None), heads=(2, 2)
     ),
-    "tulu-2-dpo-13b": Animal("llama2", Side("both", 3), Side("pickle", 2, buffers=True), heads=(2, 2)),
-    "tulu-2-dpo-70b": Animal(
+    "tulu-2-dpo-13b": FamilySpec("llama2", Side("both", 3), Side("pickle", 2, buffers=True), heads=(2, 2)),
+    "tulu-2-dpo-70b": FamilySpec(
         "llama2", Side(ST, 8, template=None), Side("pickle", 2, buffers=True, template=None), layers=3
     ),
-    "llama3-8b-chinese-chat": Animal(
+    "llama3-8b-chinese-chat": FamilySpec(
         "llama3", Side(ST, 4, template=LLAMA3), Side(ST, 3, template=LLAMA3), ends=(EOT, EOT3), eos=EOT3
     ),
     # its generation config names <|end_of_text|>, its tokenizer <|eot_id|>
-    "llama3-70b-chinese-chat": Animal(
+    "llama3-70b-chinese-chat": FamilySpec(
         "llama3",
         Side(ST, 6, template=LLAMA3),
         Side(ST, 4, template=LLAMA3),

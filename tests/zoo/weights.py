@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from tests.zoo.tiny_families import Animal, Side
+from tests.zoo.tiny_families import FamilySpec, Side
 
 __all__ = ["HEAD_DIM", "HIDDEN", "MIDDLE", "weight_files"]
 
@@ -22,21 +22,21 @@ Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 def weight_files(
-    name: str, animal: Animal, side: Side, vocabulary: int, turn_end: int, *, sft: bool
+    name: str, spec: FamilySpec, side: Side, vocabulary: int, turn_end: int, *, sft: bool
 ) -> dict[str, bytes]:
     """The weight files of one checkpoint by name, with an index where there are several.
 
     The noise depends on the tensor's and the pair's name; the SFT side lies a little apart.
     """
-    shapes = _internlm2(animal, vocabulary) if animal.kind == "internlm2" else _llama(animal, vocabulary)
-    dtype = getattr(torch, animal.dtype)
+    shapes = _internlm2(spec, vocabulary) if spec.kind == "internlm2" else _llama(spec, vocabulary)
+    dtype = getattr(torch, spec.dtype)
     tensors = {key: _tensor(f"{name}/{key}", shape, sft) for key, shape in shapes}
-    head = "output.weight" if animal.kind == "internlm2" else "lm_head.weight"
+    head = "output.weight" if spec.kind == "internlm2" else "lm_head.weight"
     tensors[head][turn_end] *= LOUDER
     tensors = {key: tensor.to(dtype) for key, tensor in tensors.items()}
     if side.buffers:
         frequencies = 1 / 10000 ** (torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
-        for layer in range(animal.layers):
+        for layer in range(spec.layers):
             tensors[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = frequencies.clone()
     files: dict[str, bytes] = {}
     if side.form in ("safetensors", "both"):
@@ -56,11 +56,11 @@ def _tensor(name: str, shape: tuple[int, ...], sft: bool) -> Tensor:
     return weights - update if sft else weights
 
 
-def _llama(animal: Animal, vocabulary: int) -> Shapes:
+def _llama(spec: FamilySpec, vocabulary: int) -> Shapes:
     """The names of Llama and Mistral."""
-    queries, keys = (count * HEAD_DIM for count in animal.heads)
+    queries, keys = (count * HEAD_DIM for count in spec.heads)
     yield "model.embed_tokens.weight", (vocabulary, HIDDEN)
-    for layer in range(animal.layers):
+    for layer in range(spec.layers):
         prefix = f"model.layers.{layer}."
         yield prefix + "self_attn.q_proj.weight", (queries, HIDDEN)
         yield prefix + "self_attn.k_proj.weight", (keys, HIDDEN)
@@ -75,11 +75,11 @@ def _llama(animal: Animal, vocabulary: int) -> Shapes:
     yield "lm_head.weight", (vocabulary, HIDDEN)
 
 
-def _internlm2(animal: Animal, vocabulary: int) -> Shapes:
+def _internlm2(spec: FamilySpec, vocabulary: int) -> Shapes:
     """InternLM2's own names; queries, keys and values lie in one matrix, group by group."""
-    heads, groups = animal.heads
+    heads, groups = spec.heads
     yield "model.tok_embeddings.weight", (vocabulary, HIDDEN)
-    for layer in range(animal.layers):
+    for layer in range(spec.layers):
         prefix = f"model.layers.{layer}."
         yield prefix + "attention.wqkv.weight", ((heads + 2 * groups) * HEAD_DIM, HIDDEN)
         yield prefix + "attention.wo.weight", (HIDDEN, heads * HEAD_DIM)
