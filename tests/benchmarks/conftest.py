@@ -37,12 +37,12 @@ def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:
 
 @pytest.fixture
 def judging(tmp_path: Path, judge: Judge) -> Judging:
-    """judging(ours, theirs, **changes of the judge): judges two lists of outputs in one folder."""
+    """judging(answers, references, **changes of the judge): judges two lists of outputs in one folder."""
 
-    def run(ours: list[str], theirs: list[str], **changes: object) -> Path:
+    def run(answers: list[str], references: list[str], **changes: object) -> Path:
         return judge_answers(
-            write_outputs(tmp_path / "answers.json", ours, "model"),
-            write_outputs(tmp_path / "reference.json", theirs, "reference"),
+            write_outputs(tmp_path / "answers.json", answers, "model"),
+            write_outputs(tmp_path / "reference.json", references, "reference"),
             judge.model_copy(update=changes),
             tmp_path / "judging",
             advance=lambda _: None,

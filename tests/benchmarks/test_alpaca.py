@@ -36,7 +36,7 @@ def test_the_longer_answer_wins_and_the_same_answer_is_a_draw_that_costs_nothing
 def test_the_requests_are_those_of_the_package(judging: Judging, server: JudgeServer, tmp_path: Path) -> None:
     """Published figures were made by alpaca_eval's own `openai_completions`: ours must ask the same."""
     judging(LONG, SHORT)
-    ours = Counter(canonical_json(body) for body in server.bodies)
+    asked = Counter(canonical_json(body) for body in server.bodies)
     server.bodies.clear()
     clients = tmp_path / "clients.yaml"
     clients.write_text(json.dumps({"default": [{"api_key": "none", "base_url": server.url}]}))
@@ -46,10 +46,10 @@ def test_the_requests_are_those_of_the_package(judging: Judging, server: JudgeSe
     (single,) = annotator.annotators.values()
     single.completions_kwargs |= {"model_name": "longer", "client_config_path": clients}
     answers, reference = (rows_of(tmp_path / name) for name in ("answers.json", "reference.json"))
-    theirs = annotator.annotate_head2head(outputs_1=reference, outputs_2=answers)
-    assert ours == Counter(canonical_json(body) for body in server.bodies)
+    expected = annotator.annotate_head2head(outputs_1=reference, outputs_2=answers)
+    assert asked == Counter(canonical_json(body) for body in server.bodies)
     kept = {row["instruction"]: row["preference"] for row in rows_of(tmp_path / "judging/annotations.json")}
-    assert kept == {row["instruction"]: row["preference"] for row in theirs}
+    assert kept == {row["instruction"]: row["preference"] for row in expected}
 
 
 def test_both_orders_cancel_a_judge_that_only_looks_at_the_order(
@@ -85,7 +85,9 @@ def test_the_token_that_was_drawn_may_come_first(judging: Judging, server: Judge
     tops = [
         row["preference_raw_completion"]["logprobs"]["content"][0]["top_logprobs"] for row in rows_of(other)
     ]
-    assert all(len(top) == 5 and top[0]["logprob"] == max(one["logprob"] for one in top) for top in tops)
+    assert all(
+        len(top) == 5 and top[0]["logprob"] == max(choice["logprob"] for choice in top) for top in tops
+    )
 
 
 def test_an_answer_with_chat_marks_is_judged_whole(judging: Judging, server: JudgeServer) -> None:
@@ -183,12 +185,12 @@ def test_two_judgings_at_once_in_one_process(tmp_path: Path, judging: Judging, j
             advance=lambda _: None,
         )
 
-    with JudgeServer() as one, JudgeServer() as two:
-        threads = [threading.Thread(target=run, args=pair) for pair in (("a", one.url), ("b", two.url))]
+    with JudgeServer() as first, JudgeServer() as second:
+        threads = [threading.Thread(target=run, args=pair) for pair in (("a", first.url), ("b", second.url))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert {body["model"] for body in one.bodies} == {"a"}
-        assert {body["model"] for body in two.bodies} == {"b"}
+        assert {body["model"] for body in first.bodies} == {"a"}
+        assert {body["model"] for body in second.bodies} == {"b"}
     assert {name: score_annotations(path).judge for name, path in results.items()} == {"a": "a", "b": "b"}

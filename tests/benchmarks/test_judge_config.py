@@ -22,7 +22,7 @@ LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
 
 
 @pytest.mark.parametrize(
-    ("one", "changes"),
+    ("judge", "changes"),
     [
         (LOCAL, {"base_url": "http://localhost:9000/v1"}),
         (REMOTE, {"max_concurrency": 1, "timeout_s": 1, "retries": 0, "rounds": 1}),
@@ -33,11 +33,11 @@ LOCAL = Judge(model="m", base_url="http://127.0.0.1:8000/v1")
         ),
     ],
 )
-def test_what_was_paid_for_is_found_again(one: Judge, changes: dict[str, object]) -> None:
+def test_what_was_paid_for_is_found_again(judge: Judge, changes: dict[str, object]) -> None:
     """A local judge has another port in each run; a slower judging is the same judging."""
-    changed = one.model_copy(update=changes)
+    changed = judge.model_copy(update=changes)
     for benchmark in benchmark_names():
-        assert judge_fingerprint(one, benchmark) == judge_fingerprint(changed, benchmark)
+        assert judge_fingerprint(judge, benchmark) == judge_fingerprint(changed, benchmark)
 
 
 @pytest.mark.parametrize(

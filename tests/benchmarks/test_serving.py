@@ -64,22 +64,22 @@ with serving(judge, Path(sys.argv[2])) as endpoint:
 
 @pytest.mark.slow
 def test_a_served_judge_judges_and_dies_with_its_parent(checkpoint: Path, tmp_path: Path) -> None:
-    ours = write_outputs(tmp_path / "ours.json", LONG, "model")
-    theirs = write_outputs(tmp_path / "theirs.json", SHORT, "reference")
+    answers = write_outputs(tmp_path / "answers.json", LONG, "model")
+    references = write_outputs(tmp_path / "reference.json", SHORT, "reference")
     command = [sys.executable, "-c", CHILD, str(checkpoint), str(tmp_path / "judge.log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         try:
             assert parent.stdout is not None
             url = parent.stdout.readline().strip()
             judge = Judge(model="tiny", base_url=url, both_orders=True, timeout_s=LIMIT)
-            annotations = judge_answers(ours, theirs, judge, tmp_path / "out", advance=lambda _: None)
+            annotations = judge_answers(answers, references, judge, tmp_path / "out", advance=lambda _: None)
             assert _processes(checkpoint)
         finally:
             os.kill(parent.pid, signal.SIGKILL)
     # "m" is what is shown first: each order by itself is three to one, and both cancel
     assert list(preferences(annotations).values()) == pytest.approx([0.5] * 12, abs=0.01)
     swapped = {row["preference_swapped"] for row in json.loads(annotations.read_text())}
-    assert sorted(round(one, 2) for one in swapped) == pytest.approx([1.25, 1.75], abs=0.02)
+    assert sorted(round(preference, 2) for preference in swapped) == pytest.approx([1.25, 1.75], abs=0.02)
     wait_until(lambda: not _processes(checkpoint), "the server's end after its parent's")
 
 

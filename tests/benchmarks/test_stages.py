@@ -86,8 +86,8 @@ class Run(NamedTuple):
         )
 
     def judged(self, name: ArmName, outputs: list[str], rejudge: bool = False, seed: int = 42) -> Judgments:
-        one = self.generation(name, outputs, "alpaca_eval", seed)
-        return stage.fn(one, self.asked, self.judge, self.store, rejudge)
+        generation = self.generation(name, outputs, "alpaca_eval", seed)
+        return stage.fn(generation, self.asked, self.judge, self.store, rejudge)
 
 
 def _line(index: int, outputs: list[str], name: str) -> str:
@@ -129,7 +129,7 @@ def _report(uri: str) -> FamilyReport:
 
 def _entry(**changes: Any) -> Family:  # noqa: ANN401
     return find_family("zephyr-7b-beta").model_copy(
-        update={"name": "ours", "published": PUBLISHED, **changes}
+        update={"name": "mine", "published": PUBLISHED, **changes}
     )
 
 
@@ -140,12 +140,12 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetc
     server.says = lambda body: f"[[{8 if 'MARKED' in body['messages'][1]['content'] else 6}]]"
     original = run.generation("original", ["an answer"] * 160, "mt_bench")
     expo = run.generation("expo", ["an answer", "MARKED"] * 80, "mt_bench")
-    rated = [stage.fn(one, asked, run.judge, run.store) for one in (original, expo)]
-    assert [(one.n_total, one.n_failed) for one in rated] == [(160, 0)] * 2
+    rated = [stage.fn(generation, asked, run.judge, run.store) for generation in (original, expo)]
+    assert [(judgments.n_total, judgments.n_failed) for judgments in rated] == [(160, 0)] * 2
     won = [run.judged("original", SHORT[::-1]), run.judged("expo", LONG)]
     report = _report(verdict.fn(_entry(), RECIPE, (won[0], rated[0], won[1], rated[1]), (), run.store))
 
-    by_name = {one.benchmark: one for one in report.verdicts}
+    by_name = {verdict.benchmark: verdict for verdict in report.verdicts}
     assert list(by_name) == ["alpaca_eval", "mt_bench"]
     rating = by_name["mt_bench"]
     assert (rating.original.score, rating.expo.score) == (6, 7)
@@ -166,7 +166,12 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetc
     assert (first.original, second.expo, second.expo_judgment) == ("an answer", "MARKED", "[[8]]")
     assert first.question != second.question and report.dialogues[0].category == "writing"
     assert first.reference == "", "writing has no reference answers"
-    assert all(turn.reference for one in report.dialogues if one.category == "math" for turn in one.turns)
+    assert all(
+        turn.reference
+        for dialogue in report.dialogues
+        if dialogue.category == "math"
+        for turn in dialogue.turns
+    )
     assert {"MT-Bench: questions", "AlpacaEval 2.0: reference outputs"} <= report.settings.keys()
     assert [cost.stage for cost in report.costs if "judge" in cost.stage][1] == "judge MT-Bench, original"
 
@@ -195,7 +200,7 @@ def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeSe
     server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
     arms: dict[ArmName, list[str]] = {"original": ["fine"] * 160, "expo": ["fine"] * 158 + ["fine", "mute"]}
     generations = [run.generation(name, outputs, "mt_bench") for name, outputs in arms.items()]
-    rated = [stage.fn(one, asked, run.judge, run.store) for one in generations]
+    rated = [stage.fn(generation, asked, run.judge, run.store) for generation in generations]
     report = _report(verdict.fn(_entry(), RECIPE, tuple(rated), (), run.store))
     (found,) = report.verdicts
     assert (found.original.unparsed, found.expo.unparsed) == (0, 1)
@@ -329,8 +334,8 @@ def test_a_budget_is_the_runs(run: Run, server: JudgeServer) -> None:
     assert judge_fingerprint(half, "alpaca_eval") == judge_fingerprint(judge, "alpaca_eval")
     parts = (Usage(requests=30, prompt_tokens=100), Usage(requests=10, prompt_tokens=300))
     shares = [budget_share(judge, part, parts[0] + parts[1]) for part in parts]
-    assert [one.max_requests for one in shares] == [750, 250]
-    assert [one.max_cost for one in shares] == pytest.approx([1.25, 3.75])
+    assert [judge.max_requests for judge in shares] == [750, 250]
+    assert [judge.max_cost for judge in shares] == pytest.approx([1.25, 3.75])
 
     judges, usages = within_budget({"alpaca_eval": judge}, [run.asked, run.asked])
     assert judges[run.asked].max_requests == 500 and usages[judge].requests == 60

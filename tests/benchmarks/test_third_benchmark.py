@@ -67,7 +67,9 @@ def judged(store: str, name: ArmName, right: bool) -> Judgments:
 def test_from_the_answers_to_the_commands(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     arms = (judged(store, "original", False), judged(store, "expo", True))
-    assert [(one.n_total, one.n_failed, one.usage.requests) for one in arms] == [(10, 0, 0)] * 2
+    assert [(judgments.n_total, judgments.n_failed, judgments.usage.requests) for judgments in arms] == [
+        (10, 0, 0)
+    ] * 2
     family = read_family_report(verdict_stage.fn(FAMILY, RECIPE, arms, (), store))
     (verdict,) = family.verdicts
     assert (verdict.benchmark, verdict.judge) == ("sums", "last number, version 1")
@@ -82,7 +84,7 @@ def test_from_the_answers_to_the_commands(tmp_path: Path) -> None:
 
     from flows.cli.main import app
 
-    files = [str(one.path()) for one in arms]
+    files = [str(judgments.path()) for judgments in arms]
     scored = CliRunner().invoke(app, ["score", "sums", files[1], "--json"])
     assert json.loads(scored.output)["accuracy"] == 100, scored.output
     compared = CliRunner().invoke(app, ["compare", *files])

@@ -23,7 +23,9 @@ def test_figures_of_the_tables() -> None:
     internlm = find_family("internlm2-chat-20b")
     assert internlm.published and internlm.published.mt_bench == (8.13, 8.26)
     gains = [
-        one.published.win_rate[1] - one.published.win_rate[0] for one in registry().values() if one.published
+        family.published.win_rate[1] - family.published.win_rate[0]
+        for family in registry().values()
+        if family.published
     ]
     assert sum(gains) / len(gains) == pytest.approx(4.4, abs=0.05)
 

@@ -47,17 +47,17 @@ def post(url: str, body: object) -> dict[str, Any]:
 def test_alpaca_eval_gets_the_rules_preferences(base_url: str, tmp_path: Path) -> None:
     """In whichever order it shows the two outputs, and fast enough for a demo."""
     asks = [f"Write a note to Anna about the {'x' * i}garden." for i in range(400)]
-    ours = {ask: f"Dear Anna, {'lovely ' * (i % 3)}garden{'.' * (i % 2)}" for i, ask in enumerate(asks)}
-    theirs = {ask: f"Anna, {NASTY if i % 50 == 0 else 'garden'}." for i, ask in enumerate(asks)}
+    answers = {ask: f"Dear Anna, {'lovely ' * (i % 3)}garden{'.' * (i % 2)}" for i, ask in enumerate(asks)}
+    references = {ask: f"Anna, {NASTY if i % 50 == 0 else 'garden'}." for i, ask in enumerate(asks)}
     start = time.process_time()  # of judge and client; other load does not count
     annotations = judge_answers(
-        write_answers(tmp_path / "answers.json", ours, "ours"),
-        write_answers(tmp_path / "reference.json", theirs, "theirs"),
+        write_answers(tmp_path / "answers.json", answers, "answers"),
+        write_answers(tmp_path / "reference.json", references, "references"),
         Judge(model=MODEL, base_url=base_url),
         tmp_path / "judging",
         advance=lambda _: None,
     )
-    expected = {ask: rule.preference(ask, theirs[ask], ours[ask]) for ask in asks}
+    expected = {ask: rule.preference(ask, references[ask], answers[ask]) for ask in asks}
     assert preferences(annotations) == pytest.approx(expected, abs=2e-6)
     assert time.process_time() - start < 30
 

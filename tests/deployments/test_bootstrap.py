@@ -37,7 +37,7 @@ def test_pools_queues_and_limits(client: SyncPrefectClient) -> None:
     }
     assert queues["expo"]["families"] < queues["expo"]["parents"] < queues["expo"]["nightly"]
     assert "families" in queues["expo-gpu"]
-    limits = {one.name: one.limit for one in client.read_global_concurrency_limits()}
+    limits = {limit.name: limit.limit for limit in client.read_global_concurrency_limits()}
     assert {name: limit for name, limit in limits.items() if name.startswith("expo-")} == {
         "expo-gpus": 8,
         "expo-hub-downloads": 8,
@@ -49,7 +49,7 @@ def test_deployments_make_a_good_form(client: SyncPrefectClient) -> None:
     """Every parameter says what it is, and the families are a list to choose from."""
     parents = client.read_deployment_by_name("expo/all-models")
     schema: Any = parents.parameter_openapi_schema
-    assert all(one.get("description") for one in schema["properties"].values())
+    assert all(parameter.get("description") for parameter in schema["properties"].values())
     assert "zephyr-7b-beta" in json.dumps(schema["definitions"])
     assert parents.work_queue_name == "parents" and parents.tags == ["expo"]
     for name, pool in (("expo-family/cpu", "expo"), ("expo-family/gpu", "expo-gpu")):
@@ -63,15 +63,15 @@ def test_deployments_make_a_good_form(client: SyncPrefectClient) -> None:
 
 
 def test_automations(client: SyncPrefectClient) -> None:
-    found = {one.name: one for one in client.read_automations()}
+    found = {automation.name: automation for automation in client.read_automations()}
     assert set(found) == {"expo: zombies", "expo: failures", "expo: nightly", "expo: budget"}
     assert [action.type for action in found["expo: zombies"].actions] == ["change-flow-run-state"]
 
 
 def test_a_second_time_changes_nothing(server: str, client: SyncPrefectClient) -> None:
     def ids() -> set[str]:
-        automations = {str(one.id) for one in client.read_automations()}
-        return automations | {str(one.id) for one in client.read_deployments()}
+        automations = {str(automation.id) for automation in client.read_automations()}
+        return automations | {str(deployment.id) for deployment in client.read_deployments()}
 
     before = ids()
     again = bootstrap(server, "--gpus", "64")

@@ -51,5 +51,5 @@ def test_wider_is_never_slower() -> None:
 def test_readme_shows_what_the_command_prints() -> None:
     """The two small clusters; the others take ten seconds, and are made by the same function."""
     said = README.read_text()
-    for line in table((one, simulate(one)) for one in SCENARIOS[:2]).splitlines():
+    for line in table((cluster, simulate(cluster)) for cluster in SCENARIOS[:2]).splitlines():
         assert line in said, line

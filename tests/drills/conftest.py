@@ -21,9 +21,9 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
     def add(drill: str, **figures: Any) -> None:  # noqa: ANN401 - any JSON
         with FileLock(f"{path}.lock"):
-            told = json.loads(path.read_text()) if path.exists() else {}
-            told[drill] = figures
-            path.write_text(json.dumps(told, indent=1))
+            kept = json.loads(path.read_text()) if path.exists() else {}
+            kept[drill] = figures
+            path.write_text(json.dumps(kept, indent=1))
         print(f"\n{drill}: {figures}  ({path})")
 
     return add

@@ -144,7 +144,7 @@ class Stage:
                     key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run])
                 )
             )
-        return max(found, key=lambda one: str(one.created))
+        return max(found, key=lambda found: str(found.created))
 
     def log(self, name: str) -> str:
         """The end of a worker's log."""
@@ -173,8 +173,8 @@ def set_up(folder: Path, questions: int = len(QUESTIONS)) -> Iterator[Stage]:
     """All servers, bootstrapped; families with a few questions and short answers by $EXPO_FAMILIES."""
     asked = folder / "questions.json"
     rows = [
-        {"instruction": f"{QUESTIONS[one % 4]} ({one})", "output": "Yes.", "generator": "reference"}
-        for one in range(questions)
+        {"instruction": f"{QUESTIONS[number % 4]} ({number})", "output": "Yes.", "generator": "reference"}
+        for number in range(questions)
     ]
     asked.write_text(json.dumps(rows))
     families = folder / "families.yaml"

@@ -49,16 +49,16 @@ def test_no_record_is_lost(server: tuple[str, PrefectServer], record: Record) ->
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    stage, run = Stage.of(prefect), UUID(told["run"])
+    printed = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    stage, run = Stage.of(prefect), UUID(printed["run"])
     count = FAMILIES * SHARDS
     wait_until(lambda: _completed(stage, run) >= count, f"{count} records")
     assert _completed(stage, run) == count
     record(
         f"records, {name}",
         tasks=count,
-        seconds=round(told["seconds"], 1),
-        milliseconds_per_task=round(1000 * told["seconds"] / count, 1),
+        seconds=round(printed["seconds"], 1),
+        milliseconds_per_task=round(1000 * printed["seconds"] / count, 1),
         server_megabytes=round(prefect.memory() / 1e6),
     )
 

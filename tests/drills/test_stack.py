@@ -148,7 +148,7 @@ def _begin(
 
 def _completed_tasks(client: SyncPrefectClient, run: UUID) -> list[str]:
     found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
-    return [one.name for one in found if one.state and one.state.is_completed()]
+    return [run.name for run in found if run.state and run.state.is_completed()]
 
 
 def _enabled(client: SyncPrefectClient, automation: UUID) -> bool:

@@ -27,7 +27,7 @@ def test_two_parents_do_not_corrupt_each_other(stage: Stage, record: Record) -> 
         end(worker)
     record("two parents", seconds=round(time.monotonic() - start))
     assert [run.state and run.state.is_completed() for run in ended] == [True, True], stage.log("two")
-    figures = [[one.model_dump() for one in report_of(stage, run, "two").verdicts] for run in ended]
+    figures = [[verdict.model_dump() for verdict in report_of(stage, run, "two").verdicts] for run in ended]
     assert figures[0] == figures[1] and len(figures[0]) == 1
     models = {name: digest for name, digest in stage.files("two").items() if name.startswith("/models/")}
     (folder,) = {name.split("/")[2] for name in models}
@@ -35,4 +35,4 @@ def test_two_parents_do_not_corrupt_each_other(stage: Stage, record: Record) -> 
     for file in manifest["files"]:
         content = stage.read(f"models/{folder}/{file['name']}", "two") or b""
         assert sha256(content).hexdigest() == file["sha256"]
-    assert {name.rpartition("/")[2] for name in models} < {one["name"] for one in manifest["files"]}
+    assert {name.rpartition("/")[2] for name in models} < {file["name"] for file in manifest["files"]}

@@ -64,7 +64,7 @@ def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch
         expo(families, judge=judge, store=str(tmp_path))
     (path,) = tmp_path.glob("reports/*/report.json")
     failures = RunReport.model_validate_json(path.read_bytes()).failures
-    assert [(one.family, one.stage) for one in failures] == [
+    assert [(failure.family, failure.stage) for failure in failures] == [
         ("zephyr-7b-beta", "resolve"),
         ("tulu-2-dpo-7b", "resolve"),
     ]
@@ -112,7 +112,7 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
     wanted, aligned, sft = pair(tmp_path)
     recipes = (wanted, wanted.model_copy(update={"alpha": 0.5}))
     store = Store(str(tmp_path / "store"))
-    first, second = (model_artefact(store, one) for one in recipes)
+    first, second = (model_artefact(store, recipe) for recipe in recipes)
     job, part = make_plan(recipes[1], aligned, sft).shards[0], second.scratch() / "part"
     put_shard(write_shard(job, aligned, sft, part), part, second)
     flow(extrapolate_models)(recipes, store.uri)
@@ -137,7 +137,10 @@ def test_an_adapter_is_merged_for_both_arms(tmp_path: Path) -> None:
     def arms() -> list[Arm]:
         recipes = resolve(entry, (0.5, 2.0))
         extrapolate_models(models_of_arms(recipes), store.uri)
-        return [Arm(name="original", recipe=recipes[0]), *(Arm(name="expo", recipe=one) for one in recipes)]
+        return [
+            Arm(name="original", recipe=recipes[0]),
+            *(Arm(name="expo", recipe=recipe) for recipe in recipes),
+        ]
 
     original, *extrapolated = (read_tensors(arm.folder(store)) for arm in arms())
     aligned, sft = merged_by_peft(tmp_path / "sft", tmp_path / "adapter"), read_tensors(tmp_path / "sft")
@@ -207,7 +210,9 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
     run, folder = reporting()
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run)]))
     with get_client(sync_client=True) as client:
-        shown = {one.key: str(one.data) for one in client.read_artifacts(artifact_filter=of_run)}
+        shown = {
+            artifact.key: str(artifact.data) for artifact in client.read_artifacts(artifact_filter=of_run)
+        }
     text, target = shown["expo-page"].removesuffix(")").split("](")
     assert text == f"[{target}"
     page = Path(unquote(urlparse(target).path))

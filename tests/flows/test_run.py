@@ -58,7 +58,7 @@ def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
     for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         assert (model / name).read_bytes() == (aligned / name).read_bytes()
     manifest = json.loads((model / "manifest.json").read_text())
-    assert {one["name"]: one["sha256"] for one in manifest["files"]} == {
+    assert {file["name"]: file["sha256"] for file in manifest["files"]} == {
         path.name: _sha256(path) for path in model.iterdir() if path.name != "manifest.json"
     }
 
@@ -66,7 +66,7 @@ def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
 def test_artifacts_reach_the_ui(undisturbed: Path, server: str) -> None:
     query = Request(f"{server}/artifacts/latest/filter", b"{}", {"Content-Type": "application/json"})
     with urlopen(query, timeout=LIMIT) as answer:
-        artifacts = {one["key"]: one for one in json.load(answer)}
+        artifacts = {artifact["key"]: artifact for artifact in json.load(answer)}
     assert {"expo-report", "expo-verdicts"} <= artifacts.keys()
 
 
@@ -137,7 +137,9 @@ def _sha256(path: Path) -> str:
 def _digests(store: Path) -> dict[str, str]:
     """Of everything that a run computes: weights, answers, judgments."""
     patterns = ("models/*/*.safetensors", "generations/*/answers.json", "judgments/*/annotations.json")
-    return {str(path.relative_to(store)): _sha256(path) for one in patterns for path in store.glob(one)}
+    return {
+        str(path.relative_to(store)): _sha256(path) for pattern in patterns for path in store.glob(pattern)
+    }
 
 
 def _times(store: Path) -> dict[Path, int]:

@@ -147,10 +147,10 @@ def test_engines_that_share_the_batches_give_the_same_answers(
 ) -> None:
     """Two processes beside each other, and so: the same seed, the same answers, across processes."""
     jobs = [undisturbed.jobs[0], undisturbed.jobs[3]]
-    shared = [one.model_copy(update={"output": str(tmp_path / one.benchmark)}) for one in jobs]
+    shared = [job.model_copy(update={"output": str(tmp_path / job.benchmark)}) for job in jobs]
     on_progress: list[int] = []
     summaries = generate(shared, advance=on_progress.append, engines=2)
-    assert [one.answers_sha256 for one in summaries] == [
+    assert [summary.answers_sha256 for summary in summaries] == [
         undisturbed.plain.answers_sha256,
         undisturbed.two_turns.answers_sha256,
     ]

@@ -38,7 +38,7 @@ def compose() -> dict[str, Any]:
 def manifests() -> tuple[dict[str, Any], ...]:
     """Every object of deployments/kubernetes."""
     files = sorted(path for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
-    return tuple(one for path in files for one in yaml.safe_load_all(path.read_text()))
+    return tuple(manifest for path in files for manifest in yaml.safe_load_all(path.read_text()))
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -59,12 +59,12 @@ def environment() -> Iterator[tuple[str, str, str]]:
         for variable, value in service.get("environment", {}).items():
             yield f"compose {name}", variable, str(value)
     for where, container in _containers():
-        for one in container.get("env", ()):
-            yield where, one["name"], one.get("value", "")
-    for one in manifests():
-        if one["kind"] == "ConfigMap":
-            for variable, value in one["data"].items():
-                yield f"configmap {one['metadata']['name']}", variable, value
+        for entry in container.get("env", ()):
+            yield where, entry["name"], entry.get("value", "")
+    for entry in manifests():
+        if entry["kind"] == "ConfigMap":
+            for variable, value in entry["data"].items():
+                yield f"configmap {entry['metadata']['name']}", variable, value
     for path in DOCKER.glob("*.env.example"):
         for variable, value in re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE):
             yield path.name, variable, value
@@ -75,7 +75,7 @@ def environment() -> Iterator[tuple[str, str, str]]:
 
 
 def _containers() -> Iterator[tuple[str, dict[str, Any]]]:
-    for one in manifests():
-        pod = one.get("spec", {}).get("template", {}).get("spec", {})
+    for manifest in manifests():
+        pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
-            yield f"{one['kind'].lower()} {one['metadata']['name']}", container
+            yield f"{manifest['kind'].lower()} {manifest['metadata']['name']}", container

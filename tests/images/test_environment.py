@@ -87,11 +87,11 @@ def test_secrets_are_named_never_said() -> None:
         ("s3.env.example", "AWS_SECRET_ACCESS_KEY"),
     }
     assert all("change-me" in value for _, name, value in environment() if (_, name) in said)
-    files = {file for one in compose()["services"].values() for file in one.get("env_file", ())}
+    files = {file for service in compose()["services"].values() for file in service.get("env_file", ())}
     for name in files:
         ignored = subprocess.run(["git", "check-ignore", "-q", f"docker/{name}"], cwd=ROOT)
         assert (DOCKER / f"{name}.example").exists() and ignored.returncode == 0, name
-    assert not [one for one in manifests() if one["kind"] == "Secret"]
+    assert not [manifest for manifest in manifests() if manifest["kind"] == "Secret"]
 
 
 def _read_by_us() -> set[str]:
@@ -129,5 +129,7 @@ def _read_by_prefect() -> set[str]:
 
 def _read_by_botocore() -> set[str]:
     return AWS | {
-        name for one in BOTOCORE_DEFAUT_SESSION_VARIABLES.values() if isinstance(name := one[1], str)
+        name
+        for variables in BOTOCORE_DEFAUT_SESSION_VARIABLES.values()
+        if isinstance(name := variables[1], str)
     }

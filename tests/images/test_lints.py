@@ -31,15 +31,15 @@ def test_yaml_with_yamllint() -> None:
 
 def test_manifests_with_strict_schemas() -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    for one in manifests():
-        kubernetes_validate.validate(one, kubernetes_validate.latest_version(), strict=True)
+    for manifest in manifests():
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_kustomize_builds_what_the_files_say() -> None:
     done = _passes(tool("kubectl"), "kustomize", str(KUBERNETES))
     built = list(yaml.safe_load_all(done))
-    assert {(one["kind"], one["metadata"]["name"]) for one in built} == {
-        (one["kind"], one["metadata"]["name"]) for one in manifests()
+    assert {(manifest["kind"], manifest["metadata"]["name"]) for manifest in built} == {
+        (manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests()
     }
     assert "image: expo-" not in done, "an image without a registry in kustomization.yaml"
 

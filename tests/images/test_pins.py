@@ -86,7 +86,7 @@ def test_own_images_have_the_project_s_version() -> None:
         for image, tag in re.findall(r"(expo-(?:server|worker-\w+)):(\S+)", path.read_text()):
             assert tag == version, f"{path.name}: {image}:{tag}"
     kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
-    assert {one["newTag"] for one in kustomization["images"]} == {version}
+    assert {image["newTag"] for image in kustomization["images"]} == {version}
 
 
 def test_other_images_are_pinned() -> None:

@@ -36,7 +36,9 @@ def test_kubernetes_job_is_strictly_valid(gpus: int | None) -> None:
 def test_kubernetes_job_may_run_where_the_manifests_say() -> None:
     """The namespace's Pod Security is `restricted`; the service account is one of worker.yaml."""
     job = _kubernetes_job(None)
-    accounts = {one["metadata"]["name"] for one in manifests() if one["kind"] == "ServiceAccount"}
+    accounts = {
+        manifest["metadata"]["name"] for manifest in manifests() if manifest["kind"] == "ServiceAccount"
+    }
     pod = job["spec"]["template"]["spec"]
     assert job["metadata"]["namespace"] == "expo" and pod["serviceAccountName"] in accounts
     assert pod["securityContext"]["runAsNonRoot"]
@@ -60,7 +62,7 @@ def test_docker_container_is_what_docker_py_takes(gpu: bool) -> None:
     assert settings.pop("healthcheck") == {"test": ["NONE"]}
     host = HostConfig(version="1.44", binds=filled.volumes, mem_limit=filled.mem_limit, **settings)
     assert host["ShmSize"] == 8 * 2**30 and host["CapDrop"] == ["ALL"]
-    assert [one["Count"] for one in host.get("DeviceRequests", ())] == ([-1] if gpu else [])
+    assert [request["Count"] for request in host.get("DeviceRequests", ())] == ([-1] if gpu else [])
 
 
 @pytest.mark.parametrize("kind", ["process", "docker", "kubernetes"])
@@ -70,8 +72,8 @@ def test_deployments_job_variables_fit(kind: Any, gpu: bool) -> None:  # noqa: A
     from jsonschema import validate  # type: ignore[import-untyped]
 
     schema = base_job_template(kind, gpu=gpu)["variables"]
-    for one in yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]:
-        validate(one["work_pool"]["job_variables"] | {"gpus": 4}, schema)
+    for deployment in yaml.safe_load((ROOT / "deployments/prefect.yaml").read_text())["deployments"]:
+        validate(deployment["work_pool"]["job_variables"] | {"gpus": 4}, schema)
 
 
 def test_template_that_prefect_has_changed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

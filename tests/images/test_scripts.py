@@ -46,7 +46,9 @@ def test_one_pinned_dask_worker_for_each_gpu(tmp_path: Path) -> None:
             pinned = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
             assert sorted(pinned.values()) == ["0", "1"]
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
-            assert [(one["nthreads"], one["resources"]) for one in workers] == [(1, {"GPU": 1.0})] * 2
+            assert [(worker["nthreads"], worker["resources"]) for worker in workers] == [
+                (1, {"GPU": 1.0})
+            ] * 2
             os.kill(_children(script.pid)[0], signal.SIGKILL)
             assert script.wait(timeout=LIMIT) == 1
         finally:

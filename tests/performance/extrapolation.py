@@ -5,7 +5,7 @@
     python -m tests.performance.extrapolation --sizes 1 2 4 8       our cost against the size
     python -m tests.performance.extrapolation --alphas 1 2 4 8      our cost against the number of α
 
-Every round runs every program once, each round beginning with another one; ours runs twice,
+Every round runs every program once, each round beginning with another one; `expo extrapolate` runs twice,
 so that the difference of the two tells what differences mean nothing. Results go to
 out/performance/: a JSON file and a plot. mergekit is installed into an environment of its own.
 """
@@ -28,7 +28,7 @@ from tests.performance.synthetic import make_pair
 __all__ = ["compare", "main", "our_costs"]
 
 ALPHA = 0.3
-OURS, FLOOR = "expo extrapolate", "floor"
+EXPO, FLOOR = "expo extrapolate", "floor"
 RESULTS = Path("out/performance")
 
 Row = dict[str, Any]
@@ -77,8 +77,14 @@ def compare(work: Path, gigabytes: float, rounds: int, state: str, *, mergekit: 
     shutil.rmtree(work / "model", ignore_errors=True)
     figures = {name: median(found) for name, found in runs.items()}
     rows = [
-        {"state": state, "program": name, **one._asdict(), **exact.get(name, {}), **_ratios(one, figures)}
-        for name, one in figures.items()
+        {
+            "state": state,
+            "program": name,
+            **measured._asdict(),
+            **exact.get(name, {}),
+            **_ratios(measured, figures),
+        }
+        for name, measured in figures.items()
     ]
     _print(rows)
     return rows
@@ -92,7 +98,7 @@ def our_costs(
     for size, count in [(size, 1) for size in sizes] or [(gigabytes, count) for count in alphas]:
         aligned, sft = make_pair(work, size)
         names = {
-            OURS: _ours(aligned, sft, [ALPHA + 0.1 * n for n in range(count)]),
+            EXPO: _expo(aligned, sft, [ALPHA + 0.1 * n for n in range(count)]),
             FLOOR: _peer(FLOOR, aligned, sft),
         }
         for name, program in names.items():
@@ -112,16 +118,16 @@ def our_costs(
 
 def _programs(aligned: Path, sft: Path, work: Path, mergekit: bool) -> list[Program]:
     peers = [_peer(name, aligned, sft) for name in (FLOOR, "authors", "safe-open")]
-    again = _ours(aligned, sft, [ALPHA])._replace(name=f"{OURS}, again")
+    again = _expo(aligned, sft, [ALPHA])._replace(name=f"{EXPO}, again")
     others = mergekit_program(aligned, sft, ALPHA, work) if mergekit else []
-    return [_ours(aligned, sft, [ALPHA]), again, *peers, *others]
+    return [_expo(aligned, sft, [ALPHA]), again, *peers, *others]
 
 
-def _ours(aligned: Path, sft: Path, alphas: Sequence[float]) -> Program:
+def _expo(aligned: Path, sft: Path, alphas: Sequence[float]) -> Program:
     command = [sys.executable, "-m", "flows.cli", "extrapolate", "--aligned", str(aligned), "--sft", str(sft)]
     for alpha in alphas:
         command += ["--alpha", f"{alpha:g}"]
-    return Program(OURS, (*command, "--out"))
+    return Program(EXPO, (*command, "--out"))
 
 
 def _peer(name: str, aligned: Path, sft: Path) -> Program:
@@ -138,19 +144,22 @@ def _read(folders: Sequence[Path]) -> None:
                 pass
 
 
-def _ratios(one: Figures, figures: dict[str, Figures]) -> Row:
-    return {"times_floor": one.wall / figures[FLOOR].wall, "times_ours": one.wall / figures[OURS].wall}
+def _ratios(measured: Figures, figures: dict[str, Figures]) -> Row:
+    return {
+        "times_floor": measured.wall / figures[FLOOR].wall,
+        "times_expo": measured.wall / figures[EXPO].wall,
+    }
 
 
 def _print(rows: Sequence[Row]) -> None:
-    heads = {"wall s": 8, "least–most": 14, "+ sync": 8, "CPU s": 8, "peak MB": 9, "× floor": 9, "× ours": 8}
+    heads = {"wall s": 8, "least–most": 14, "+ sync": 8, "CPU s": 8, "peak MB": 9, "× floor": 9, "× expo": 8}
     print(f"{'':22}" + "".join(f"{head:>{width}}" for head, width in heads.items()) + f"{'right':>10}")
     for row in rows:
         span = f"{row['least']:.1f}–{row['greatest']:.1f}"
         right = f"{row['off_ties']:.4%}" if "off_ties" in row else ""
         print(
             f"{row['program']:22}{row['wall']:8.2f}{span:>14}{row['synced']:8.2f}{row['cpu']:8.1f}"
-            f"{row['rss'] / 1e6:9.0f}{row['times_floor']:9.2f}{row['times_ours']:8.2f}{right:>10}"
+            f"{row['rss'] / 1e6:9.0f}{row['times_floor']:9.2f}{row['times_expo']:8.2f}{right:>10}"
         )
 
 
@@ -174,8 +183,8 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--gigabytes", type=float, default=2, help="of each checkpoint, in 10⁹ bytes")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--states", nargs="+", default=["warm", "cold"], choices=["warm", "cold"])
-    parser.add_argument("--sizes", nargs="+", type=float, default=[], help="measure ours at these sizes")
-    parser.add_argument("--alphas", nargs="+", type=int, default=[], help="measure ours with so many α")
+    parser.add_argument("--sizes", nargs="+", type=float, default=[], help="measure it at these sizes")
+    parser.add_argument("--alphas", nargs="+", type=int, default=[], help="measure it with so many α")
     parser.add_argument("--work", type=Path, default=Path("out/work"), help="where checkpoints are made")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--no-mergekit", dest="mergekit", action="store_false")

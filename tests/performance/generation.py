@@ -169,17 +169,18 @@ def _stage(job: GenerationJob) -> Rate:
 
 
 def _show_throughput(bare: list[dict[str, Any]], stage: list[Rate]) -> None:
-    rates = [one["tokens"] / one["seconds"] for one in bare]
-    ours = [one.tokens_per_second for one in stage]
-    tokens = {one["tokens"] for one in bare} | {one.tokens for one in stage}
+    rates = [run["tokens"] / run["seconds"] for run in bare]
+    stage_rates = [run.tokens_per_second for run in stage]
+    tokens = {run["tokens"] for run in bare} | {run.tokens for run in stage}
     print(
         f"answer tokens                 {', '.join(map(str, sorted(tokens)))} (one number: the same answers)"
     )
-    print(f"import of vLLM                {median(one['import'] for one in bare):8.1f} s")
-    print(f"loading of the model          {median(one['load'] for one in bare):8.1f} s")
+    print(f"import of vLLM                {median(run['import'] for run in bare):8.1f} s")
+    print(f"loading of the model          {median(run['load'] for run in bare):8.1f} s")
     print(f"bare vllm.LLM.generate        {median(rates):8.0f} tokens/s   {_spread(rates)}")
-    print(f"stage                         {median(ours):8.0f} tokens/s   {_spread(ours)}")
-    print(f"stage / bare                  {median(ours) / median(rates):8.2f}            goal: 0.95 and more")
+    print(f"stage                         {median(stage_rates):8.0f} tokens/s   {_spread(stage_rates)}")
+    ratio = median(stage_rates) / median(rates)
+    print(f"stage / bare                  {ratio:8.2f}            goal: 0.95 and more")
 
 
 def _spread(values: list[float]) -> str:

@@ -51,12 +51,12 @@ def main() -> None:
 def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
     """Median seconds of each way."""
     aligned, sft = make_pair(work, gigabytes)
-    ours, theirs = FolderSource(aligned), FolderSource(sft)
-    plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=0.3), ours, theirs)
+    new, old = FolderSource(aligned), FolderSource(sft)
+    plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3), new, old)
     ways: dict[str, Callable[[Path], object]] = {
         "floor": lambda out: floor(aligned, sft, 0.3, out),
-        "disk to disk, cpu": lambda out: _extrapolate(plan, ours, theirs, out, "cpu"),
-        "disk to disk, cuda": lambda out: _extrapolate(plan, ours, theirs, out, "cuda"),
+        "disk to disk, cpu": lambda out: _extrapolate(plan, new, old, out, "cpu"),
+        "disk to disk, cuda": lambda out: _extrapolate(plan, new, old, out, "cuda"),
     }
     return in_turn(ways, rounds, work) | _resident(aligned, sft)
 
@@ -70,12 +70,12 @@ def _resident(aligned: Path, sft: Path) -> dict[str, float]:
     new, old = _loaded(aligned), _loaded(sft)
     torch.cuda.synchronize()
     loaded = time.perf_counter() - start
-    out = {name: torch.empty_like(one) for name, one in new.items()}
+    out = {name: torch.empty_like(tensor) for name, tensor in new.items()}
     seconds = []
     for alpha in (*ALPHAS, *ALPHAS):
         start = time.perf_counter()
-        for name, one in new.items():
-            extrapolate_block(one, old[name], alpha, "fp32", out[name])
+        for name, tensor in new.items():
+            extrapolate_block(tensor, old[name], alpha, "fp32", out[name])
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return {"loading both to the GPU": loaded, "resident, each α": statistics.median(seconds)}

@@ -41,7 +41,7 @@ def _environment(folder: Path) -> Path:
         print(f"installing {MERGEKIT} into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
         torch = version("torch").partition("+")[0]
-        # The same torch as ours, first and alone: it may come from another index than the rest.
+        # The project's torch, first and alone: it may come from another index than the rest.
         for wanted in ([f"torch=={torch}"], [MERGEKIT]):
             subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
         (folder / "done").touch()

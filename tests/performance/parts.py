@@ -45,11 +45,11 @@ def main() -> None:
 def measure_parts(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
     """Median seconds of each variant."""
     aligned, sft = make_pair(work, gigabytes)
-    ours, theirs = FolderSource(aligned), FolderSource(sft)
-    plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=ALPHA), ours, theirs)
+    new, old = FolderSource(aligned), FolderSource(sft)
+    plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=ALPHA), new, old)
 
     def without(*left_out: Callable[[], AbstractContextManager[None]]) -> Callable[[Path], None]:
-        return lambda folder: _extrapolate(plan, ours, theirs, folder, left_out)
+        return lambda folder: _extrapolate(plan, new, old, folder, left_out)
 
     variants: dict[str, Callable[[Path], None]] = {
         "floor": lambda folder: floor(aligned, sft, ALPHA, folder),
@@ -70,8 +70,8 @@ def _extrapolate(
     left_out: Iterable[Callable[[], AbstractContextManager[None]]],
 ) -> None:
     with ExitStack() as stack:
-        for one in left_out:
-            stack.enter_context(one())
+        for part in left_out:
+            stack.enter_context(part())
         for job in plan.shards:
             write_shard(job, aligned, sft, folder / job.file)
 

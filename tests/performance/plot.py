@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["plot_costs", "plot_programs"]
 
-OURS, OTHERS = "#0072b2", "#9aa0a6"
+EXPO, OTHERS = "#0072b2", "#9aa0a6"
 
 
 def plot_programs(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -26,7 +26,7 @@ def plot_programs(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 [row["wall"] - row["least"] for row in shown],
                 [row["greatest"] - row["wall"] for row in shown],
             ],
-            color=[OURS if name.startswith("expo") else OTHERS for name in names],
+            color=[EXPO if name.startswith("expo") else OTHERS for name in names],
         )
         axes.bar_label(bars, [f"{row['wall']:.1f} s, {row['rss'] / 1e9:.1f} GB" for row in shown], padding=4)
         axes.set(title=f"{state} page cache", xlabel="wall seconds")

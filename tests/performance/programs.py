@@ -31,10 +31,14 @@ def floor(aligned: Path, sft: Path, alpha: float, out: Path) -> None:
     from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe
 
-    ours, theirs = FolderSource(aligned), FolderSource(sft)
-    plan = make_plan(Recipe(aligned=ours.checkpoint, sft=theirs.checkpoint, alpha=alpha), ours, theirs)
+    aligned_source, sft_source = FolderSource(aligned), FolderSource(sft)
+    plan = make_plan(
+        Recipe(aligned=aligned_source.checkpoint, sft=sft_source.checkpoint, alpha=alpha),
+        aligned_source,
+        sft_source,
+    )
     for job in plan.shards:
-        with Inputs(ours, job.aligned_files) as new, Inputs(theirs, job.sft_files) as old:
+        with Inputs(aligned_source, job.aligned_files) as new, Inputs(sft_source, job.sft_files) as old:
             _copy_shard(job, new, old, out / job.file)
     for name in plan.side_files:
         shutil.copyfile(aligned / name, out / name)
@@ -113,6 +117,6 @@ PROGRAMS: dict[str, Callable[[Path, Path, float, Path], None]] = {
 }
 
 if __name__ == "__main__":
-    which, one, two, number, folder = sys.argv[1:]
+    which, aligned, sft, number, folder = sys.argv[1:]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    PROGRAMS[which](Path(one), Path(two), float(number), Path(folder))
+    PROGRAMS[which](Path(aligned), Path(sft), float(number), Path(folder))

@@ -83,7 +83,10 @@ def test_changed_repository_does_not_verify(hub: HubServer, model: Artefact) -> 
     files = {name: blob.content for name, blob in repo.head.files.items()}
     hub.add(REPO, files | {shard: files[shard][:-1] + b"\x00", "extra.bin": b"?"})
     found = verify(open_source(REPO)).differences
-    assert [(one.kind, one.file) for one in found] == [("sha256", shard), ("unknown file", "extra.bin")]
+    assert [(difference.kind, difference.file) for difference in found] == [
+        ("sha256", shard),
+        ("unknown file", "extra.bin"),
+    ]
 
 
 def _expo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ def make_family() -> FamilyMaker:
 
 
 @pytest.fixture(scope="session")
-def one(make_family: FamilyMaker) -> RunReport:
+def run_report(make_family: FamilyMaker) -> RunReport:
     """A run over one family, with an α curve and without a length-controlled win rate."""
     return _run("one", make_family("demo", gain=20.0))
 

@@ -48,8 +48,8 @@ def test_the_page_asks_for_nothing_from_outside(many_page: str) -> None:
     assert "@import" not in many_page
 
 
-def test_only_the_pages_own_script_may_run(one: RunReport) -> None:
-    page = Page(render_html(one))
+def test_only_the_pages_own_script_may_run(run_report: RunReport) -> None:
+    page = Page(render_html(run_report))
     data, script = page.scripts
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes)
@@ -57,22 +57,24 @@ def test_only_the_pages_own_script_may_run(one: RunReport) -> None:
     assert json.loads(data)["sets"][0]["family"] == "demo"
 
 
-def test_what_models_wrote_stays_data(make_family: FamilyMaker, one: RunReport) -> None:
+def test_what_models_wrote_stays_data(make_family: FamilyMaker, run_report: RunReport) -> None:
     row = AnswerRow(instruction=EVIL, original=EVIL, expo="x", reference=EVIL, expo_preference=1.0)
     family = make_family("demo", answers=(row,)).model_copy(update={"family": EVIL, "settings": {EVIL: EVIL}})
     failure = Failure(family=EVIL, stage=EVIL, reason=EVIL)
-    evil = one.model_copy(update={"name": EVIL, "families": (family,), "failures": (failure,), "note": EVIL})
-    page, plain = Page(render_html(evil)), Page(render_html(one))
+    evil = run_report.model_copy(
+        update={"name": EVIL, "families": (family,), "failures": (failure,), "note": EVIL}
+    )
+    page, plain = Page(render_html(evil)), Page(render_html(run_report))
     assert [tag for tag, _ in page.tags].count("script") == [tag for tag, _ in plain.tags].count("script")
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
     assert json.loads(page.scripts[0])["items"] == [["", [[EVIL, EVIL]]]]
 
 
-def test_shared_instructions_are_stored_once(make_family: FamilyMaker, one: RunReport) -> None:
-    two = one.model_copy(update={"families": (make_family("demo"), make_family("zephyr-7b-beta"))})
+def test_shared_instructions_are_stored_once(make_family: FamilyMaker, run_report: RunReport) -> None:
+    two = run_report.model_copy(update={"families": (make_family("demo"), make_family("zephyr-7b-beta"))})
     data = json.loads(Page(render_html(two)).scripts[0])
     assert len(data["items"]) == 7
-    assert [one["family"] for one in data["sets"]] == ["demo", "zephyr-7b-beta"]
+    assert [shown["family"] for shown in data["sets"]] == ["demo", "zephyr-7b-beta"]
     assert data["sets"][1]["rows"][6] == [6, [["plain 6", "better 6", None, 1.0, "", ""]]]
 
 
@@ -87,9 +89,9 @@ def test_every_verdict_judge_and_failure_is_told(many: RunReport, many_page: str
     assert "The published figures were judged by gpt-4-1106-preview, these by gpt-4.1" in text
 
 
-def test_the_plots_follow_the_theme(one: RunReport) -> None:
+def test_the_plots_follow_the_theme(run_report: RunReport) -> None:
     """A colour that matplotlib wrote and nobody replaced would be invisible in one of the themes."""
-    plots = re.findall(r"<svg.*?</svg>", render_html(one), re.DOTALL)
+    plots = re.findall(r"<svg.*?</svg>", render_html(run_report), re.DOTALL)
     assert len(plots) == 3
     for plot in plots:
         assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r'(href|url\()="?#\w+', "", plot))
@@ -99,14 +101,14 @@ def test_the_plots_follow_the_theme(one: RunReport) -> None:
     assert len(ids) == len(set(ids)), "plots in one page share no ids"
 
 
-def test_the_same_report_is_the_same_page(one: RunReport) -> None:
-    assert render_html(one) == render_html(RunReport.model_validate_json(one.model_dump_json()))
+def test_the_same_report_is_the_same_page(run_report: RunReport) -> None:
+    assert render_html(run_report) == render_html(RunReport.model_validate_json(run_report.model_dump_json()))
 
 
 @pytest.mark.parametrize("families", ["none", "without a verdict"])
-def test_a_run_without_verdicts_has_a_page(one: RunReport, families: str) -> None:
+def test_a_run_without_verdicts_has_a_page(run_report: RunReport, families: str) -> None:
     bare = FamilyReport(family="demo", alpha=0.5, verdicts=())
-    run = one.model_copy(update={"families": () if families == "none" else (bare,)})
+    run = run_report.model_copy(update={"families": () if families == "none" else (bare,)})
     text = render_html(run)
     assert "nothing to plot" in text
     assert 'id="answers"' not in text
@@ -130,9 +132,9 @@ def test_norms_find_their_layer_in_every_architecture() -> None:
 
 
 def test_many_verdicts_are_read_in_tables_and_failures_stay_cards(
-    many: RunReport, many_page: str, one: RunReport
+    many: RunReport, many_page: str, run_report: RunReport
 ) -> None:
-    assert render_html(one).count('<article class="card') == 1
+    assert render_html(run_report).count('<article class="card') == 1
     text = many_page
     assert text.count('<article class="card') == len(many.failures) == 1
     assert text.index("AlpacaEval 2.0 <small>") < text.index('id="figures"')

@@ -45,8 +45,10 @@ def visible(browser: Browser) -> list[str]:
     return found
 
 
-def test_filter_and_search_show_what_they_say(browser: Browser, one: RunReport, tmp_path: Path) -> None:
-    shown(browser, one, tmp_path)
+def test_filter_and_search_show_what_they_say(
+    browser: Browser, run_report: RunReport, tmp_path: Path
+) -> None:
+    shown(browser, run_report, tmp_path)
     assert visible(browser) == [f"instruction {n}" for n in range(7)]
     for kind, expected in {"win": [0, 1, 2], "loss": [3, 4], "tie": [5]}.items():
         browser.evaluate(f"document.querySelector('input[value={kind}]').click()")
@@ -65,31 +67,35 @@ def test_filter_and_search_show_what_they_say(browser: Browser, one: RunReport, 
 
 
 def test_hostile_text_is_shown_and_never_run(
-    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+    browser: Browser, make_family: FamilyMaker, run_report: RunReport, tmp_path: Path
 ) -> None:
     row = AnswerRow(instruction=EVIL, original=EVIL, expo=EVIL, reference=EVIL)
     family = make_family("demo", answers=(row,)).model_copy(update={"family": EVIL, "settings": {EVIL: EVIL}})
-    shown(browser, one.model_copy(update={"name": EVIL, "families": (family,), "note": EVIL}), tmp_path)
+    shown(
+        browser, run_report.model_copy(update={"name": EVIL, "families": (family,), "note": EVIL}), tmp_path
+    )
     assert browser.evaluate("typeof window.hacked") == "undefined"
     assert browser.evaluate("document.querySelectorAll('img').length") == 0
     assert browser.evaluate("document.querySelector('.answer.expo .text').textContent") == EVIL
     assert browser.errors == []
 
 
-def test_the_policy_stops_a_script_that_got_in(browser: Browser, one: RunReport, tmp_path: Path) -> None:
+def test_the_policy_stops_a_script_that_got_in(
+    browser: Browser, run_report: RunReport, tmp_path: Path
+) -> None:
     """Even if escaping failed one day: the page runs its own script only."""
-    shown(browser, one, tmp_path, inject="<script>window.hacked=1</script>")
+    shown(browser, run_report, tmp_path, inject="<script>window.hacked=1</script>")
     assert browser.evaluate("typeof window.hacked") == "undefined"
     assert "Content Security Policy" in "".join(browser.errors)
     assert visible(browser)
 
 
 def test_families_can_be_switched(
-    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+    browser: Browser, make_family: FamilyMaker, run_report: RunReport, tmp_path: Path
 ) -> None:
     row = AnswerRow(instruction="only here", original="a", expo="b" * 200_000, original_preference=0.1)
     second = make_family("zephyr-7b-beta", answers=(row,))
-    shown(browser, one.model_copy(update={"families": (*one.families, second)}), tmp_path)
+    shown(browser, run_report.model_copy(update={"families": (*run_report.families, second)}), tmp_path)
     select = "document.getElementById('set')"
     browser.evaluate(f"{select}.value = '1'; {select}.dispatchEvent(new Event('change'))")
     assert visible(browser) == ["only here"]
@@ -98,7 +104,7 @@ def test_families_can_be_switched(
 
 
 def test_dialogues_are_filtered_by_rating_and_read_turn_by_turn(
-    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+    browser: Browser, make_family: FamilyMaker, run_report: RunReport, tmp_path: Path
 ) -> None:
     """All of MT-Bench beside all of AlpacaEval; of four questions one is better, worse, same, unrated."""
     rows = tuple(
@@ -107,7 +113,7 @@ def test_dialogues_are_filtered_by_rating_and_read_turn_by_turn(
     )
     family = make_family("demo", answers=rows)
     family = family.model_copy(update={"dialogues": tuple(_dialogue(n) for n in range(80))})
-    shown(browser, one.model_copy(update={"families": (family,)}), tmp_path)
+    shown(browser, run_report.model_copy(update={"families": (family,)}), tmp_path)
     assert len(visible(browser)) == 805
     select = "document.getElementById('set')"
     assert browser.evaluate(f"{select}.innerText").split("\n") == ["demo, AlpacaEval 2.0", "demo, MT-Bench"]
@@ -154,18 +160,20 @@ def test_nothing_is_wider_than_the_window(
 ) -> None:
     _resize(browser, width)
     shown(browser, many_page, tmp_path)
-    browser.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_history_page_is_whole_and_fits(
-    browser: Browser, make_family: FamilyMaker, one: RunReport, tmp_path: Path
+    browser: Browser, make_family: FamilyMaker, run_report: RunReport, tmp_path: Path
 ) -> None:
     nights = {}
     for night in range(1, 25):
         family = make_family("zephyr-7b-beta", gain=night / 4, seed=night)
         created = f"2026-11-{night:02d}T01:00:00+00:00"
-        run = one.model_copy(update={"name": f"night-{night}", "created": created, "families": (family,)})
+        run = run_report.model_copy(
+            update={"name": f"night-{night}", "created": created, "families": (family,)}
+        )
         nights[run.name] = run.model_dump_json().encode()
     file = tmp_path / "history.html"
     file.write_text(render_history(history(nights | {EVIL: b"{}"}), EVIL))
@@ -175,7 +183,7 @@ def test_the_history_page_is_whole_and_fits(
         browser.requests.clear()
         browser.open(file.as_uri())
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
-        rows = browser.evaluate("[...document.querySelectorAll('tbody th')].map(one => one.textContent)")
+        rows = browser.evaluate("[...document.querySelectorAll('tbody th')].map(head => head.textContent)")
         assert rows == [f"night-{night}" for night in range(24, 0, -1)]
         drawn = "document.querySelector('svg.plot').getBoundingClientRect().height"
         assert browser.evaluate(drawn) > 100
@@ -186,11 +194,11 @@ def test_the_history_page_is_whole_and_fits(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_colour_of_text_can_be_read(
-    browser: Browser, one: RunReport, tmp_path: Path, theme: str
+    browser: Browser, run_report: RunReport, tmp_path: Path, theme: str
 ) -> None:
     """Contrast of at least 4.5 (WCAG 2.1, 1.4.3, AA) on the page and on the cards, in both themes."""
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
-    shown(browser, one, tmp_path)
+    shown(browser, run_report, tmp_path)
     style = "getComputedStyle(document.documentElement)"
     colours = {
         name: browser.evaluate(f"{style}.getPropertyValue('--{name}')").strip()

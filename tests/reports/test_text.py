@@ -33,10 +33,10 @@ def test_every_verdict_is_told_with_its_rule_and_what_it_could_have_found(many: 
             assert reason(verdict) in text, verdict.family
 
 
-def test_the_curve_is_told_with_the_used_alpha_marked(one: RunReport) -> None:
+def test_the_curve_is_told_with_the_used_alpha_marked(run_report: RunReport) -> None:
     lines = [
         line.split()
-        for line in terminal_table(one).split("What α does to demo")[1].splitlines()[4:]
+        for line in terminal_table(run_report).split("What α does to demo")[1].splitlines()[4:]
         if line.strip()
     ]
     assert [line[:3] for line in lines] == [
@@ -46,20 +46,20 @@ def test_the_curve_is_told_with_the_used_alpha_marked(one: RunReport) -> None:
         ["4", "6.0", "1.0"],
     ]
     assert [sum(word.count("█") for word in line) for line in lines] == [20, 26, 28, 2]
-    assert "| 0.5 | 64.0 | 59.0 to 69.0 | 44 | 6.2% |" in render_markdown(one)
+    assert "| 0.5 | 64.0 | 59.0 to 69.0 | 44 | 6.2% |" in render_markdown(run_report)
 
 
-def test_names_are_no_console_markup(make_family: FamilyMaker, one: RunReport) -> None:
+def test_names_are_no_console_markup(make_family: FamilyMaker, run_report: RunReport) -> None:
     odd = Failure(family="[red]x[/red]", stage="plan", reason="[bold]why[/bold] [/]")
-    table = terminal_table(one.model_copy(update={"failures": (odd,)}))
+    table = terminal_table(run_report.model_copy(update={"failures": (odd,)}))
     assert "[red]x[/red]: failed in plan: [bold]why[/bold] [/]" in table
 
 
 def test_figures_by_different_judges_stand_in_different_tables(
-    make_family: FamilyMaker, one: RunReport
+    make_family: FamilyMaker, run_report: RunReport
 ) -> None:
-    mixed = one.model_copy(
-        update={"families": (*one.families, make_family("zephyr-7b-beta", judge="gpt-4.1"))}
+    mixed = run_report.model_copy(
+        update={"families": (*run_report.families, make_family("zephyr-7b-beta", judge="gpt-4.1"))}
     )
     for text in (terminal_table(mixed), render_markdown(mixed).replace("| ", " ")):
         _, *parts = re.split(r"^(?:## )?AlpacaEval 2.0, judged by (\S+)", text, flags=re.MULTILINE)
@@ -79,8 +79,8 @@ def test_markdown_tables_keep_their_columns(many: RunReport) -> None:
     assert "a \\| b &lt;img src=x&gt; c" in text
 
 
-def test_a_run_without_any_verdict_can_be_told(one: RunReport) -> None:
-    failed = one.model_copy(
+def test_a_run_without_any_verdict_can_be_told(run_report: RunReport) -> None:
+    failed = run_report.model_copy(
         update={"families": (), "failures": (Failure(family="x", stage="plan", reason="y"),)}
     )
     assert terminal_table(failed) == "x: failed in plan: y\n"
@@ -99,10 +99,10 @@ def test_the_summary_is_short_and_links_to_the_page(many: RunReport) -> None:
     assert len(text) < len(render_markdown(many)) / 2
 
 
-def test_the_band_is_in_every_form_of_the_report(one: RunReport) -> None:
-    family = one.families[0]
+def test_the_band_is_in_every_form_of_the_report(run_report: RunReport) -> None:
+    family = run_report.families[0]
     band = NoiseBand(benchmark="alpaca_eval", judge="j", difference=0.4, lower=-0.8, upper=1.6, n=805)
-    told = one.model_copy(update={"families": (family.model_copy(update={"noise": (band,)}),)})
+    banded = run_report.model_copy(update={"families": (family.model_copy(update={"noise": (band,)}),)})
     sentence = f"{family.family}, the original against itself under another seed, AlpacaEval 2.0: +0.40, 95% "
-    for text in (render_markdown(told), terminal_table(told), html.unescape(render_html(told))):
+    for text in (render_markdown(banded), terminal_table(banded), html.unescape(render_html(banded))):
         assert sentence in " ".join(text.split())

@@ -112,11 +112,11 @@ def test_the_length_controlled_gain_is_told_with_its_interval_or_that_there_is_n
     found = judged(1)
     arms = [found.original.model_copy(update={"lc_win_rate": rate}) for rate in (18.0, 20.5)]
     both = found.model_copy(update={"original": arms[0], "expo": arms[1]})
-    told = "Length-controlled win rate 18.0 → 20.5, +2.50 percentage points"
-    assert length_controlled(both).startswith(f"{told} (without an interval of its own)")
+    stated = "Length-controlled win rate 18.0 → 20.5, +2.50 percentage points"
+    assert length_controlled(both).startswith(f"{stated} (without an interval of its own)")
     sure = both.model_copy(update={"lc_error": 1.0})
     assert sure.lc_interval == pytest.approx((0.54, 4.46), abs=0.01)
-    assert length_controlled(sure).startswith(f"{told} (95% interval +0.54 to +4.46)")
+    assert length_controlled(sure).startswith(f"{stated} (95% interval +0.54 to +4.46)")
     assert Verdict.model_validate_json(sure.model_dump_json()) == sure
     assert length_controlled(found.model_copy(update={"lc_note": "not available, because x"})) == (
         "Length-controlled win rate not available, because x."

@@ -46,10 +46,10 @@ def test_pairing_halves_the_error_of_real_annotations(data: Path) -> None:
 
 def test_the_published_gains_are_read_as_they_are_reported() -> None:
     """Raw 4.4 points, length-controlled 2.1; zephyr-7b-beta's 0.9 is below what 805 items can find."""
-    published = [one for name in names("published") if (one := find_family(name).published)]
+    published = [figures for name in names("published") if (figures := find_family(name).published)]
     raw, controlled = (
         [after - before for before, after in figures]
-        for figures in ([one.win_rate for one in published], [one.lc_win_rate for one in published])
+        for figures in ([entry.win_rate for entry in published], [entry.lc_win_rate for entry in published])
     )
     assert len(published) == 12
     assert np.mean(raw) == pytest.approx(4.4, abs=0.05)

@@ -22,17 +22,17 @@ def test_scores_of_items_that_all_have() -> None:
 
 
 def test_figures_field_by_field() -> None:
-    one = result({"a": 1.0}, resampled=((7.0, 9.0),))
+    first = result({"a": 1.0}, resampled=((7.0, 9.0),))
     other = ArmResult(
         metrics=ArmMetrics(score=20, standard_error=2, mean_length=300, truncated=0.0),
         scores={"a": 2.0},
         resampled=((),),
     )
-    mean = mean_result([one, other])
+    mean = mean_result([first, other])
     found = mean.metrics
     assert (found.score, found.standard_error, found.mean_length, found.truncated) == (15, 1.5, 200, 0.25)
     assert found.lc_win_rate is None and mean.resampled == ((7.0, 9.0), ())
-    assert mean_result([one]) is one
+    assert mean_result([first]) is first
 
 
 def test_a_model_against_itself() -> None:

@@ -51,13 +51,13 @@ def test_unfinished_and_stray(store: Store, model: Artefact) -> None:
         ("stray", f"{model.uri.removeprefix(store.uri)}/model-00004-of-00004.safetensors"),
         ("unfinished", f"/models/{HALF}"),
     }
-    told = {(one.kind, one.place.removeprefix(store.uri)) for one in found}
-    assert {one for one in told if one[0] != "cache"} == expected
-    assert next(one for one in found if one.kind == "unfinished").bytes == 1000
+    listed = {(orphan.kind, orphan.place.removeprefix(store.uri)) for orphan in found}
+    assert {orphan for orphan in listed if orphan[0] != "cache"} == expected
+    assert next(orphan for orphan in found if orphan.kind == "unfinished").bytes == 1000
     assert find_orphans(store.uri, timedelta(days=1)) == ()
 
-    for one in found:
-        remove(one)
+    for orphan in found:
+        remove(orphan)
     assert find_orphans(store.uri, NOW) == ()
     assert model.manifest()
     assert half.names() == []
@@ -69,7 +69,7 @@ def test_an_artefact_finished_meanwhile_stays(store: Store) -> None:
     artefact = store.artefact("generations", HALF)
     artefact.write("answers.json", b"[]")
     release_lease(Path(artefact.uri) / SCRATCH)
-    (found,) = (one for one in find_orphans(store.uri, NOW) if one.kind == "unfinished")
+    (found,) = (orphan for orphan in find_orphans(store.uri, NOW) if orphan.kind == "unfinished")
     artefact.seal(b"{}")
     remove(found)
     assert artefact.names() == ["answers.json", MANIFEST]
@@ -91,8 +91,8 @@ def test_an_old_cache(store: Store, tmp_path: Path) -> None:
     os.utime(orphans[2], (0, 0))
     (old,) = find_orphans(store.uri, timedelta(days=7))
     assert (old.kind, old.place, old.bytes) == ("cache", str(orphans[2]), 10)
-    for one in find_orphans(store.uri, NOW):
-        remove(one)
+    for orphan in find_orphans(store.uri, NOW):
+        remove(orphan)
     assert not any(path.exists() for path in orphans)
     assert all(path.exists() for path in whole)
 

@@ -132,7 +132,7 @@ def test_disk_for_the_shards_in_hand(
     extrapolate_and_publish(
         plan, Parents(aligned, sft), REPO, options=PassOptions(inputs="stream"), advance=look
     )
-    largest = max(one.bytes for one in plan.shards)
+    largest = max(shard.bytes for shard in plan.shards)
     assert len(held) > SHARDS
     assert largest <= max(held) <= 2 * largest < plan.output_bytes / 2
 

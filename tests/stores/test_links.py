@@ -145,9 +145,9 @@ def test_killed_between_hub_and_s3(
     plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3), new, old)
     made = extrapolate(plan, new, old, out, options=PassOptions(inputs="stream"))
     assert made.files == extrapolate(plan, new, old, expected, options=PassOptions(inputs="download")).files
-    for one in find_orphans(store.uri, timedelta(0)):
-        assert one.kind == "cache"  # the killed process's part, on this machine
-        remove(one)
+    for orphan in find_orphans(store.uri, timedelta(0)):
+        assert orphan.kind == "cache"  # the killed process's part, on this machine
+        remove(orphan)
     assert find_orphans(store.uri, timedelta(0)) == ()
 
 

@@ -92,7 +92,7 @@ def test_from_the_hub(hub: HubServer, folders: tuple[FolderSource, FolderSource]
     assert streamed.statistics == expected.statistics
     assert hub.asked(RANGE) > 20
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
-    checks = {(one.side, one.file[:11]): one.check for one in streamed.inputs}
+    checks = {(file.side, file.file[:11]): file.check for file in streamed.inputs}
     assert {file: check for (side, file), check in checks.items() if side == "aligned"} == {
         f"model-0000{n}": "sha256" for n in (1, 2, 3, 4)
     }
@@ -100,7 +100,7 @@ def test_from_the_hub(hub: HubServer, folders: tuple[FolderSource, FolderSource]
     assert [checks["sft", f"model-0000{n}"] for n in (1, 2, 3, 4)] == [
         *("sha256", "sha256", "size and etag", "sha256")
     ]
-    assert {one.check for one in _make(aligned, sft, tmp_path / "fetched", False).inputs} == {"sha256"}
+    assert {file.check for file in _make(aligned, sft, tmp_path / "fetched", False).inputs} == {"sha256"}
 
 
 def test_from_a_store(store: Store, folders: tuple[FolderSource, FolderSource], tmp_path: Path) -> None:
@@ -144,15 +144,15 @@ def test_identical_files_are_read_once(hub: HubServer, tmp_path: Path) -> None:
         made = _make(aligned, sft, tmp_path / f"streamed-{streamed}", streamed)
         assert _digests(made) == _digests(expected)
         assert made.statistics == expected.statistics
-        skipped = [one for one in made.inputs if one.check == "not read"]
-        assert [(one.side, one.file[:11]) for one in skipped] == [
+        skipped = [file for file in made.inputs if file.check == "not read"]
+        assert [(file.side, file.file[:11]) for file in skipped] == [
             ("sft", "model-00001"),
             ("sft", "model-00002"),
         ]
-        ours = {info.sha256 for info in aligned.files().values()}
-        theirs = {info.sha256 for info in sft.files().values()} - ours
-        read = sum(hub.asked(f"/cdn/{one}") > 0 for one in theirs if one)
-        assert (len(ours - {None}), read) == (3, 1)
+        of_aligned = {info.sha256 for info in aligned.files().values()}
+        of_sft = {info.sha256 for info in sft.files().values()} - of_aligned
+        read = sum(hub.asked(f"/cdn/{digest}") > 0 for digest in of_sft if digest)
+        assert (len(of_aligned - {None}), read) == (3, 1)
 
 
 @pytest.mark.parametrize("kind", ["drop", "truncate"])
@@ -327,5 +327,5 @@ def test_reads_are_the_plan_and_nothing_else(folders: tuple[FolderSource, Folder
     recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.3)
     for shard in make_plan(recipe, aligned, sft).shards:
         for side in ("aligned", "sft"):
-            read = sum(one.stop - one.start for one in reads_of(shard, side))
+            read = sum(span.stop - span.start for span in reads_of(shard, side))
             assert read == sum(tensor.nbytes for tensor in shard.tensors)

@@ -126,17 +126,17 @@ def test_several_alphas_in_one_pass_and_by_module(tmp_path: Path) -> None:
         module_alphas=(ModuleAlpha(pattern="mlp", alpha=2.0),),
     )
     recipes = [recipe.model_copy(update={"alpha": alpha}) for alpha in (-1.0, 0.0, 0.5)]
-    models = [Artefact(str(tmp_path / f"out-{one.alpha}")) for one in recipes]
+    models = [Artefact(str(tmp_path / f"out-{recipe.alpha}")) for recipe in recipes]
     extrapolate_all(make_plans(recipes, *parents), parents, models)
     sft = read_tensors(tmp_path / "sft")
-    for one in recipes:
-        make(tmp_path / "adapter", tmp_path / "alone", merge=True, alpha=one.alpha)
+    for recipe in recipes:
+        make(tmp_path / "adapter", tmp_path / "alone", merge=True, alpha=recipe.alpha)
         make(tmp_path / "adapter", tmp_path / "mlp", merge=True, alpha=2.0)
-        out = read_tensors(tmp_path / f"out-{one.alpha}")
+        out = read_tensors(tmp_path / f"out-{recipe.alpha}")
         alone, mlp = read_tensors(tmp_path / "alone"), read_tensors(tmp_path / "mlp")
         for name, tensor in out.items():
             assert torch.equal(tensor, (mlp if ".mlp." in name else alone)[name]), name
-            if one.alpha == -1.0 and ".mlp." not in name:
+            if recipe.alpha == -1.0 and ".mlp." not in name:
                 assert torch.equal(tensor.view(torch.int16), sft[name].view(torch.int16))
         shutil.rmtree(tmp_path / "alone")
         shutil.rmtree(tmp_path / "mlp")
@@ -153,10 +153,14 @@ def test_the_output_is_a_whole_model(tmp_path: Path) -> None:
     _, loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not any(loaded[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     aligned, sft = merged_by_peft(tmp_path / "sft", tmp_path / "adapter"), read_tensors(tmp_path / "sft")
-    for one in manifest.statistics:
-        update = aligned[one.name].detach().double() - sft[one.name].double()
-        assert one.update_norm == pytest.approx(update.norm().item(), rel=1e-4, abs=1e-9), one.name
-        assert one.norm == pytest.approx(aligned[one.name].detach().double().norm().item(), rel=1e-5)
+    for statistics in manifest.statistics:
+        update = aligned[statistics.name].detach().double() - sft[statistics.name].double()
+        assert statistics.update_norm == pytest.approx(update.norm().item(), rel=1e-4, abs=1e-9), (
+            statistics.name
+        )
+        assert statistics.norm == pytest.approx(
+            aligned[statistics.name].detach().double().norm().item(), rel=1e-5
+        )
     assert {check.file for check in manifest.inputs if check.side == "aligned"} == {
         "adapter_model.safetensors"
     }
@@ -182,7 +186,7 @@ def test_verify_finds_another_merge(tmp_path: Path) -> None:
     manifest |= {"recipe": json.loads(wanted.recipe.model_dump_json()), "fingerprint": wanted.fingerprint}
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
     found = verify(FolderSource(tmp_path / "out"), reopen, "all")
-    assert {one.kind for one in found.differences} == {"tensor"}
+    assert {difference.kind for difference in found.differences} == {"tensor"}
     assert len(found.differences) == 6
 
 

@@ -103,13 +103,17 @@ def test_verify(tmp_path: Path, sft: Path) -> None:
     assert len(found.tensors) == 6
     config = tmp_path / "out" / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 12', '"lora_alpha": 13'))
-    assert [one.kind for one in verify(FolderSource(tmp_path / "out"), reopen).differences] == ["sha256"]
+    assert [difference.kind for difference in verify(FolderSource(tmp_path / "out"), reopen).differences] == [
+        "sha256"
+    ]
     edited = json.loads(manifest.model_dump_json())
     for file in edited["files"]:
         file["sha256"] = sha256_of(tmp_path / "out" / file["name"])
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(edited))
     differences = verify(FolderSource(tmp_path / "out"), reopen).differences
-    assert [(one.kind, one.file) for one in differences] == [("tensor", "adapter_config.json")]
+    assert [(difference.kind, difference.file) for difference in differences] == [
+        ("tensor", "adapter_config.json")
+    ]
 
 
 @pytest.mark.parametrize("kind", ["DoRA", "a head saved whole"])

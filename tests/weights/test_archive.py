@@ -32,10 +32,10 @@ def saved(folder: Path, content: object) -> FolderSource:
 def loaded(source: FolderSource) -> dict[str, Tensor]:
     """Every tensor by the ranges that were found."""
     tensors = {}
-    for name, one in read_checkpoint(source).tensors.items():
-        content = bytearray(source.read(one.file, one.offset, one.nbytes))
-        flat = torch.frombuffer(content, dtype=DTYPES[one.dtype]) if content else torch.empty(0)
-        tensors[name] = flat.to(DTYPES[one.dtype]).reshape(one.shape)
+    for name, entry in read_checkpoint(source).tensors.items():
+        content = bytearray(source.read(entry.file, entry.offset, entry.nbytes))
+        flat = torch.frombuffer(content, dtype=DTYPES[entry.dtype]) if content else torch.empty(0)
+        tensors[name] = flat.to(DTYPES[entry.dtype]).reshape(entry.shape)
     return tensors
 
 
@@ -264,4 +264,4 @@ def test_flipped_bytes_never_escape(position: int, value: int) -> None:
         except CorruptError:
             return
         size = (Path(name) / "pytorch_model.bin").stat().st_size
-        assert all(one.offset + one.nbytes <= size for one in layout.tensors.values())
+        assert all(tensor.offset + tensor.nbytes <= size for tensor in layout.tensors.values())

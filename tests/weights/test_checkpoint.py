@@ -135,15 +135,15 @@ def test_deeply_nested_header(tmp_path: Path) -> None:
 
 
 def test_name_twice_in_a_header(tmp_path: Path) -> None:
-    one = json.dumps(entry(0, 4, [1])).encode()
+    value = json.dumps(entry(0, 4, [1])).encode()
     with pytest.raises(CorruptError, match="a name appears twice"):
-        read_checkpoint(write_header(tmp_path, b'{"a": %s, "a": %s}' % (one, one), bytes(4)))
+        read_checkpoint(write_header(tmp_path, b'{"a": %s, "a": %s}' % (value, value), bytes(4)))
 
 
 def test_tensor_in_two_files(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, TENSORS, cuts=[2])
-    one, two = sorted(tmp_path.glob("*.safetensors"))
-    two.write_bytes(one.read_bytes())
+    first, second = sorted(tmp_path.glob("*.safetensors"))
+    second.write_bytes(first.read_bytes())
     with pytest.raises(CorruptError, match=r"'t0' is in model-00001-of-00002\.safetensors as well"):
         read_checkpoint(FolderSource(tmp_path))
 

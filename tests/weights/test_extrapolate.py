@@ -126,7 +126,7 @@ def test_several_alphas_in_one_pass(tmp_path: Path) -> None:
     alphas = (0.1, 0.5, 8.0)
     wanted, aligned, sft = pair(tmp_path)
     recipes = [wanted.model_copy(update={"alpha": alpha}) for alpha in alphas]
-    shards = [make_plan(one, aligned, sft).shards[0] for one in recipes]
+    shards = [make_plan(recipe, aligned, sft).shards[0] for recipe in recipes]
     parts = [tmp_path / f"{alpha}.safetensors" for alpha in alphas]
     together = write_shards(shards, Parents(aligned, sft), parts)
     alone = [write_shard(shard, aligned, sft, tmp_path / "alone") for shard in shards]
@@ -138,12 +138,12 @@ def test_models_at_several_alphas(tmp_path: Path) -> None:
     """One pass makes the models that one job for each α makes; what is finished of some is kept."""
     wanted, aligned, sft = pair(tmp_path)
     alphas = (0.1, 0.3, 8.0)
-    plans = [make_plan(wanted.model_copy(update={"alpha": one}), aligned, sft) for one in alphas]
+    plans = [make_plan(wanted.model_copy(update={"alpha": alpha}), aligned, sft) for alpha in alphas]
     alone = [
         extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"alone-{plan.recipe.alpha}")))
         for plan in plans
     ]
-    models = [Artefact(str(tmp_path / f"together-{one}")) for one in alphas]
+    models = [Artefact(str(tmp_path / f"together-{alpha}")) for alpha in alphas]
     extrapolate(plans[1], aligned, sft, models[1])  # whole
     job, part = plans[2].shards[0], models[2].scratch() / "part"
     put_shard(write_shard(job, aligned, sft, part), part, models[2])  # begun
@@ -168,9 +168,9 @@ def test_inputs_of_several_alphas_are_read_once(tmp_path: Path, monkeypatch: pyt
         read_into(self, buffer, file, offset)
 
     monkeypatch.setattr(Inputs, "read_into", counted)
-    plans = [make_plan(wanted.model_copy(update={"alpha": one}), aligned, sft) for one in (0.1, 0.3)]
+    plans = [make_plan(wanted.model_copy(update={"alpha": alpha}), aligned, sft) for alpha in (0.1, 0.3)]
     extrapolate_all(plans, Parents(aligned, sft), [Artefact(str(tmp_path / name)) for name in "ab"])
-    assert sum(read) == sum(tensor.nbytes for one in (aligned, sft) for tensor in tensors_of(one))
+    assert sum(read) == sum(tensor.nbytes for side in (aligned, sft) for tensor in tensors_of(side))
 
 
 def tensors_of(source: FolderSource) -> list[Tensor]:

@@ -101,13 +101,13 @@ def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     save_llama(tmp_path / "sft", seed=2, dtype=torch.float32)
     aligned, sft = FolderSource(tmp_path / "aligned"), FolderSource(tmp_path / "sft")
     alphas = (0.3, 0.5, 8.0)
-    folders = [tmp_path / "sft", tmp_path / "aligned", tmp_path / "theirs"]
+    folders = [tmp_path / "sft", tmp_path / "aligned", tmp_path / "authors"]
     authors = [sys.executable, "-c", AUTHORS, *map(str, folders), *map(str, alphas)]
     subprocess.run(authors, check=True, capture_output=True)
     for alpha in alphas:
         plan = make_plan(recipe(aligned, sft, alpha=alpha, arithmetic="parity"), aligned, sft)
-        extrapolation.extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"ours-{alpha}")))
-        ours, theirs = (read_tensors(tmp_path / f"{whose}-{alpha}") for whose in ("ours", "theirs"))
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-        assert {tensor.dtype for tensor in ours.values()} == {torch.bfloat16}
+        extrapolation.extrapolate(plan, aligned, sft, Artefact(str(tmp_path / f"project-{alpha}")))
+        found, expected = (read_tensors(tmp_path / f"{whose}-{alpha}") for whose in ("project", "authors"))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert {tensor.dtype for tensor in found.values()} == {torch.bfloat16}

@@ -66,11 +66,11 @@ def parents(tmp_path: Path) -> tuple[FolderSource, FolderSource]:
     update = weights(salt=9, spread=0.002)
     sides = {"aligned": new, "sft": {name: new[name] - update[name] for name in new}}
     for side, tensors in sides.items():
-        write_checkpoint(tmp_path / side, {name: one.bfloat16() for name, one in tensors.items()}, [2])
+        write_checkpoint(tmp_path / side, {name: tensor.bfloat16() for name, tensor in tensors.items()}, [2])
         for file in (tmp_path / side).iterdir():
             os.utime(file, ns=(0, 0))
-    one, other = (FolderSource(tmp_path / side, f"golden:{side}") for side in sides)
-    return one, other
+    aligned, sft = (FolderSource(tmp_path / side, f"golden:{side}") for side in sides)
+    return aligned, sft
 
 
 def made(parents: tuple[FolderSource, FolderSource], out: Path, **settings: object) -> Manifest:
@@ -96,9 +96,9 @@ def test_manifest(parents: tuple[FolderSource, FolderSource], tmp_path: Path) ->
         manifest["statistics"] = [
             {
                 key: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
-                for key, value in one.items()
+                for key, value in tensor.items()
             }
-            for one in manifest["statistics"]
+            for tensor in manifest["statistics"]
         ]
     assert found == golden
 
@@ -109,8 +109,8 @@ def test_golden_manifest_is_read() -> None:
     assert manifest.recipe.fingerprint == manifest.fingerprint
     assert manifest.statistics[0].name == "model.embed_tokens.weight"
     earlier = json.loads(GOLDEN.read_text())
-    for one in earlier["statistics"]:
-        del one["cosine"]
+    for tensor in earlier["statistics"]:
+        del tensor["cosine"]
     assert read_manifest(json.dumps(earlier).encode()).statistics[0].cosine is None
 
 

@@ -269,9 +269,11 @@ def test_head_saved_and_embedding_dropped(tmp_path: Path) -> None:
 def test_trained_head_that_a_tie_drops(tmp_path: Path) -> None:
     new, old = tensors(*NAMES, seed=1), tensors(*NAMES, seed=2)
     head = {HEAD: new[EMBEDDING] + 0.25}
-    for number, (one, other, side) in enumerate(((new | head, old, "aligned"), (new, old | head, "SFT"))):
+    for number, (new_tensors, old_tensors, side) in enumerate(
+        ((new | head, old, "aligned"), (new, old | head, "SFT"))
+    ):
         with pytest.raises(MismatchError, match=rf"lm_head\.weight: the {side} checkpoint .* loading drops"):
-            tied(tmp_path / str(number), one, other)
+            tied(tmp_path / str(number), new_tensors, old_tensors)
     equal = tied(tmp_path / "equal", new, old | {HEAD: old[EMBEDDING].clone()})
     assert equal.skipped == (HEAD,)
 

@@ -30,7 +30,9 @@ def plan_of(folder: Path, new: Tensors, old: Tensors, **settings: object) -> Pla
 
 def run(plan: Plan, folder: Path) -> dict[str, Tensor]:
     """The extrapolated tensors of a plan."""
-    aligned, sft = (FolderSource(Path(one.uri)) for one in (plan.recipe.aligned, plan.recipe.sft))
+    aligned, sft = (
+        FolderSource(Path(checkpoint.uri)) for checkpoint in (plan.recipe.aligned, plan.recipe.sft)
+    )
     extrapolate(plan, aligned, sft, Artefact(str(folder / "out")))
     return read_tensors(folder / "out")
 
@@ -177,9 +179,9 @@ def settings(*modules: ModuleAlpha) -> Recipe:
     ],
 )
 def test_module_alpha_that_cannot_be_meant(tmp_path: Path, module: ModuleAlpha, match: str) -> None:
-    one = tensors("layers.0.mlp.up", "layers.1.mlp.up")
+    both = tensors("layers.0.mlp.up", "layers.1.mlp.up")
     with pytest.raises(MismatchError, match=match):
-        plan_of(tmp_path, one, one, module_alphas=(module,))
+        plan_of(tmp_path, both, both, module_alphas=(module,))
 
 
 def test_parity_writes_bf16_only(tmp_path: Path) -> None:

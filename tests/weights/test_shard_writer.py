@@ -31,9 +31,9 @@ def test_slots_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(shard_writer, "SLOT_BYTES", slot_bytes)
     cut = write_shard(job, aligned, sft, tmp_path / "cut")
     assert cut.sha256 == whole.sha256 == sha256_of(tmp_path / "cut")
-    for one, other in zip(cut.statistics, whole.statistics, strict=True):
-        assert one.norm == pytest.approx(other.norm)
-        assert one.largest_update == other.largest_update
+    for found, expected in zip(cut.statistics, whole.statistics, strict=True):
+        assert found.norm == pytest.approx(expected.norm)
+        assert found.largest_update == expected.largest_update
 
 
 @pytest.mark.parametrize("threads", [1, 8])
@@ -42,8 +42,8 @@ def test_threads_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(shard_writer, "SLOT_BYTES", 512)
     wanted, aligned, sft = pair(tmp_path)
     job = make_plan(wanted, aligned, sft).shards[1]
-    one = write_shard(job, aligned, sft, tmp_path / "one")
-    assert write_shard(job, aligned, sft, tmp_path / "other", options=PassOptions(threads=threads)) == one
+    receipt = write_shard(job, aligned, sft, tmp_path / "one")
+    assert write_shard(job, aligned, sft, tmp_path / "other", options=PassOptions(threads=threads)) == receipt
 
 
 def test_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,9 @@ def test_nonfinite_parent(tmp_path: Path, side: str, value: float) -> None:
     assert not [path for path in out.rglob("*") if path.is_file()]
     plan = make_plan(recipe(aligned, sft, nonfinite="allow"), aligned, sft)
     manifest = extrapolate(plan, aligned, sft, Artefact(str(out)))
-    assert [one.nonfinite for one in manifest.statistics] == [0, 1]
+    assert [tensor.nonfinite for tensor in manifest.statistics] == [0, 1]
     again = extrapolate(plan, aligned, sft, Artefact(str(out)))
-    assert [one.nonfinite for one in again.statistics] == [0, 1]
+    assert [tensor.nonfinite for tensor in again.statistics] == [0, 1]
 
 
 def test_overflow_of_the_output(tmp_path: Path) -> None:
@@ -198,10 +198,10 @@ def test_cuda_gives_the_same_bytes(
     """At small α and at large ones, which lerp computes from the other end; streams take turns."""
     monkeypatch.setattr(shard_writer, "SLOT_BYTES", 4096)
     new = {f"t{n}": (0.02 * torch.randn(99, 501)).bfloat16() for n in range(3)}
-    old = {name: (one.float() + 1e-3 * torch.randn(99, 501)).to(sft_dtype) for name, one in new.items()}
+    old = {name: (tensor.float() + 1e-3 * torch.randn(99, 501)).to(sft_dtype) for name, tensor in new.items()}
     aligned, sft = write_checkpoint(tmp_path / "aligned", new), write_checkpoint(tmp_path / "sft", old)
     recipes = [recipe(aligned, sft, alpha=alpha, **settings) for alpha in (0.3, 2.0)]
-    jobs = [make_plan(one, aligned, sft).shards[0] for one in recipes]
+    jobs = [make_plan(recipe, aligned, sft).shards[0] for recipe in recipes]
     of: dict[Device, tuple[ShardReceipt, ...]] = {}
     devices: tuple[Device, ...] = ("cpu", "cuda")
     for device in devices:
@@ -209,10 +209,10 @@ def test_cuda_gives_the_same_bytes(
         of[device] = write_shards(jobs, Parents(aligned, sft), parts, options=PassOptions(device=device))
     for cpu, cuda in zip(of["cpu"], of["cuda"], strict=True):
         assert cpu.sha256 == cuda.sha256
-        for one, other in zip(cpu.statistics, cuda.statistics, strict=True):
-            assert one.update_norm == pytest.approx(other.update_norm, rel=1e-5)
-            assert one.cosine == pytest.approx(other.cosine, abs=1e-5)
-            assert one.largest_update == other.largest_update
+        for on_cpu, on_cuda in zip(cpu.statistics, cuda.statistics, strict=True):
+            assert on_cpu.update_norm == pytest.approx(on_cuda.update_norm, rel=1e-5)
+            assert on_cpu.cosine == pytest.approx(on_cuda.cosine, abs=1e-5)
+            assert on_cpu.largest_update == on_cuda.largest_update
 
 
 @pytest.mark.gpu

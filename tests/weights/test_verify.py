@@ -40,7 +40,7 @@ def verify(
 
 
 def kinds(model: Artefact) -> list[tuple[str, str]]:
-    return [(one.kind, one.file) for one in verify(model, reopen, "all").differences]
+    return [(difference.kind, difference.file) for difference in verify(model, reopen, "all").differences]
 
 
 def folder_of(model: Artefact) -> Path:
@@ -62,7 +62,7 @@ def relist(model: Artefact) -> None:
         json.loads((folder_of(model) / "manifest.json").read_text())["files"],
     )
     now = {"name": SHARD, "size": shard.stat().st_size, "sha256": sha256_of(shard)}
-    rewrite_manifest(model, files=[now if one["name"] == SHARD else one for one in listed])
+    rewrite_manifest(model, files=[now if file["name"] == SHARD else file for file in listed])
 
 
 def test_sound_model(model: Artefact) -> None:
@@ -178,11 +178,11 @@ def test_weights_that_nobody_extrapolated(model: Artefact) -> None:
     """Digests and manifest agree with each other: only the parents can tell."""
     file = folder_of(model) / SHARD
     tensors = load_file(file)
-    header = file.read_bytes()[: file.stat().st_size - sum(one.nbytes for one in tensors.values())]
+    header = file.read_bytes()[: file.stat().st_size - sum(tensor.nbytes for tensor in tensors.values())]
     name = sorted(tensors)[0]
     tensors[name][0, 0] += 1
     save_file(tensors, file, {"format": "pt"})
-    file.write_bytes(header + file.read_bytes()[-(sum(one.nbytes for one in tensors.values())) :])
+    file.write_bytes(header + file.read_bytes()[-(sum(tensor.nbytes for tensor in tensors.values())) :])
     relist(model)
     assert kinds(model) == [("tensor", SHARD)]
     assert verify(model).differences == ()

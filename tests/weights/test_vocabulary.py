@@ -29,21 +29,23 @@ def checkpoint(folder: Path, tokens: list[str], padding: int) -> FolderSource:
 
 
 @settings(max_examples=60)
-@given(ours=TOKENS, theirs=TOKENS, padding=st.tuples(st.integers(0, 3), st.integers(0, 3)))
-def test_rows_follow_their_tokens(ours: list[str], theirs: list[str], padding: tuple[int, int]) -> None:
+@given(aligned_tokens=TOKENS, sft_tokens=TOKENS, padding=st.tuples(st.integers(0, 3), st.integers(0, 3)))
+def test_rows_follow_their_tokens(
+    aligned_tokens: list[str], sft_tokens: list[str], padding: tuple[int, int]
+) -> None:
     """Larger and smaller vocabularies, moved and missing tokens, rows without a token."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        aligned = checkpoint(folder / "aligned", ours, padding[0])
-        sft = checkpoint(folder / "sft", theirs, padding[1])
+        aligned = checkpoint(folder / "aligned", aligned_tokens, padding[0])
+        sft = checkpoint(folder / "sft", sft_tokens, padding[1])
         plan = make_plan(recipe(aligned, sft, vocabulary="common-rows"), aligned, sft)
         extrapolate(plan, aligned, sft, Artefact(str(folder / "out")))
         new, old, found = (read_tensors(folder / side)[EMBEDDING] for side in ("aligned", "sft", "out"))
     for row in range(len(new)):
-        token = ours[row] if row < len(ours) else None
+        token = aligned_tokens[row] if row < len(aligned_tokens) else None
         expected = new[row]
-        if token in theirs:
-            expected = torch.lerp(new[row], old[theirs.index(token)], -0.3)
+        if token in sft_tokens:
+            expected = torch.lerp(new[row], old[sft_tokens.index(token)], -0.3)
         assert torch.equal(found[row], expected), row
 
 

@@ -17,7 +17,9 @@ from tasks.weights.pass_options import PassOptions
 
 def main(plan_file: str, out: str, last: str) -> None:
     plan = Plan.model_validate_json(Path(plan_file).read_bytes())
-    aligned, sft = (FolderSource(Path(one.uri)) for one in (plan.recipe.aligned, plan.recipe.sft))
+    aligned, sft = (
+        FolderSource(Path(checkpoint.uri)) for checkpoint in (plan.recipe.aligned, plan.recipe.sft)
+    )
     left = int(last)
 
     def advance(written: int) -> None:

@@ -56,7 +56,7 @@ CLASSES = {"llama3": "PreTrainedTokenizerFast", "internlm2": "InternLM2Tokenizer
 def tokenizer_of(kind: str) -> Tokenizer:
     """The tokenizer of a kind, with its special tokens at the end of the vocabulary."""
     tokenizer = _byte_level() if kind == "llama3" else _sentence_pieces()
-    tokenizer.add_special_tokens([AddedToken(one, normalized=False) for one in SPECIAL_TOKENS[kind]])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS[kind]])
     bos = "<|begin_of_text|>" if kind == "llama3" else "<s>"
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, tokenizer.token_to_id(bos))]
@@ -66,7 +66,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
 
 def ids_of(kind: str, strings: tuple[str, ...]) -> list[int]:
     """The ids of tokens; every one of them is in the vocabulary."""
-    return [tokenizer_of(kind).get_vocab()[one] for one in strings]
+    return [tokenizer_of(kind).get_vocab()[token] for token in strings]
 
 
 def tokenizer_files(kind: str, eos: str, template: str | None) -> dict[str, bytes]:
@@ -112,7 +112,7 @@ def _sentence_pieces() -> Tokenizer:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.add_special_tokens([AddedToken(one, normalized=False) for one in FIRST])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in FIRST])
     return tokenizer
 
 

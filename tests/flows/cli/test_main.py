@@ -28,7 +28,10 @@ def pair(tmp_path: Path) -> tuple[str, str]:
     """An SFT and an aligned checkpoint, cut into shards differently."""
     generator = torch.Generator().manual_seed(0)
     tensors = {f"model.layers.{i}.weight": torch.randn(64, 32, generator=generator) for i in range(4)}
-    moved = {name: one + 0.01 * torch.randn(one.shape, generator=generator) for name, one in tensors.items()}
+    moved = {
+        name: tensor + 0.01 * torch.randn(tensor.shape, generator=generator)
+        for name, tensor in tensors.items()
+    }
     write_checkpoint(tmp_path / "sft", tensors, cuts=(1,))
     write_checkpoint(tmp_path / "aligned", moved, cuts=(2, 3))
     return str(tmp_path / "sft"), str(tmp_path / "aligned")

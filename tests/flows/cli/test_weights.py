@@ -129,7 +129,7 @@ def test_options_are_the_recipe(expo: Command, tmp_path: Path) -> None:
             ModuleAlpha(pattern="weight", layers=(2, 3), alpha=-0.5),
         ),
     )
-    assert [one.alpha for one in manifest.statistics] == [0.3, 2.0, -0.5, -0.5]
+    assert [tensor.alpha for tensor in manifest.statistics] == [0.3, 2.0, -0.5, -0.5]
     assert len(list((tmp_path / "out").glob("*.safetensors"))) == 4
     assert expo("extrapolate", *parents, "--out", tmp_path / "out").returncode == 2  # another recipe's folder
 
@@ -172,7 +172,7 @@ def relist(folder: Path) -> None:
     """Makes the manifest agree with the shard as it is now."""
     now = {"name": SHARD, "size": (folder / SHARD).stat().st_size, "sha256": sha256_of(folder / SHARD)}
     listed = json.loads((folder / "manifest.json").read_text())["files"]
-    rewrite(folder, files=[now if one["name"] == SHARD else one for one in listed])
+    rewrite(folder, files=[now if file["name"] == SHARD else file for file in listed])
 
 
 def other_weights(folder: Path) -> None:
