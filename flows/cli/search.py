@@ -107,8 +107,9 @@ def _objective(judge: "Judge | None", function: str | None, family: "Family | No
         )
     if judge is not None:
         return ObjectiveConfig(judge=judge)
-    if function := function or (family and family.search_function):
-        return ObjectiveConfig(function=function)
+    scorer = function or (family.search_function if family else None)
+    if scorer is not None:
+        return ObjectiveConfig(function=scorer)
     raise InputError("search: nothing scores the answers; give --judge-model, --judge-serve or --function")
 
 
