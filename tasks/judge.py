@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
-from tasks.benchmarks.budget import dollars
+from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.instructions import Instructions
@@ -14,7 +15,7 @@ from tasks.runtime.judging import judge_limits
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
-from tasks.stores.artefact import MANIFEST, Store
+from tasks.stores.artefact import MANIFEST, Artefact, Store
 
 __all__ = ["judge"]
 
@@ -37,33 +38,17 @@ def judge(
         RetryableError: the endpoint does not answer; what was judged is kept.
     """
     against = reference.summary.answers_sha256 if isinstance(reference, Generation) else reference.sha256
-    benchmark, by = find_benchmark(generation.benchmark), judge_fingerprint(judge, generation.benchmark)
+    by = judge_fingerprint(judge, generation.benchmark)
     name = fingerprint({"answers": generation.fingerprint, "reference": against, "judge": by})
     artefact = Store(store).artefact("judgments", name[:16])
-    if finished := artefact.manifest():
-        done = Judgments.model_validate_json(finished)
-        before = benchmark.count(done.path()) if rejudge_failed else None
-        if not (before and before.n_failed + before.n_unparsed):
-            run_logger().info("finished before")
-            return done
-        run_logger().info(
-            f"of {done.n_total} items {before.n_failed} have no judgment and {before.n_unparsed} one that "
-            "says nothing: they are asked again"
-        )
+    finished = artefact.manifest()
+    if finished and (done := _finished(finished, rejudge_failed)):
+        return done
+    if finished:
         artefact.remove(MANIFEST)
     start = time.monotonic()
     try:
-        progress = Progress(benchmark.requests(generation.summary.count, judge), "judgments")
-        with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
-            answers, questions = generation.path(), reference.path()
-            file = benchmark.judge(
-                answers,
-                questions,
-                session.endpoint,
-                session.folder,
-                advance=session.advance,
-                again=rejudge_failed,
-            )
+        file, usage = _ask(generation, reference, judge, artefact, rejudge_failed)
     except BaseException:
         if finished:  # it is as good as it was
             artefact.seal(finished)
@@ -71,7 +56,7 @@ def judge(
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
         return Judgments.model_validate_json(by_another)
-    usage, counted = session.usage(), benchmark.count(file)
+    counted = find_benchmark(generation.benchmark).count(file)
     judgments = Judgments(
         generation=generation,
         reference=against,
@@ -90,6 +75,42 @@ def judge(
     artefact.seal(judgments.model_dump_json(indent=1).encode())
     _warn(judgments, counted.causes)
     return judgments
+
+
+def _finished(manifest: bytes, rejudge_failed: bool) -> Judgments | None:
+    """What an earlier run finished; None where items without a judgment are to be asked again."""
+    done = Judgments.model_validate_json(manifest)
+    before = find_benchmark(done.benchmark).count(done.path()) if rejudge_failed else None
+    if not (before and before.n_failed + before.n_unparsed):
+        run_logger().info("finished before")
+        return done
+    run_logger().info(
+        f"of {done.n_total} items {before.n_failed} have no judgment and {before.n_unparsed} one that "
+        "says nothing: they are asked again"
+    )
+    return None
+
+
+def _ask(
+    generation: Generation,
+    reference: Instructions | Generation,
+    judge: Judge,
+    artefact: Artefact,
+    again: bool,
+) -> tuple[Path, Usage]:
+    """The file of judgments on this machine's disk, and what was asked of the judge for it over all tries."""
+    benchmark = find_benchmark(generation.benchmark)
+    progress = Progress(benchmark.requests(generation.summary.count, judge), "judgments")
+    with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
+        file = benchmark.judge(
+            generation.path(),
+            reference.path(),
+            session.endpoint,
+            session.folder,
+            advance=session.advance,
+            again=again,
+        )
+    return file, session.usage()
 
 
 def _warn(judgments: Judgments, causes: Mapping[str, int]) -> None:

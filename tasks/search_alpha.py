@@ -72,10 +72,25 @@ def search_alpha(
     artefact = Store(store).artefact(SEARCHES, name[:16])
     if (found := artefact.manifest()) is not None:
         return SearchResult.model_validate_json(found)
-    work = artefact.work_dir()
-    aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
-    logger = run_logger()
     _log_estimate(config, held_out, settings)
+    result = _search(recipe, held_out, settings, config, Store(store), name)
+    run_logger().info(describe(result))
+    artefact.write(PAGE, render_search(result).encode())
+    artefact.seal(result.model_dump_json(indent=1).encode())
+    return result
+
+
+def _search(
+    recipe: Recipe,
+    held_out: HeldOut,
+    settings: GenerationSettings,
+    config: SearchConfig,
+    store: Store,
+    name: str,
+) -> SearchResult:
+    """The race and the confirmation in one engine; the choice is written while the engine can be compared."""
+    work = store.artefact(SEARCHES, name[:16]).work_dir()
+    aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
     progress = Progress(expected_answers(config, held_out), "answers")
     with ExitStack() as stack:
         stack.enter_context(hold(GPUS, gpus_of(settings)))
@@ -86,14 +101,11 @@ def search_alpha(
         )
         with CandidateAnswers(
             work, recipe, aligned, sft, config.settings(settings), held_out,
-            advance=progress.advance, say=logger.warning, python=engine_python(),
+            advance=progress.advance, say=run_logger().warning, python=engine_python(),
         ) as answers:  # fmt: skip
             result = run_search(recipe, config, answers, held_out, objective, second, name, _show_round)
             if result.alpha is not None:
                 _check_written(recipe, result.alpha, answers, held_out, store)
-    logger.info(describe(result))
-    artefact.write(PAGE, render_search(result).encode())
-    artefact.seal(result.model_dump_json(indent=1).encode())
     return result
 
 
@@ -128,12 +140,12 @@ def _show_round(standings: Sequence[Standing]) -> None:
 
 
 def _check_written(
-    recipe: Recipe, alpha: float, answers: CandidateAnswers, prompts: HeldOut, store: str
+    recipe: Recipe, alpha: float, answers: CandidateAnswers, prompts: HeldOut, store: Store
 ) -> None:
     """Writes the choice, verifies it, and compares a batch of its answers with those of the search."""
     chosen = recipe.model_copy(update={"alpha": alpha})
     aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
-    model = model_artefact(Store(store), chosen)
+    model = model_artefact(store, chosen)
     if model.manifest() is None:
         extrapolate(make_plan(chosen, aligned, sft), aligned, sft, model)
     folder = local_copy(model)

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.cli import benchmarks, extras
+from flows.cli.check import check
+from flows.cli.extrapolate import extrapolate
 from flows.cli.generation_options import make_generation
 from flows.cli.history import history
 from flows.cli.interrupts import ends_on_signals
@@ -34,7 +36,7 @@ from flows.cli.progress import show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
-from flows.cli.weights import ALPHA, STREAM, check, extrapolate
+from flows.cli.weight_options import ALPHA, STREAM
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 

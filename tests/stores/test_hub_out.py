@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.cli.weights import extrapolate as command
+from flows.cli.extrapolate import extrapolate as command
 from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
 from tasks.publishing.commit import Published, find_published
 from tasks.publishing.publication import extrapolate_and_publish, publish_with_card

@@ -11,11 +11,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tasks.weights import configuration
+from tasks.weights import config_fields
+from tasks.weights.config_fields import COMPUTED, MEANING, canonical
 
 __all__ = ["defaults"]
 
-TARGET = Path(configuration.__file__).with_name("config_defaults.json")
+TARGET = Path(config_fields.__file__).with_name("config_defaults.json")
 
 
 def defaults(names: Collection[str] = ()) -> dict[str, dict[str, Any]]:
@@ -31,23 +32,23 @@ def defaults(names: Collection[str] = ()) -> dict[str, dict[str, Any]]:
 
 def _defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401 (a configuration class)
     try:
-        plain = configuration.canonical(kind().to_dict())
+        plain = canonical(kind().to_dict())
     except Exception:  # it has no defaults for the models inside it
         return {}
     try:
-        other = configuration.canonical(
+        other = canonical(
             kind(
                 hidden_size=4 * plain.get("hidden_size", 64),
                 num_attention_heads=2 * plain.get("num_attention_heads", 2),
             ).to_dict()
         )
     except Exception:  # some classes check what belongs together
-        other = {name: value for name, value in plain.items() if name not in configuration.COMPUTED}
+        other = {name: value for name, value in plain.items() if name not in COMPUTED}
     skipped = {"model_type", "architectures", "layer_types"}
     return {
         name: value
         for name, value in plain.items()
-        if name in configuration.MEANING - skipped and value is not None and other.get(name) == value
+        if name in MEANING - skipped and value is not None and other.get(name) == value
     }
 
 

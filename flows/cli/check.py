@@ -1,0 +1,71 @@
+"""The command `expo check`. It loads neither Prefect nor vLLM."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.judge_options import make_judge, print_estimate
+from flows.cli.option_groups import with_options
+from flows.cli.weight_options import ALIGNED, ALLOW, ALPHA, DEQUANTIZE, DTYPE, EXTRA, MERGE, SFT, VOCABULARY
+from tasks.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tasks.benchmarks.judge_config import Judge
+    from tasks.core.families import Family
+
+__all__ = ["check"]
+
+
+@with_options("judge", make_judge, only=("judge_model", "judge_serve", "both_orders", "judge_price"))
+def check(
+    family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
+    sft: SFT = None,
+    aligned: ALIGNED = None,
+    alpha: ALPHA = None,
+    dtype: DTYPE = None,
+    vocabulary: VOCABULARY = "error",
+    extra: EXTRA = "error",
+    allow: ALLOW = None,
+    dequantize: DEQUANTIZE = False,
+    merge: MERGE = False,
+    judge: "Judge | None" = None,
+) -> None:
+    """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
+
+    The aligned side may be a LoRA adapter; without --sft the base model that it names is the SFT side.
+    With a judge named, also what judging both arms takes.
+    """
+    from flows.cli.tables import plan_table
+    from tasks.weights.adapter_base import adapter_mode, open_parents
+    from tasks.weights.hints import exchanged
+    from tasks.weights.planner import make_plan
+    from tasks.weights.recipe import Recipe
+
+    if family is not None and (sft or aligned):
+        raise InputError("check: give a family's name, or --sft and --aligned, not both")
+    entry = _find(family) if family is not None else None
+    aligned, sft = entry.checkpoints if entry else (aligned, sft)
+    if aligned is None:
+        raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
+    parents = open_parents(aligned, sft)
+    usual = entry.alpha if entry else 0.5
+    recipe = Recipe(
+        aligned=parents.aligned.checkpoint,
+        sft=parents.sft.checkpoint,
+        alpha=usual if alpha is None else alpha,
+        output_dtype=dtype,
+        vocabulary=vocabulary,
+        extra=extra,
+        allow=tuple(sorted({*(allow or ()), *(entry.allow if entry else ())})),
+        dequantize=dequantize,
+        adapter=adapter_mode(parents.aligned, merge),
+    )
+    plan_table(make_plan(recipe, *parents), exchanged(*parents))
+    if judge is not None:
+        print_estimate(judge)
+
+
+def _find(name: str) -> "Family":
+    from tasks.core.families import find_family
+
+    return find_family(name)

@@ -1,0 +1,172 @@
+"""The command `expo extrapolate`. It loads neither Prefect nor vLLM."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.stores import SIGN, extrapolate_to_hub
+from flows.cli.weight_options import (
+    ALLOW,
+    DEQUANTIZE,
+    DTYPE,
+    EXTRA,
+    FROM_SEARCH,
+    MERGE,
+    SFT,
+    STREAM,
+    VOCABULARY,
+    check_alphas,
+    check_bytes,
+    parse_module_alpha,
+)
+from tasks.core.errors import InputError
+from tasks.weights.memory import parse_bytes
+from tasks.weights.options import Arithmetic, Device, Nonfinite
+
+if TYPE_CHECKING:
+    from tasks.weights.jobs import Plan
+    from tasks.weights.pass_options import Parents, PassOptions
+    from tasks.weights.recipe import Recipe
+
+__all__ = ["extrapolate"]
+
+
+def extrapolate(
+    aligned: Annotated[
+        str, typer.Option(help="The aligned checkpoint θ_1, or a LoRA adapter: a folder, hub id or s3://….")
+    ],
+    alpha: Annotated[
+        list[str],
+        typer.Option(
+            help="α in θ_1 + α·(θ_1 − θ_0); repeat it for several in one pass; "
+            "from-search: what `expo search` found for this pair.",
+            callback=check_alphas,
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="A folder, made if need be, or s3://…; several α: OUT/alpha-0.1, OUT/alpha-0.3, …; "
+            "or hf://org/name: straight to the Hub, privately, with a card."
+        ),
+    ],
+    sft: SFT = None,
+    merge: MERGE = False,
+    dtype: DTYPE = None,
+    module_alpha: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE[@LAYERS]=α", help="Another α for attention, mlp@0-15, …; the first wins."
+        ),
+    ] = None,
+    arithmetic: Annotated[
+        Arithmetic, typer.Option(help="fp32 with one rounding, or the authors' bf16 operations bit for bit.")
+    ] = "fp32",
+    vocabulary: VOCABULARY = "error",
+    extra: EXTRA = "error",
+    allow: ALLOW = None,
+    dequantize: DEQUANTIZE = False,
+    nonfinite: Annotated[Nonfinite, typer.Option(help="NaN or Inf in a parent: refuse, or count.")] = "error",
+    shard_size: Annotated[
+        str | None,
+        typer.Option(help="As 5GB; default: the aligned checkpoint's layout.", callback=check_bytes),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="cuda, or auto: a GPU where there is one.")] = "cpu",
+    stream: STREAM = False,
+    sign: SIGN = None,
+    store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where from-search looks.")] = "expo-store",
+) -> None:
+    """Writes the ExPO model of two checkpoints, at one α or several. Resumes after an interruption.
+
+    Of a LoRA adapter it writes the adapter at (1 + α) times its scale where that is exact, else, and
+    with --merge, the whole model; without --sft the base model that the adapter names is the SFT side.
+    MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
+    $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
+    """
+    from tasks.weights.adapter_base import adapter_mode, open_parents
+    from tasks.weights.pass_options import PassOptions
+    from tasks.weights.recipe import Recipe
+    from tasks.weights.signature import check_private_key
+
+    if sign:
+        check_private_key(sign)
+    parents = open_parents(aligned, sft)
+    alphas = _alphas(alpha, parents, store)
+    recipe = Recipe(
+        aligned=parents.aligned.checkpoint,
+        sft=parents.sft.checkpoint,
+        alpha=alphas[0],
+        arithmetic=arithmetic,
+        output_dtype=dtype,
+        vocabulary=vocabulary,
+        extra=extra,
+        allow=tuple(sorted(set(allow or ()))),
+        dequantize=dequantize,
+        nonfinite=nonfinite,
+        module_alphas=tuple(parse_module_alpha(text) for text in module_alpha or ()),
+        shard_bytes=parse_bytes(shard_size) if shard_size else None,
+        adapter=adapter_mode(parents.aligned, merge),
+    )
+    options = PassOptions(inputs="stream" if stream else "download", device=device)
+    if out.startswith("hf://"):
+        if len(alphas) > 1:
+            raise InputError(f"--out {out}: a repository holds one model; give one α, or a folder or s3://…")
+        extrapolate_to_hub(recipe, parents, out.removeprefix("hf://"), options, sign)
+        return
+    _extrapolate_to(out, recipe, alphas, parents, options, sign)
+
+
+def _extrapolate_to(
+    out: str,
+    recipe: "Recipe",
+    alphas: tuple[float, ...],
+    parents: "Parents",
+    options: "PassOptions",
+    sign: Path | None,
+) -> None:
+    """Writes one model for each α, signed if a private key is given, and says what was written where."""
+    from flows.cli.tables import plan_notices, progress_bar
+    from tasks.stores.artefact import Artefact
+    from tasks.weights.extrapolation import extrapolate_all
+    from tasks.weights.planner import make_plans
+    from tasks.weights.signature import sign as sign_model
+
+    plans = make_plans([recipe.model_copy(update={"alpha": value}) for value in alphas], *parents)
+    folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(value)}" for value in alphas]
+    models = [Artefact(_uri(folder)) for folder in folders]
+    with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
+        extrapolate_all(plans, parents, models, options, advance)
+    if sign:
+        for model in models:
+            sign_model(model, sign)
+    for folder, plan in zip(folders, plans, strict=True):
+        print(f"{folder}: {_size(plan)}, α = {_plain(plan.recipe.alpha)}")
+    for notice in plan_notices(plans[0]):
+        print(notice)
+
+
+def _size(plan: "Plan") -> str:
+    if plan.recipe.adapter == "scale":
+        return f"the adapter at (1 + α) times its scale, {plan.output_bytes / 1e6:.1f} MB"
+    shards = "1 shard" if len(plan.shards) == 1 else f"{len(plan.shards)} shards"
+    return f"{shards}, {plan.output_bytes / 1e9:.2f} GB"
+
+
+def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ...]:
+    """Each α once; `from-search` becomes what the store's search of this pair found."""
+    found = {}
+    if FROM_SEARCH in given:
+        from tasks.search.found import alpha_of_search
+        from tasks.stores.artefact import Store
+
+        found[FROM_SEARCH] = alpha_of_search(Store(store), parents.aligned.checkpoint, parents.sft.checkpoint)
+    return tuple(dict.fromkeys(found[text] if text in found else float(text) for text in given))
+
+
+def _plain(alpha: float) -> str:
+    return str(alpha).removesuffix(".0")
+
+
+def _uri(text: str) -> str:
+    return text if "://" in text else str(Path(text).expanduser().resolve())
