@@ -1,4 +1,4 @@
-"""Stage publish: a whole model goes to the Hub, with its card. Only where a run was told to."""
+"""Stage publish: uploads a complete model to the Hub, with its card. Runs only if `publish_to` is set."""
 
 from tasks.publishing.commit import Published
 from tasks.publishing.publication import publish_with_card

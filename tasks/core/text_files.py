@@ -1,4 +1,4 @@
-"""Text files from outside: what is read of them, and what of it is clean.
+"""Reads text files from outside, and cleans their text.
 
 One policy, where text enters: UTF-8, with or without a byte order mark. A lone surrogate (half of a
 pair, which no UTF-8 file can hold and JSON can write as an escape) and NUL become U+FFFD, the

@@ -1,4 +1,4 @@
-"""What the machine that works allows, whoever starts a run: variables of its own environment.
+"""What this worker allows a run to do, by variables of its own environment.
 
     EXPO_ENDPOINT_KEYS    URL=VARIABLE …: the variable whose key an endpoint gets. OpenAI's address has
                           OPENAI_API_KEY; any other address gets no key unless it stands here
@@ -9,7 +9,7 @@
     EXPO_SEARCH_FUNCTIONS MODULE:FUNCTION …: what may score the answers of a search, beside the functions
                           that the worker's registry names
 
-A run's parameters come from whoever reaches the Prefect server. They choose among what stands here.
+A run's parameters come from anybody who reaches the Prefect server; they choose among these values.
 """
 
 import os
@@ -62,7 +62,7 @@ def check_root(what: str, place: str) -> None:
     """Refuses a folder, file or prefix that lies in none of the allowed roots, links followed.
 
     Raises:
-        InputError: it does; names the variable that decides.
+        InputError: it lies in none; the message names the variable that decides.
     """
     roots = os.environ.get(ROOTS, "").split()
     if roots and not any(_lies_in(place, root) for root in roots):
@@ -103,7 +103,7 @@ def check_function(name: str) -> None:
 
 
 def allow(variable: str, entry: str) -> None:
-    """Adds an entry for this process and its children: who types a command owns its environment."""
+    """Adds an entry for this process and its children, for commands that a user types on this machine."""
     os.environ[variable] = f"{os.environ.get(variable, '')} {entry}".strip()
 
 

@@ -1,4 +1,4 @@
-"""What a judging holds of shared limits while it lasts, and the event of a budget that is used up."""
+"""The shared limits that a judging holds while it lasts, and the event of an exhausted budget."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ __all__ = ["judge_limits", "reports_overspending"]
 
 @contextmanager
 def judge_limits(model: str, requests: int, gpus: int) -> Iterator[None]:
-    """Holds what judging takes of the limits that all runs of a Prefect server share."""
+    """Holds the slots that judging takes of limits that all runs of a Prefect server share."""
     with reports_overspending(model), hold(JUDGE_REQUESTS, requests), hold(GPUS, gpus):
         yield
 
 
 @contextmanager
 def reports_overspending(model: str) -> Iterator[None]:
-    """Emits an event for whoever pays, where a judge's budget does not allow what the block does."""
+    """Emits an event when the block exceeds a judge's budget."""
     try:
         yield
     except OverBudgetError as error:

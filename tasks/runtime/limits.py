@@ -1,7 +1,7 @@
 """Limits that all runs of a Prefect server share: GPUs, downloads from the Hub, requests to a judge.
 
-`python -m deployments.bootstrap` makes them. A server without them limits nothing, so that one
-machine needs none of it.
+`python -m deployments.bootstrap` makes them. A server without them limits nothing, so one
+machine needs no set-up.
 """
 
 from collections.abc import Iterator

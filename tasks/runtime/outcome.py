@@ -24,7 +24,7 @@ P = ParamSpec("P")
 
 
 def publishes_outcome(family_flow: Callable[P, str | None]) -> Callable[P, str | None]:
-    """Makes a family's flow leave its result as an artifact, however it ends."""
+    """Makes a family's flow publish its result as an artifact, however it ends."""
 
     @wraps(family_flow)
     def publishing(*args: P.args, **kwargs: P.kwargs) -> str | None:

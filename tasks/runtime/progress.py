@@ -1,4 +1,4 @@
-"""How far a stage is, and the time that is left: lines in the run's log, and an artifact in the UI."""
+"""A stage's progress and remaining time: lines in the run's log, and an artifact in the UI."""
 
 import logging
 import time
@@ -28,8 +28,8 @@ def run_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
 class Progress:
     """Counts towards a total; `advance` may be called from any thread.
 
-    The time left is told from the speed since the first advance: starting up is not working.
-    Inside a run that takes more than a few seconds, a progress artifact says the same.
+    The remaining time follows from the speed since the first advance, so start-up does not count.
+    A run that takes more than a few seconds also has a progress artifact.
     """
 
     def __init__(self, total: int, unit: str) -> None:
@@ -41,7 +41,7 @@ class Progress:
         self._artifact = _Artifact(unit) if TaskRunContext.get() or FlowRunContext.get() else None
 
     def advance(self, amount: int) -> None:
-        """Counts what has just been done, and says so when it is time."""
+        """Counts work that was just done; logs it at intervals."""
         if amount <= 0:
             return
         with self._lock:
@@ -75,7 +75,7 @@ class _Artifact:
         self._given_up = False
 
     def show(self, percent: float, line: str, seconds: float, over: bool) -> None:
-        """Updates the bar when it is time; a server that does not take it is no reason to fail."""
+        """Updates the bar at intervals; a server that refuses it does not fail the run."""
         due = seconds - self._shown >= SECONDS_BETWEEN_UPDATES
         if self._given_up or not (due or (over and self._id)):
             return

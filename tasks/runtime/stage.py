@@ -1,7 +1,7 @@
-"""What every stage has in common: one `stage` decorator over Prefect's `task`.
+"""The `stage` decorator over Prefect's `task`, which every stage shares.
 
-A stage is retried when what failed may pass, never when it cannot. Prefect caches nothing:
-an artefact's manifest says that a stage has nothing to do, and only the manifest does.
+A stage is retried after an error that may pass, never after a permanent one. Prefect caches
+nothing: a stage has nothing to do where its artefact's manifest exists, and only there.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 def may_pass(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed stage is worth another try: after any error but a PermanentError it is."""
+    """Whether a failed stage is retried: after any error but a PermanentError."""
     return not isinstance(state.data, PermanentError)
 
 

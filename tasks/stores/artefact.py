@@ -8,8 +8,8 @@
 
 A store is a folder of this machine or `s3://bucket/prefix`. A model alone can also be put
 together on a branch of its repository on the Hub (`tasks.stores.hub_files`). Files arrive whole (renamed
-into place, or put at once); the manifest is written last and never replaced. Who finds a
-manifest may use every file beside it; who finds none has found nothing.
+into place, or put at once); the manifest is written last and never replaced. Where there is a
+manifest, every file that it names is complete; where there is none, there is no artefact yet.
 """
 
 import json
@@ -77,10 +77,10 @@ class Artefact:
         self._clear_scratch(keep=live_leases(self._scratch_folder()))
 
     def claim(self, fingerprint: str) -> None:
-        """Takes the artefact for what has this fingerprint, before anything else is written to it.
+        """Reserves the artefact for content with this fingerprint, before anything else is written to it.
 
-        Two runs that would write different things into one folder or prefix both look, and find it
-        empty; one of them gets the claim. It goes with the seal; a run that resumes finds its own.
+        Of two runs that would write different content into one empty folder or prefix, one gets the
+        claim. The seal removes it; a run that resumes finds its own.
 
         Raises:
             InputError: it is claimed for something else.
@@ -101,13 +101,13 @@ class Artefact:
             )
 
     def unclaim(self) -> None:
-        """Gives a claim up, if there is one."""
+        """Removes the claim, if there is one."""
         self._files.remove(CLAIM)
 
     def give_up(self) -> None:
-        """Gives the claim of a run that failed up, unless another process is at work in this folder.
+        """Removes the claim of a run that failed, unless another process is at work in this folder.
 
-        Nothing on S3 tells whether another machine is at work: there a claim stays until it is removed.
+        S3 does not show whether another machine is at work: a claim there stays until somebody removes it.
         """
         if self.local is None:
             return
@@ -117,7 +117,7 @@ class Artefact:
             self.unclaim()
 
     def work_dir(self) -> Path:
-        """Where a stage writes while it works: the local artefact itself, else a folder of the cache.
+        """The folder that a stage writes to while it works: the local artefact itself, else one in the cache.
 
         It is the same at every try, so a stage that keeps a journal finds it again.
         """
@@ -183,7 +183,7 @@ class Artefact:
         return self.read(MANIFEST)
 
     def seal(self, manifest: bytes) -> None:
-        """Writes the manifest, the last file, once; what was left of partial files goes.
+        """Writes the manifest, the last file, once, and removes leftover partial files.
 
         Raises:
             PermanentError: another run sealed this artefact meanwhile, with other content.

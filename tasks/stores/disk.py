@@ -86,7 +86,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def remove_tree(folder: Path, within: Path) -> None:
-    """Removes a folder that this project made, with what is in it; links in it go, what they name stays.
+    """Removes a folder that this project made, and its content; links are removed, their targets are not.
 
     Nothing happens where there is no such folder.
 
@@ -103,7 +103,7 @@ def remove_tree(folder: Path, within: Path) -> None:
 
 
 def check_room(folder: Path, size: int) -> None:
-    """Tells of a disk that cannot take `size` bytes before any are written.
+    """Checks that the disk has room for `size` bytes before any are written.
 
     Raises:
         PermanentError: fewer are free.
@@ -123,7 +123,7 @@ def is_full(error: OSError) -> bool:
 
 @contextmanager
 def write_errors(place: Path) -> Iterator[None]:
-    """Tells what the system says about writes to a place as errors of this project.
+    """Maps the operating system's write errors to errors of this project; `place` is named in them.
 
     Raises:
         PermanentError: the disk is full or over quota, or the file too large for the filesystem.

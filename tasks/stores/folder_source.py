@@ -81,7 +81,7 @@ def _is_file(entry: Path) -> bool:
 def _stays(entry: Path, folder: Path) -> bool:
     """Whether a file lies in its folder, or in the Hub client's cache that the folder is a view of.
 
-    A checkpoint of a stranger could otherwise have any file of this machine copied and published.
+    Otherwise a downloaded checkpoint could have any file of this machine copied and published.
 
     Raises:
         InputError: it is a link to somewhere else.

@@ -5,10 +5,10 @@ stray       a file in a whole model that its manifest does not name
 upload      parts of a multipart upload that was never ended: invisible, and paid for
 cache       parts, copies and partial downloads on this machine
 
-Only in a place that is marked as a store, and there only what has a name of the forms that this
-program writes: everything else is somebody else's. Whatever is younger than a limit, by the clock
-of the store, or leased by a live process may be in the making, and is left alone. So is an
-unfinished judging, whatever its age: its journal holds answers that were paid for.
+Removes only in a place that is marked as a store, and there only names of the forms that this
+program writes. Files younger than a limit (by the store's clock) or leased by a live process may
+still be in use and are kept. So is an unfinished judging of any age: its journal holds answers
+that were paid for.
 """
 
 import re
@@ -48,7 +48,7 @@ CACHED = ("parts/*", "publish/*", "hub/*", "s3/*/.*.part")
 
 
 class Orphan(Value):
-    """Something that may go.
+    """A file, folder or multipart upload that may be removed.
 
     place    a path, or s3://…: a file, or a folder with all that is in it
     root     the store, or the cache, that it lies in
@@ -70,7 +70,7 @@ class _File(BaseModel):
 
 
 class _Manifest(BaseModel):
-    """Of a manifest only what every artefact's has in common: the files that it references."""
+    """The one field that the manifests of all artefacts share: the files that they reference."""
 
     files: tuple[_File, ...]
 

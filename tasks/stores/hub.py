@@ -122,7 +122,7 @@ class HubSource:
         return paths[0].parent
 
     def _require_online(self) -> None:
-        """For who needs a file that the cache lacks; offline, all that lack are named at once."""
+        """Refuses a file that the cache lacks when offline; the message names every missing file at once."""
         if is_offline_mode():
             names = engine_files(list(self._files))
             missing = [name for name in names if cached_path(self._uri, self._commit, name) is None]

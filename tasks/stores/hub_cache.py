@@ -12,7 +12,7 @@ from tasks.core.values import Value
 
 __all__ = ["PARTIAL", "HubFile", "cached_path", "discard", "is_intact", "remember_intact", "remove_orphans"]
 
-PARTIAL = ".expo.incomplete"  # our own partial downloads; the client's end in .incomplete alone
+PARTIAL = ".expo.incomplete"  # this project's partial downloads; the client's end in .incomplete alone
 OURS_LIVE_S = 7 * 86400.0
 ORPHANS_LIVE_S = 3600.0
 
@@ -63,7 +63,7 @@ def is_intact(path: Path, file: HubFile) -> bool:
 
 
 def remember_intact(path: Path) -> None:
-    """For who has hashed the content already, on its way to the disk."""
+    """Records that the content was hashed already, as it was downloaded."""
     _seen_intact.add(_identity(path))
 
 
@@ -86,7 +86,7 @@ def discard(path: Path) -> None:
 
 
 def remove_orphans(blobs: Path) -> None:
-    """Partial files that nobody will continue: the client's have random names, ours may be given up."""
+    """Removes partial files that nobody will continue: the client's, and abandoned ones of this project."""
     now = time.time()
     for orphan in blobs.glob("*.incomplete"):
         lifetime = OURS_LIVE_S if orphan.name.endswith(PARTIAL) else ORPHANS_LIVE_S

@@ -59,7 +59,7 @@ def with_retries(where: str, call: Callable[[], T]) -> T:
 
 
 def _translate(error: BaseException, where: str) -> ExpoError | None:
-    """Our error for one of the client's, None for one that is not the Hub's doing."""
+    """The ExpoError for an exception of the client; None for one that does not come from the Hub."""
     # Order matters: a gated repository's error is also a RepositoryNotFoundError, and all are HTTP errors.
     if isinstance(error, GatedRepoError):
         page = f"{constants.ENDPOINT}/{where.split('@')[0]}"
@@ -110,7 +110,7 @@ def _offline(where: str) -> PermanentError:
 
 
 def _not_located(error: Exception, where: str) -> ExpoError:
-    """The client hides why it could not ask the Hub behind this error; its cause tells."""
+    """The reason is in the cause: the client wraps every failure to reach the Hub in this error."""
     if constants.is_offline_mode():
         return _offline(where)
     cause = _translate(error.__cause__, where) if error.__cause__ else None
@@ -135,6 +135,6 @@ def _of_system(error: BaseException, where: str) -> ExpoError | None:
             f"{where}: no space left in {constants.HF_HUB_CACHE}; free some or set HF_HOME to a larger disk"
         )
     if isinstance(error, OSError) and error.errno is None:
-        # The client's own complaints about a short body carry no errno.
+        # The client's errors about a short body have no errno.
         return RetryableError(f"{where}: {error}")
     return None

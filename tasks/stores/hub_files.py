@@ -1,14 +1,13 @@
-"""A model's files on their way to the Hub: on a branch of its repository, `hf://org/name@branch`.
+"""A model's files on a branch of its Hub repository, `hf://org/name@branch`, before it is published.
 
-Weights go there one by one as they are made, so this disk never holds more than those in hand.
-What is small waits in the cache folder and follows in one commit with the manifest. The
-repository's main shows nothing of it until `tasks.publishing.commit` has the Hub copy the files
-there, in one commit of their own; then the branch goes.
+Weights are committed to the branch one by one as they are made, so the local disk holds only the
+shards in progress. Small files wait in the cache folder and follow in one commit with the manifest.
+Nothing shows on the repository's main until `tasks.publishing.commit` has the Hub copy the files
+there in one commit; then the branch is deleted.
 
-Why a branch: content that was only uploaded can be named in a commit by the process that
-uploaded it, but the client offers no other process a way to do so, and the Hub may collect it
-meanwhile. What a branch names stays, and `CommitOperationCopy` takes it from there, also after
-a restart. The branch of a run that is given up stays too, until somebody deletes it.
+Why a branch: only the process that uploaded a file can commit it, and the Hub may remove content
+that no commit references. Content on a branch is kept, and `CommitOperationCopy` takes it from
+there, also after a restart. The branch of an abandoned run stays until somebody deletes it.
 """
 
 from functools import partial
@@ -29,14 +28,14 @@ __all__ = ["CARD", "NEW_REPOSITORY", "HubFiles"]
 
 WEIGHTS = ".safetensors"
 CARD = "README.md"
-# What a repository may hold before: what the Hub itself puts into a new one, and a card.
+# Files that a repository may have beforehand: those of a new repository, and a card.
 NEW_REPOSITORY = {".gitattributes", CARD}
 
-_committing = Lock()  # two commits to one branch at once would refuse each other
+_committing = Lock()  # of two commits to one branch at once, one would be refused
 
 
 class HubFiles:
-    """Files on the branch of `hf://org/name@branch`, and those that wait for the manifest.
+    """The files on the branch of `hf://org/name@branch`, and those that wait for the manifest.
 
     Every method raises InputError (no such repository or branch), PermanentError (HF_TOKEN may
     not do this) and RetryableError (the Hub is busy or cannot be reached).
@@ -52,7 +51,7 @@ class HubFiles:
         self._waiting = LocalFiles(self._folder)
 
     def put(self, file: Path, name: str) -> None:
-        """Weights are on the branch when it returns, and the local file goes; the rest waits."""
+        """Commits weights to the branch and removes the local file; other files wait for `create`."""
         if name.endswith(WEIGHTS):
             self._send(file, name)
             file.unlink()
@@ -66,7 +65,7 @@ class HubFiles:
             self._waiting.copy_in(file, name)
 
     def create(self, content: bytes, name: str) -> bool:
-        """Commits a file that must not replace another, with all that wait; False if there is one."""
+        """Commits a file together with all that wait; False, and no commit, if its name is taken."""
         created: bool = with_retries(self._where, partial(self._create_once, content, name))
         remove_tree(self._folder, cache_folder())
         return created
@@ -97,17 +96,17 @@ class HubFiles:
         return []
 
     def remove(self, name: str) -> None:
-        """Only of those that wait: what is on the branch goes with it."""
+        """Removes a waiting file; files on the branch are removed with the branch."""
         self._waiting.remove(name)
 
     def fetch(self, name: str, folder: Path) -> Path:
-        """In its place while it waits, else a verified copy in the Hub client's cache."""
+        """The path of a waiting file, else of a verified copy in the Hub client's cache."""
         if self._waiting.size(name) is not None:
             return self._waiting.fetch(name, folder)
         return self._source().fetch(name)
 
     def _send(self, file: Path, name: str) -> None:
-        """The content first, several files at a time; then a commit that names it."""
+        """Uploads the content, several files at a time, then makes the commit that names it."""
         api, operation = HfApi(), CommitOperationAdd(name, file)
         send = partial(api.preupload_lfs_files, self._repo_id, [operation], revision=self._branch)
         with_retries(f"{self._where} {name}", send)
@@ -133,7 +132,7 @@ class HubFiles:
         return True
 
     def _held(self) -> dict[str, RepoFile]:
-        """What is on the branch now."""
+        """The files on the branch now, by name."""
         listed = with_retries(
             self._where, lambda: list(HfApi().list_repo_tree(self._repo_id, revision=self._branch))
         )

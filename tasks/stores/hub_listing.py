@@ -1,4 +1,4 @@
-"""What a repository of the Hub holds at one commit: asked from the Hub, or from the cache when offline."""
+"""The files of a Hub repository at one commit: listed by the Hub, or from the cache when offline."""
 
 from collections.abc import Mapping
 

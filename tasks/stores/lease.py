@@ -1,7 +1,7 @@
 """Leases: which folders of this machine a live process writes to.
 
 A lease is a file that its process holds locked. The lock ends with the process, however that ends,
-so no clock is asked. Where a file system has no locks there are no leases, and age decides alone.
+so no clock is needed. On a file system without locks there are no leases, and only age decides.
 """
 
 import errno
@@ -44,7 +44,7 @@ def hold_lease(folder: Path) -> str:
 
 
 def release_lease(folder: Path) -> None:
-    """Gives this process's lease on a folder up, if it holds one."""
+    """Releases this process's lease on a folder, if it holds one."""
     with _lock:
         id_, file = _held.pop((os.getpid(), folder), ("", None))
         if file is not None:

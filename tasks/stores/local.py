@@ -19,8 +19,8 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 class LocalFiles:
     """Files of one folder. Each arrives whole, by a rename.
 
-    A killed process harms nothing. A loss of power may take files that were put but not yet
-    written back by the system, so `create` makes all of them durable before its own.
+    A killed process leaves no partial file. A power failure may lose files that the system has not
+    written back yet, so `create` makes all of them durable before its own.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same call again, after a while, when a server is busy."""
+"""Retries a call after a pause while a server is busy."""
 
 import logging
 import random

@@ -1,7 +1,7 @@
 """An artefact's files under a prefix of an S3 bucket, through s3fs and the AWS_* variables.
 
-S3 keeps no digest of a large object that could be read back, so each object carries our
-sha256 as metadata: checked after an upload, and again on what a download brought.
+S3 keeps no digest of a large object that could be read back, so each object carries its
+sha256 as metadata: checked after an upload and after a download.
 """
 
 import contextlib
@@ -207,13 +207,13 @@ def filesystem(_process: int) -> s3fs.S3FileSystem:
         use_listings_cache=False,
         default_block_size=PART_BYTES,
         max_concurrency=PARTS_AT_ONCE,
-        # A store that stays away is the caller's to wait for, with longer pauses.
+        # Callers wait for a store that stays away, with longer pauses.
         config_kwargs={"retries": {"mode": "standard", "total_max_attempts": 4}},
     )
 
 
 def forget_clients() -> None:
-    """For who changes the AWS_* variables of a running process: the next call reads them again."""
+    """Makes the next call read the AWS_* variables again, after a running process has changed them."""
     filesystem.cache_clear()
 
 

@@ -1,4 +1,4 @@
-"""All that lies under an S3 prefix, multipart uploads that nobody will end among it.
+"""Lists and removes everything under an S3 prefix, unfinished multipart uploads included.
 
 Keys are taken as they are: no pattern in one is expanded, and a prefix ends in a slash, so that
 nothing of `store2/` is found under `store`.
@@ -31,7 +31,7 @@ class Upload(NamedTuple):
 
 
 def server_time(uri: str) -> datetime:
-    """The time by the clock that the objects' times are of; this machine's may be another."""
+    """The time by the server's clock, which also stamps the objects."""
     with s3_errors(uri):
         answer = _call("list_objects_v2", Bucket=_bucket_and_prefix(uri)[0], MaxKeys=1)
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")

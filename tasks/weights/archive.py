@@ -124,7 +124,7 @@ def _dense(tensor: StoredTensor) -> tuple[int, ...]:
 
 
 def _data_start(source: Source, file: str, info: zipfile.ZipInfo) -> int:
-    """Where a record's bytes begin: behind its local header, whose length only the file tells."""
+    """Where a record's bytes begin: behind its local header, whose length is in the file itself."""
     header = source.read(file, info.header_offset, LOCAL_HEADER.size)
     if len(header) != LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
         raise CorruptError(f"record {info.filename!r} is not where the directory says; fetch the file again")

@@ -31,7 +31,7 @@ INFINITY = u32(0x7F800000)  # the bits of fp32; those of NaN, but for the sign, 
 
 
 def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call, or taken from where an earlier process put it."""
+    """Compiles at the first call, or loads what an earlier process compiled."""
     compiled: Callable[..., Any]
     try:
         compiled = njit(cache=True, nogil=True)(function)
@@ -62,7 +62,7 @@ def _plus(total, value):
     return total + value
 
 
-# numba takes types from the arguments; annotations would be for nobody.
+# numba takes the types from the arguments.
 # Its arithmetic on two uint32 gives 64 bits, which halves what a vector holds: each step is cut.
 
 

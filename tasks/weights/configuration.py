@@ -1,4 +1,4 @@
-"""The two config.json compared: equal shapes can mean different things.
+"""Compares two config.json: tensors of equal shapes can mean different things.
 
     compare(aligned, sft)      every field that changes what weights mean, and what only differs
     ties_words(config)         whether the head is the input embedding
@@ -34,7 +34,7 @@ _UNKNOWN: Final = object()
 
 
 class ConfigDifference(Value):
-    """A field that the two sides state differently, and each side's value in the words of JSON.
+    """A field that the two sides state differently, and each side's value as JSON.
 
     field  as in config.json; `text_config.rope_theta` where it is inside another
     """
@@ -45,7 +45,7 @@ class ConfigDifference(Value):
 
     @property
     def name(self) -> str:
-        """What `--allow` takes: the field without what it is inside of."""
+        """The name that `--allow` takes: the field without the section around it."""
         return self.field.rpartition(".")[2]
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ def _compare(
 
 
 def _tie(config: Mapping[str, Any]) -> bool | None:
-    """See `ties_words`; None where nothing says it."""
+    """See `ties_words`; None where neither the config nor the class's defaults state it."""
     text = config.get("text_config")
     for part in (config, text if isinstance(text, dict) else {}):
         if isinstance(flag := part.get("tie_word_embeddings"), bool):
@@ -132,7 +132,7 @@ def _tie(config: Mapping[str, Any]) -> bool | None:
 
 
 def _effective(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config states, and where it states nothing what its class takes."""
+    """The fields that a config states, and its class's defaults for the others."""
     kind = config.get("model_type")
     values = dict(_defaults().get(kind, {})) if isinstance(kind, str) else {}
     values |= canonical(config)

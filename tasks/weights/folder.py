@@ -1,4 +1,4 @@
-"""A model folder in the making: shards arrive one by one, the manifest makes it whole.
+"""A model folder being written: shards arrive one by one, and the manifest completes it.
 
 model-00001-of-00003.safetensors
 model-00001-of-00003.safetensors.receipt.json     until the model is sealed
@@ -50,7 +50,7 @@ def model_artefact(store: Store, recipe: Recipe) -> Artefact:
 
 
 def put_shard(receipt: ShardReceipt, part: Path, model: Artefact) -> None:
-    """Moves a shard into the model, then its receipt: who finds the receipt finds the shard."""
+    """Moves a shard into the model, then writes its receipt: where there is a receipt there is its shard."""
     model.put(part, receipt.file)
     model.write(receipt.file + RECEIPT, receipt.model_dump_json().encode())
 
@@ -83,7 +83,7 @@ def claimed_model(plan: Plan, model: Artefact) -> Manifest | None:
     model.claim(plan.recipe.fingerprint)
     try:
         manifest = finished_model(plan, model)
-    except InputError:  # sealed between the look and the claim
+    except InputError:  # sealed between the check and the claim
         model.unclaim()
         raise
     if manifest:
@@ -101,7 +101,7 @@ def require_apart(model: Artefact, recipe: Recipe) -> None:
     """Refuses a place for a model that is one of its parents, lies inside one, or has one inside.
 
     Raises:
-        InputError: so.
+        InputError: the place overlaps with a parent.
     """
     for parent in (recipe.aligned, recipe.sft):
         if _overlap(model.uri, parent.uri):
@@ -115,13 +115,13 @@ def _overlap(first: str, second: str) -> bool:
     if "://" in first or "://" in second:
         first, second = f"{first.rstrip('/')}/", f"{second.rstrip('/')}/"
         return first.startswith(second) or second.startswith(first)
-    if not Path(second).is_absolute():  # a hub id, or the demo's
+    if not Path(second).is_absolute():  # a hub id, or a provider's uri
         return False
     return _is_within(Path(first), Path(second)) or _is_within(Path(second), Path(first))
 
 
 def _is_within(path: Path, folder: Path) -> bool:
-    """By what the file system has, whatever links lead there."""
+    """Whether a path lies in a folder, links resolved."""
     path = path.resolve()
     return folder.exists() and any(
         ancestor.exists() and ancestor.samefile(folder) for ancestor in (path, *path.parents)
@@ -220,7 +220,7 @@ def _check_update(receipts: Sequence[ShardReceipt], plan: Plan) -> None:
 
 
 def _require_receipt(model: Artefact, file: str, job: str) -> None:
-    """Nothing may have replaced a shard since it was put there."""
+    """Checks that no other run has replaced a shard since it was put there."""
     content = model.read(file + RECEIPT)
     try:
         found = ShardReceipt.model_validate_json(content).job if content else None
@@ -252,5 +252,5 @@ def _others(plan: Plan) -> set[str]:
 
 
 def _begun(model: Artefact) -> bool:
-    """Whether a run of ours began here: without its claim or scratch, a model's files are someone else's."""
+    """Whether a run of this project began here: it leaves a claim or a scratch folder."""
     return model.local is None or (model.local / SCRATCH).is_dir() or model.read(CLAIM) is not None

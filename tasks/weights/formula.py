@@ -1,6 +1,6 @@
 """The formula, in one place: θ_expo = θ_aligned + α · (θ_aligned − θ_sft).
 
-arXiv 2404.16792, equation 1, with β = 1 + α. Here it is said in torch's operations, for
+arXiv 2404.16792, equation 1, with β = 1 + α. Here it is written in torch's operations, for
 GPUs; the CPU's loops (`tasks.weights.compiled`) and numpy's operations, with which `expo verify`
 computes (`tasks.weights.reference`), give the same bits.
 """
@@ -33,7 +33,7 @@ def extrapolate_block(
 
     "parity": the authors' program. Both sides are cast to bf16, and the difference, its
     product with α and the sum are each rounded to bf16; `out` should be bf16. The sign of a
-    zero is IEEE 754's there at every α, since theirs is.
+    zero is IEEE 754's there at every α, as in the authors' program.
     """
     if arithmetic == "parity":
         aligned, sft = aligned.to(torch.bfloat16), sft.to(torch.bfloat16)

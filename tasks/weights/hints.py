@@ -1,4 +1,4 @@
-"""What names and cards say of the two sides: headers cannot tell which was trained from which."""
+"""Hints from names and cards that the two sides were exchanged, which headers cannot show."""
 
 import re
 

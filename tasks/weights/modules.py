@@ -27,7 +27,7 @@ def alpha_of(recipe: Recipe, tensor: str) -> float:
 
 
 def module_alpha_errors(recipe: Recipe, tensors: Collection[str]) -> Iterator[str]:
-    """A sentence for each entry of `module_alphas` that cannot be meant: it matches none of the names."""
+    """A sentence for each entry of `module_alphas` that matches no name, or is no regular expression."""
     for module in recipe.module_alphas:
         try:
             if not any(_matches(module, name) for name in tensors):
@@ -47,7 +47,7 @@ def _matches(module: ModuleAlpha, tensor: str) -> bool:
 
 
 def _is_found(pattern: str, tensor: str) -> bool:
-    """`re.search` with a time limit: a stranger's manifest may bring a pattern that backtracks for ever."""
+    """`re.search` with a time limit: a manifest from outside may hold a pattern that backtracks for ever."""
     import regex
 
     try:

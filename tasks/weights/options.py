@@ -1,6 +1,6 @@
-"""The words that a user chooses among, without the models that hold them.
+"""The choices of a user's options, apart from the models that hold them.
 
-They need no import of ours, so that a command line can be shown before pydantic is loaded.
+They import nothing of this project, so that help can be shown before pydantic is loaded.
 """
 
 from typing import Literal

@@ -2,10 +2,10 @@
 
 A pickle is a program for a small stack machine. This one knows the instructions that a state
 dict is written with, and three calls: an OrderedDict, a tensor over a storage, a parameter
-around a tensor. What it makes are descriptions; whatever else a pickle asks for is refused.
+around a tensor. It makes descriptions of these; anything else that a pickle asks for is refused.
 
-A pickle of a few bytes can make tuples so deep that hashing one overflows the C stack, or so
-entangled that printing one never ends: only strings are keys, and reprlib tells of the rest.
+A pickle of a few bytes can make tuples nested so deeply that hashing one overflows the C stack, or
+that printing one never ends: so only strings are keys, and reprlib prints the rest.
 """
 
 import pickletools

@@ -61,7 +61,7 @@ def _plan(recipe: Recipe, aligned: Side, sft: Side) -> Plan:
 
 
 def _compare_configs(recipe: Recipe, aligned: Side, sft: Side) -> tuple[list[str], list[str]]:
-    """The differences that refuse a pair, and what is only worth saying."""
+    """The differences for which a pair is refused, and those that are only noted."""
     if aligned.config is None:
         return [f"{aligned.words} has no config.json; without it nothing loads the output, add it"], []
     if sft.config is None:
@@ -82,7 +82,7 @@ def _compare_configs(recipe: Recipe, aligned: Side, sft: Side) -> tuple[list[str
 
 
 def _impossible(recipe: Recipe, tensors: Mapping[str, TensorRange]) -> Iterator[str]:
-    """A complaint for each setting of the recipe that makes no sense for these tensors."""
+    """A sentence for each setting of the recipe that makes no sense for these tensors."""
     if not tensors:
         yield "the aligned checkpoint holds no tensors"
     if recipe.arithmetic == "parity" and recipe.output_dtype not in (None, "bfloat16"):

@@ -1,4 +1,4 @@
-"""Shards on their way in, a few at a time, so that others are made and sent meanwhile.
+"""Limits how many shards are downloaded at once, so that others are computed and uploaded meanwhile.
 
 All shards of a process at once would first share the network inwards and then, all together,
 outwards: a family would take the time of both. With half of the usual workers receiving, it

@@ -1,4 +1,4 @@
-"""What is known of a finished shard: its digest, what it was made of, and what the update did."""
+"""Receipts of finished shards: digest, inputs, and statistics of the update."""
 
 from typing import Literal
 
@@ -59,7 +59,7 @@ class TensorStatistics(Value):
 
 
 class ShardReceipt(Value):
-    """A finished shard: what it is, and of what it was made.
+    """A finished shard and its inputs.
 
     job         fingerprint of the ShardJob
     file        its name

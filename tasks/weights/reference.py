@@ -1,4 +1,4 @@
-"""θ_expo element by element, in numpy: what the formula and the compiled loops are held against.
+"""θ_expo element by element, in numpy: the reference for the formula and the compiled loops.
 
 `expo verify` computes with it, so it shares nothing with the program that wrote the model: no
 compiled loop, no torch. No operation here depends on where in a vector an element stands:

@@ -1,6 +1,6 @@
 """Tensors of the SFT side under the aligned side's names, where one rule explains the difference.
 
-The rules are few and say nothing of architectures: a prefix on one side, the two spellings that
+The rules are few and know no architectures: a prefix on one side, the two spellings that
 transformers has for wrapped models, experts stored together or one by one.
 """
 

@@ -10,7 +10,7 @@ PLACES = 3
 
 
 def same_bytes(source: Source, tensor: TensorRange, other_source: Source, other: TensorRange) -> bool:
-    """Whether two tensors of equal dtype and shape are equal, as far as three samples of 64 KiB tell.
+    """Whether two tensors of equal dtype and shape are equal, as far as three samples of 64 KiB show.
 
     Training moves every part of a tensor, so two that differ anywhere differ in the samples too;
     smaller tensors are compared whole.

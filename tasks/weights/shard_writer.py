@@ -36,7 +36,7 @@ Advance = Callable[[int], None]
 SLOT_BYTES = 4 << 20
 # What a thread holds for its inputs: two buffers of two slots each; an output is one.
 INPUT_SLOTS = 4
-# Tensors whose low-rank factors are held: threads work on neighbouring slots, so on two tensors at most.
+# Tensors whose low-rank factors are held: threads work on neighboring slots, so on two tensors at most.
 FACTORS_HELD = 2
 
 

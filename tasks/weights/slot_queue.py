@@ -1,4 +1,4 @@
-"""Slots are made by several threads in any order, and hashed in theirs."""
+"""Slots are computed by several threads in any order, and hashed in file order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +12,15 @@ Made = TypeVar("Made")
 
 
 class StoppedError(Exception):
-    """Another thread failed; its error is the one to look at."""
+    """Another thread failed; its error says why."""
 
 
 class ReorderBuffer(Generic[Buffers, Made]):
     """Hands out slot numbers with buffers to make them in, and takes the made slots in order.
 
-    A slot that is made early waits in its buffers, not in its thread: whoever makes the one
-    that all wait for takes the others along. A number is given with its buffers, so the
-    lowest one always gets made.
+    A slot that is made early waits in its buffers and does not block its thread; the thread that
+    makes the next one in order takes the waiting ones too. A number is handed out together with
+    its buffers, so the lowest one can always be made.
     """
 
     def __init__(

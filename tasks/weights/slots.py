@@ -4,7 +4,7 @@
     slots   |    0      |    1      |    2      |    3      |    4      | 5  |
     pieces  |      [0.0]|[0.1]  [1.0]|[1.1][2.0]|[2.1]      |[2.2]      |[…] |
 
-Slots begin at multiples of a size that the disk likes, tensors where they happen to lie.
+Slots begin at multiples of a size that suits the disk, tensors at any byte.
 A piece is what one tensor has in one slot.
 """
 

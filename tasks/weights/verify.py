@@ -1,8 +1,8 @@
-"""Is a model what its manifest says, and are its tensors what its parents give?
+"""Checks a model's files against its manifest, and its tensors against its parents.
 
-Two questions, asked of the files and not of the program that wrote them: every file is
-hashed again, shards are opened by the safetensors library, and tensors are computed again from
-the parents by numpy (`tasks.weights.reference`), without the buffers, threads and compiled loops
+Nothing of the program that wrote the model is trusted: every file is hashed again, shards are
+opened by the safetensors library, and tensors are computed again from the parents by numpy (`tasks.weights.reference`), without the
+buffers, threads and compiled loops
 of `tasks.weights.shard_writer` and without torch. Everything is read by ranges, so a model in S3
 or on the Hub needs no disk here.
 """
@@ -43,7 +43,7 @@ ELEMENTS = 1 << 22
 """That are computed again at a time."""
 
 
-PARENTS = "everything that only the parents can tell: index, headers, side files, tensors"
+PARENTS = "everything that depends on the parents: index, headers, side files, tensors"
 TENSORS = "the values of the tensors"
 SIGNED = f"its signature, {SIGNATURE}: give the public key of who made the model with --key"
 
@@ -52,12 +52,12 @@ HUBS_OWN = {".gitattributes", "README.md"}
 
 
 class Verification(Value):
-    """What was looked at and what was wrong; a model without differences is as it was made.
+    """What was checked and what was wrong; a model without differences is as it was written.
 
     files      number of files that were hashed
     tensors    names of the tensors that were computed again
     seed       of the sample that they are
-    unchecked  what was not looked at, in words
+    unchecked  what was not checked, in sentences
     """
 
     files: int
@@ -90,7 +90,7 @@ def verify(
     """
     files = model.files()
     if MANIFEST not in files:
-        raise InputError(f"{model.checkpoint.uri}: no {MANIFEST}; it is no model of ours, or not finished")
+        raise InputError(f"{model.checkpoint.uri}: no {MANIFEST}; no model of this program, or not finished")
     content = model.read(MANIFEST, 0, files[MANIFEST].size)
     try:
         manifest = read_manifest(content)
@@ -114,7 +114,7 @@ def _only(kind: Kind, message: str) -> Verification:
 
 
 def _files(manifest: Manifest, model: Source) -> Iterator[Difference]:
-    """Whatever differs between the manifest's list and the files that are there."""
+    """Differences between the manifest's list and the files that are there."""
     there = model.files()
     for file in manifest.files:
         held = there.get(file.name)
@@ -220,7 +220,7 @@ def _equal(
 
 
 def _computed(tensor: TensorJob, parents: Parents, arithmetic: Arithmetic) -> Iterator[tuple[int, bytes]]:
-    """(first element, bytes) of the tensor, part by part, as it should be."""
+    """(first element, expected bytes) of the tensor, part by part."""
 
     if tensor.low_rank is not None:
         from tasks.weights.merge_formula import merged_rows

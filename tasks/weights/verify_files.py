@@ -1,7 +1,7 @@
-"""What a model's files beside its tensors have to be, by its parents: checks of `tasks.weights.verify`.
+"""Checks a model's index, headers and side files against its parents, for `tasks.weights.verify`.
 
-The manifest lists digests, and whoever changes a file can change its digest too. So index, headers
-and side files are held against what the plan of the two parents gives.
+The manifest lists digests, but a changed file can come with a changed digest. So these files are
+compared with what a plan of the two parents gives.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ Kind = Literal[
 
 
 class Difference(Value):
-    """One thing that is not as it should be: of which kind, in which file, and what to do."""
+    """One difference: its kind, its file, and what to do."""
 
     kind: Kind
     file: str
@@ -56,7 +56,7 @@ def sha256_in(source: Source, name: str, size: int) -> str:
 
 
 def files_of_parents(plan: Plan, manifest: Manifest, parents: Parents) -> Iterator[Difference]:
-    """Which files the parents do not give, and whose content is another than theirs."""
+    """Files that the parents do not give, and files whose content differs from what they give."""
     listed = {file.name: file for file in manifest.files}
     scaled = expected_files(plan.recipe, *parents) if plan.recipe.adapter == "scale" else {}
     sides = {
@@ -87,7 +87,7 @@ def files_of_parents(plan: Plan, manifest: Manifest, parents: Parents) -> Iterat
 
 
 def layout(plan: Plan, manifest: Manifest, model: Source) -> Iterator[Difference]:
-    """Which shards have another size or header than the plan's; tensors may lie at other places then."""
+    """Shards whose size or header differs from the plan's, so that tensors may lie elsewhere."""
     sizes = {file.name: file.size for file in manifest.files}
     for shard in plan.shards:
         if sizes.get(shard.file) != shard.bytes:
@@ -113,7 +113,7 @@ def layout(plan: Plan, manifest: Manifest, model: Source) -> Iterator[Difference
 
 
 def _side_file(name: str, plan: Plan, aligned: Source) -> str:
-    """The sha256 that the file has to have."""
+    """The sha256 that the file should have."""
     info = aligned.files()[name]
     content = (
         changed_side_file(name, plan, aligned.read(name, 0, info.size)) if name == "config.json" else None
