@@ -16,5 +16,5 @@ def show_report(store: str, name: str | None) -> None:
         InputError: the store has no such report.
     """
     artefact, run = find_report(Store(store), name)
-    print(terminal_table(run, colour=Console().is_terminal))
+    print(terminal_table(run, color=Console().is_terminal))
     print(f"report: {artefact.uri}/{PAGE}")

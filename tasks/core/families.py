@@ -45,7 +45,7 @@ class Family(Value):
                           commit the manifest names
     alpha_source          where α comes from
     billions              parameters, in 10⁹
-    gated                 hub ids whose licence has to be accepted first
+    gated                 hub ids whose license has to be accepted first
     allow                 fields of config.json that may differ between the two: see `expo check --allow`
     trust_remote_code     whether the checkpoint's own Python may run (at its pinned commit)
     chat_template         Jinja, used when the aligned checkpoint brings none

@@ -24,7 +24,7 @@ __all__ = [
     "finish",
     "is_looping",
     "require_answered",
-    "summarise",
+    "summarize",
     "write_whole",
 ]
 
@@ -89,13 +89,13 @@ def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) 
         return None
     header, batches = found
     content = answers_content(job, questions, answers_in_order(batches))
-    summary = summarise(header, batches, hashlib.sha256(content).hexdigest())
+    summary = summarize(header, batches, hashlib.sha256(content).hexdigest())
     write_whole(folder / answers_file(job.benchmark, job.form), content)
     write_whole(folder / SUMMARY, summary.model_dump_json(indent=1).encode() + b"\n")
     return summary
 
 
-def summarise(header: Header, batches: Mapping[int, Batch], answers_sha256: str) -> GenerationSummary:
+def summarize(header: Header, batches: Mapping[int, Batch], answers_sha256: str) -> GenerationSummary:
     """Counts over the whole journal."""
     answers = answers_in_order(batches)
     seconds = sum(batch.seconds for batch in batches.values())

@@ -21,39 +21,39 @@ from tasks.stores.source import Checkpoint, Source, is_hub_commit
 from tasks.weights.manifest import Manifest
 from tasks.weights.recipe import Recipe
 
-__all__ = ["Licence", "licence_of", "model_card"]
+__all__ = ["License", "license_of", "model_card"]
 
 PAPER = "https://arxiv.org/abs/2404.16792"
 LARGEST_CARD = 1_000_000
 
 
-class Licence(Value):
-    """The aligned model's licence as its card states it: an id of the Hub, and for "other" name and link."""
+class License(Value):
+    """The aligned model's license as its card states it: an id of the Hub, and for "other" name and link."""
 
     id: str | None = None
     name: str | None = None
     link: str | None = None
 
 
-def licence_of(aligned: Source) -> Licence:
-    """The licence that a checkpoint's README.md states; empty where it states none."""
+def license_of(aligned: Source) -> License:
+    """The license that a checkpoint's README.md states; empty where it states none."""
     info = aligned.files().get("README.md")
     if info is None or info.size > LARGEST_CARD:
-        return Licence()
+        return License()
     content = aligned.read("README.md", 0, info.size).decode(errors="replace")
     try:
         data = ModelCard(content, ignore_metadata_errors=True).data
     except (ValueError, yaml.YAMLError):
-        return Licence()
+        return License()
     stated = (data.get(field) for field in ("license", "license_name", "license_link"))
     known, name, link = (value if isinstance(value, str) else None for value in stated)
-    return Licence(id=known, name=name, link=link)
+    return License(id=known, name=name, link=link)
 
 
 def model_card(
     manifest: Manifest,
     repo_id: str,
-    licence: Licence,
+    license: License,
     verdicts: Sequence[Verdict] = (),
     alpha_source: str | None = None,
 ) -> str:
@@ -74,7 +74,7 @@ def model_card(
         recipe=manifest.recipe,
         repo_id=repo_id,
         name=repo_id.rpartition("/")[2],
-        licence=licence,
+        license=license,
         verdicts=verdicts,
         alpha_source=alpha_source,
         relative_update=_relative_update(manifest),
@@ -83,14 +83,14 @@ def model_card(
         paper=PAPER,
     )
     try:
-        metadata = _metadata(manifest, repo_id, licence, verdicts).to_yaml()
+        metadata = _metadata(manifest, repo_id, license, verdicts).to_yaml()
         return str(ModelCard(f"---\n{metadata}\n---\n{body}"))
     except (ValueError, yaml.YAMLError) as error:
         raise ExpoError(f"{repo_id}: no valid model card can be made of the manifest: {error}") from error
 
 
 def _metadata(
-    manifest: Manifest, repo_id: str, licence: Licence, verdicts: Sequence[Verdict]
+    manifest: Manifest, repo_id: str, license: License, verdicts: Sequence[Verdict]
 ) -> ModelCardData:
     recipe = manifest.recipe
     adapter = recipe.adapter == "scale"  # its base is the model that it is loaded on, and no other
@@ -101,9 +101,9 @@ def _metadata(
         model_name=repo_id.rpartition("/")[2],
         base_model=parents or None,
         base_model_relation=relation if parents else None,
-        license=licence.id,
-        license_name=licence.name,
-        license_link=licence.link,
+        license=license.id,
+        license_name=license.name,
+        license_link=license.link,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation",
         tags=["expo", "model-extrapolation", "lora" if adapter else "merge", "arxiv:2404.16792"],

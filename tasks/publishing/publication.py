@@ -8,7 +8,7 @@ from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import registry
 from tasks.publishing.branch import open_branch
 from tasks.publishing.commit import Published, publish
-from tasks.publishing.model_card import Licence, licence_of, model_card
+from tasks.publishing.model_card import License, license_of, model_card
 from tasks.stats.decision import Verdict
 from tasks.stores.artefact import Artefact
 from tasks.stores.open import reopen
@@ -44,7 +44,7 @@ def publish_with_card(
     if content is None:
         raise InputError(f"{model.uri}: no manifest, so there is no whole model; extrapolate first")
     manifest = read_manifest(content)
-    card = model_card(manifest, repo_id, _licence(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
+    card = model_card(manifest, repo_id, _license(manifest.recipe), verdicts, _alpha_source(manifest.recipe))
     return publish(
         model,
         repo_id,
@@ -95,13 +95,13 @@ def repository_of(target: str, aligned: str) -> str:
     return target if len(parts) == 2 else f"{target}/{name}-ExPO"
 
 
-def _licence(recipe: Recipe) -> Licence:
+def _license(recipe: Recipe) -> License:
     """The aligned model's, if that can still be read."""
     try:
-        return licence_of(reopen(recipe.aligned))
+        return license_of(reopen(recipe.aligned))
     except ExpoError as error:
-        _log.warning("the card names no licence: %s", error)
-        return Licence()
+        _log.warning("the card names no license: %s", error)
+        return License()
 
 
 def _alpha_source(recipe: Recipe) -> str | None:

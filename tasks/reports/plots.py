@@ -1,4 +1,4 @@
-"""The report's plots. Their colours are roles that the page gives (`tasks.reports.svg`)."""
+"""The report's plots. Their colors are roles that the page gives (`tasks.reports.svg`)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -75,10 +75,10 @@ def category_plot(verdict: Verdict) -> str:
     names = [name for name in verdict.original.categories if name in verdict.expo.categories]
     with style():
         figure, axes = one_panel(2.8)
-        for arm, shift, colour in ((verdict.original, -0.2, MUTED), (verdict.expo, 0.2, ACCENT)):
+        for arm, shift, color in ((verdict.original, -0.2, MUTED), (verdict.expo, 0.2, ACCENT)):
             places = [place + shift for place in range(len(names))]
             ratings = [arm.categories[name] for name in names]
-            axes.bar(places, ratings, width=0.36, color=colour)
+            axes.bar(places, ratings, width=0.36, color=color)
             for place, rating in zip(places, ratings, strict=True):
                 axes.text(place, rating + 0.15, f"{rating:.1f}", ha="center", color=INK, size=8)
         axes.set_xticks(range(len(names)), names, color=INK)
@@ -139,9 +139,9 @@ def history_plot(series: Series) -> str:
             if point.noise:
                 low, high = point.noise
                 axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
-            colour = OUTCOMES[point.outcome]
-            axes.plot([place, place], [point.lower, point.upper], color=colour, linewidth=2.4)
-            axes.plot(place, point.gain, "o", color=colour, markersize=7, markeredgecolor=SURFACE)
+            color = OUTCOMES[point.outcome]
+            axes.plot([place, place], [point.lower, point.upper], color=color, linewidth=2.4)
+            axes.plot(place, point.gain, "o", color=color, markersize=7, markeredgecolor=SURFACE)
         step = max(1, len(series.points) // 8)
         shown = range(0, len(series.points), step)
         axes.set_xticks(shown, [series.points[place].created[:10] for place in shown])
@@ -153,13 +153,13 @@ def history_plot(series: Series) -> str:
 
 
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
-    found, colour = verdict.difference, OUTCOMES[verdict.outcome]
-    axes.plot([found.lower, found.upper], [row, row], color=colour, linewidth=2.4, solid_capstyle="round")
-    axes.plot(found.mean, row, "o", color=colour, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2)
+    found, color = verdict.difference, OUTCOMES[verdict.outcome]
+    axes.plot([found.lower, found.upper], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
+    axes.plot(found.mean, row, "o", color=color, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2)
     if verdict.published:
         axes.plot(verdict.published.gain, row, "D", color="none", markeredgecolor=INK, markersize=6)
     place = axes.get_yaxis_transform()
-    axes.text(1.01, row, signed(found.mean), transform=place, va="center", color=colour, weight="bold")
+    axes.text(1.01, row, signed(found.mean), transform=place, va="center", color=color, weight="bold")
 
 
 def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:

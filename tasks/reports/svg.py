@@ -1,6 +1,6 @@
-"""matplotlib's figures as SVG that follows the page: its colours, its font, light and dark.
+"""matplotlib's figures as SVG that follows the page: its colors, its font, light and dark.
 
-matplotlib knows nothing of CSS. So each role is drawn in a colour of its own (a sentinel),
+matplotlib knows nothing of CSS. So each role is drawn in a color of its own (a sentinel),
 and the finished SVG has the sentinels replaced by the page's custom properties.
 """
 
@@ -95,6 +95,6 @@ def svg(figure: "Figure", label: str) -> str:
     text = re.sub(r"font-family: [^;\"]*; ", "", text)
     prefix = "s" + hashlib.sha256(text.encode()).hexdigest()[:6]
     text = re.sub(r'(id="|#)([mph][0-9a-f]{10})', rf"\1{prefix}\2", text)
-    for colour, property_ in PROPERTIES.items():
-        text = text.replace(colour, property_)
+    for color, property_ in PROPERTIES.items():
+        text = text.replace(color, property_)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" class="plot" ', 1)

@@ -24,10 +24,10 @@ WIDTH = 120  # columns
 BAR = 40  # columns that stand for a win rate of 100%
 
 
-def terminal_table(report: RunReport, colour: bool = False) -> str:
-    """Verdicts, a table for each benchmark and judge, then the α curves; ANSI colours on request."""
+def terminal_table(report: RunReport, color: bool = False) -> str:
+    """Verdicts, a table for each benchmark and judge, then the α curves; ANSI colors on request."""
     file = StringIO()
-    console = _console(file, colour)
+    console = _console(file, color)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
         console.print(_table(f"{measure_of(benchmark).title}, judged by {judge}", verdicts))
         console.print(_reasons(verdicts))
@@ -48,10 +48,10 @@ def terminal_table(report: RunReport, colour: bool = False) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def history_table(history: History, colour: bool = False) -> str:
-    """A table for each series, the latest run last; ANSI colours on request."""
+def history_table(history: History, color: bool = False) -> str:
+    """A table for each series, the latest run last; ANSI colors on request."""
     file = StringIO()
-    console = _console(file, colour)
+    console = _console(file, color)
     for series in history.series:
         console.print(_series_table(series))
     if not history.series:
@@ -76,13 +76,13 @@ def other_judge_note(verdicts: Sequence[Verdict]) -> str | None:
     return None
 
 
-def _console(file: StringIO, colour: bool) -> Console:
+def _console(file: StringIO, color: bool) -> Console:
     return Console(
         file=file,
         width=WIDTH,
         highlight=False,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
+        force_terminal=color,
+        color_system="standard" if color else None,
     )
 
 

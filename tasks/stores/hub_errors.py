@@ -64,7 +64,7 @@ def _translate(error: BaseException, where: str) -> ExpoError | None:
     if isinstance(error, GatedRepoError):
         page = f"{constants.ENDPOINT}/{where.split('@')[0]}"
         return PermanentError(
-            f"{where}: access is not granted; accept the licence at {page} and set HF_TOKEN (or log in)"
+            f"{where}: access is not granted; accept the license at {page} and set HF_TOKEN (or log in)"
         )
     if isinstance(error, RevisionNotFoundError):
         return InputError(f"{where}: no such revision; check the branch, tag or commit")

@@ -18,8 +18,8 @@ Layout = list[tuple[str, str, tuple[int, ...]]]
 def library_layout(source: Source, file: str) -> Layout:
     """Opens a file of this name with the library, wherever it lies.
 
-    It takes a file on disk and looks at its header: so it is given one with the header and, for the
-    weights, a hole of their length, which takes no room.
+    The library reads a file on disk: so it gets a sparse one, with the header and a hole in place of
+    the weights.
 
     Raises:
         CorruptError: the library refuses the file.

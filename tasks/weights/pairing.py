@@ -159,7 +159,7 @@ def _dtypes(tensor: TensorRange, other: TensorRange) -> str:
         return f"{tensor.dtype} and {other.dtype}; only {floats} can be extrapolated, save it as float32"
     return (
         f"{tensor.dtype} and {other.dtype}; only {floats} can be extrapolated, "
-        "use the checkpoints before quantisation"
+        "use the checkpoints before quantization"
     )
 
 

@@ -1,10 +1,10 @@
 """Checks a model's files against its manifest, and its tensors against its parents.
 
 Nothing of the program that wrote the model is trusted: every file is hashed again, shards are
-opened by the safetensors library, and tensors are computed again from the parents by numpy (`tasks.weights.reference`), without the
-buffers, threads and compiled loops
-of `tasks.weights.shard_writer` and without torch. Everything is read by ranges, so a model in S3
-or on the Hub needs no disk here.
+opened by the safetensors library, and tensors are computed again from the parents by numpy
+(`tasks.weights.reference`), without the buffers, threads and compiled loops of
+`tasks.weights.shard_writer` and without torch. Everything is read by ranges, so a model in S3 or on
+the Hub needs no disk here.
 """
 
 import random

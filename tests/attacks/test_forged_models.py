@@ -1,4 +1,4 @@
-"""A model whose manifest was made to agree with a change: verify finds what only the parents can tell."""
+"""A model whose manifest was made to agree with a change: verify compares it with the parents."""
 
 import hashlib
 import json

@@ -172,7 +172,7 @@ def test_the_error_of_the_length_controlled_gain_is_paired(
 def test_an_unjudged_item_keeps_its_place_in_length_control(
     rows: Rows, write: Callable[[Rows], Path], difficulty: Path
 ) -> None:
-    """Dropped instead, every later item would be given its neighbour's difficulty."""
+    """Dropped instead, every later item would be given its neighbor's difficulty."""
     rows[5]["preference"] = None
     figures = score_annotations(write(rows), difficulty, resamples=2)
     assert figures.n_failed == 1 and figures.lc_win_rate is not None

@@ -64,7 +64,7 @@ def test_unknown_family_names_the_known_ones() -> None:
         (GOOD.replace("0.3", "much"), "one: alpha: "),
         (GOOD.replace("0.3", ".nan"), "one: alpha: "),
         (GOOD.replace("sft", "stf"), "one: sft: Field required"),
-        (GOOD + "  colour: red\n", "one: colour: "),
+        (GOOD + "  color: red\n", "one: color: "),
         (
             GOOD + "  published: {win_rate: [1, 2], lc_win_rate: [1], mt_bench: [1, 2]}\n",
             "one: published.lc_win",

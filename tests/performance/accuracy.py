@@ -2,7 +2,7 @@
 
 An element is right when it is the bf16 number nearest to θ_1 + α · (θ_1 − θ_0) computed in
 float64 from the parents. Where the exact result lies half-way between two bf16 numbers, the
-last bit of α decides, and neither neighbour is wrong: those elements are counted apart.
+last bit of α decides, and neither neighbor is wrong: those elements are counted apart.
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from huggingface_hub.repocard import metadata_load
 
 from tasks.core.errors import InputError
 from tasks.core.families import find_family
-from tasks.publishing.model_card import Licence, licence_of, model_card
+from tasks.publishing.model_card import License, license_of, model_card
 from tasks.publishing.publication import repository_of
 from tasks.reports.run_report import FamilyReport
 from tasks.stores.folder_source import FolderSource
@@ -20,7 +20,7 @@ from tasks.weights.recipe import ModuleAlpha, Recipe
 
 ALIGNED = Checkpoint(uri="org/aligned", commit="a" * 40)
 SFT = Checkpoint(uri="org/sft", commit="b" * 40)
-APACHE = Licence(id="apache-2.0")
+APACHE = License(id="apache-2.0")
 
 
 def _manifest(**recipe: object) -> Manifest:
@@ -48,7 +48,7 @@ def test_says_what_it_is_and_how_to_make_it_again(tmp_path: Path) -> None:
         f"https://huggingface.co/org/sft/tree/{'b' * 40}",
         "| α | 0.3, from: paper, card |",
         "α·‖Δ‖ / ‖θ_aligned‖ = 0.03 |",
-        "| licence | `apache-2.0`, the aligned model's |",
+        "| license | `apache-2.0`, the aligned model's |",
         "This model has not been evaluated.",
         "alignment tax",
         "Of 1 input files 1 were compared with their sha256.",
@@ -120,7 +120,7 @@ def test_options_that_decide_the_bytes_are_in_the_command() -> None:
 
 def test_a_local_parent_is_not_named_by_its_path() -> None:
     local = Checkpoint(uri="/home/somebody/secret-project", commit="local-123")
-    card = model_card(_manifest(aligned=local), "lab/model", Licence())
+    card = model_card(_manifest(aligned=local), "lab/model", License())
     assert "secret-project" not in card
     assert "--aligned ALIGNED" in card
     assert ModelCard(card).data.get("base_model") == ["org/sft"]
@@ -129,23 +129,23 @@ def test_a_local_parent_is_not_named_by_its_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("readme", "licence"),
+    ("readme", "license"),
     [
-        ("---\nlicense: mit\n---\n# A model\n", Licence(id="mit")),
+        ("---\nlicense: mit\n---\n# A model\n", License(id="mit")),
         (
             "---\nlicense: other\nlicense_name: llama3\nlicense_link: LICENSE\n---\n",
-            Licence(id="other", name="llama3", link="LICENSE"),
+            License(id="other", name="llama3", link="LICENSE"),
         ),
-        ("---\nlicense: [mit, apache-2.0]\n---\n", Licence()),
-        ("---\n: : [\n---\n", Licence()),
-        ("# no metadata\n", Licence()),
-        (None, Licence()),
+        ("---\nlicense: [mit, apache-2.0]\n---\n", License()),
+        ("---\n: : [\n---\n", License()),
+        ("# no metadata\n", License()),
+        (None, License()),
     ],
 )
-def test_licence_of_the_aligned_model(tmp_path: Path, readme: str | None, licence: Licence) -> None:
+def test_license_of_the_aligned_model(tmp_path: Path, readme: str | None, license: License) -> None:
     if readme is not None:
         (tmp_path / "README.md").write_text(readme)
-    assert licence_of(FolderSource(tmp_path)) == licence
+    assert license_of(FolderSource(tmp_path)) == license
 
 
 def test_repository_of_a_family() -> None:

@@ -35,7 +35,7 @@ REPO = "lab/expo-model"
 
 @pytest.fixture
 def model(hub: HubServer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artefact:
-    """A model whose parents are on the Hub; the aligned one's card names its licence."""
+    """A model whose parents are on the Hub; the aligned one's card names its license."""
     monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
     _, aligned, sft = pair(tmp_path / "pair")
     (aligned.folder() / "README.md").write_text("---\nlicense: mit\n---\n")

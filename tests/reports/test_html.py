@@ -90,7 +90,7 @@ def test_every_verdict_judge_and_failure_is_told(many: RunReport, many_page: str
 
 
 def test_the_plots_follow_the_theme(run_report: RunReport) -> None:
-    """A colour that matplotlib wrote and nobody replaced would be invisible in one of the themes."""
+    """A color that matplotlib wrote and nobody replaced would be invisible in one of the themes."""
     plots = re.findall(r"<svg.*?</svg>", render_html(run_report), re.DOTALL)
     assert len(plots) == 3
     for plot in plots:

@@ -193,28 +193,28 @@ def test_the_history_page_is_whole_and_fits(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_colour_of_text_can_be_read(
+def test_every_color_of_text_can_be_read(
     browser: Browser, run_report: RunReport, tmp_path: Path, theme: str
 ) -> None:
     """Contrast of at least 4.5 (WCAG 2.1, 1.4.3, AA) on the page and on the cards, in both themes."""
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
     shown(browser, run_report, tmp_path)
     style = "getComputedStyle(document.documentElement)"
-    colours = {
+    colors = {
         name: browser.evaluate(f"{style}.getPropertyValue('--{name}')").strip()
         for name in ("page", "surface", "ink", "muted", "accent", "better", "none", "worse")
     }
-    light = _luminance(colours["page"]) > 0.5
+    light = _luminance(colors["page"]) > 0.5
     assert light == (theme == "light")
     for ground in ("page", "surface"):
         for name in ("ink", "muted", "accent", "better", "none", "worse"):
-            high, low = sorted((_luminance(colours[name]), _luminance(colours[ground])), reverse=True)
+            high, low = sorted((_luminance(colors[name]), _luminance(colors[ground])), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
 
 
-def _luminance(colour: str) -> float:
+def _luminance(color: str) -> float:
     """Relative luminance of "#rrggbb" (WCAG 2.1)."""
-    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -24,7 +24,7 @@ def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     assert "…" not in table
     assert max(map(len, table.splitlines())) <= 120
     assert "\x1b" not in table
-    assert "\x1b" in terminal_table(many, colour=True)
+    assert "\x1b" in terminal_table(many, color=True)
 
 
 def test_every_verdict_is_told_with_its_rule_and_what_it_could_have_found(many: RunReport) -> None:

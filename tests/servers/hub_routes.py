@@ -175,7 +175,7 @@ class _Routes:
         return JSONResponse(url)
 
     async def validate_yaml(self, request: Request) -> Response:
-        """Checks only that the licence is a string."""
+        """Checks only that the license is a string."""
         card = (await request.json())["content"]
         license_id = yaml.safe_load(card.split("---")[1]).get("license", "")
         errors = [] if isinstance(license_id, str) else [{"message": '"license" must be a string'}]

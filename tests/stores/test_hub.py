@@ -283,7 +283,7 @@ def test_unreachable_hub_is_retryable(
 def test_gated_repository_says_where_to_ask(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gated repository's listing is public: without a look at a file the refusal would come hours later."""
     hub.add(REPO, FILES, gated=True)
-    with pytest.raises(PermanentError, match=f"accept the licence at .*/{REPO} and set HF_TOKEN"):
+    with pytest.raises(PermanentError, match=f"accept the license at .*/{REPO} and set HF_TOKEN"):
         open_source(REPO)
     hub.repos[REPO].granted.add("hf_mine")
     monkeypatch.setenv("HF_TOKEN", "hf_mine")

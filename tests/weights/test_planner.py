@@ -38,16 +38,16 @@ def run(plan: Plan, folder: Path) -> dict[str, Tensor]:
 
 
 def test_every_mismatch_is_named_at_once(tmp_path: Path) -> None:
-    new = tensors("same", "mine", "shape", "quantised")
-    old = tensors("same", "theirs", "quantised") | {"shape": torch.ones(5, 3)}
-    new["quantised"] = torch.ones(4, 3, dtype=torch.int8)
+    new = tensors("same", "mine", "shape", "quantized")
+    old = tensors("same", "theirs", "quantized") | {"shape": torch.ones(5, 3)}
+    new["quantized"] = torch.ones(4, 3, dtype=torch.int8)
     with pytest.raises(MismatchError) as caught:
         plan_of(tmp_path, new, old)
     message = str(caught.value)
     assert "mine: only in the aligned checkpoint" in message
     assert "theirs: only in the SFT checkpoint" in message
     assert "shape: shape [4, 3], on the SFT side [5, 3]" in message
-    assert "quantised: I8 and BF16" in message
+    assert "quantized: I8 and BF16" in message
     assert "same" not in message
 
 

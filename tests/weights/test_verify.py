@@ -175,7 +175,7 @@ def test_verify_loads_neither_torch_nor_numba(model: Artefact) -> None:
 
 
 def test_weights_that_nobody_extrapolated(model: Artefact) -> None:
-    """Digests and manifest agree with each other: only the parents can tell."""
+    """Digests and manifest agree with each other: only the parents show the change."""
     file = folder_of(model) / SHARD
     tensors = load_file(file)
     header = file.read_bytes()[: file.stat().st_size - sum(tensor.nbytes for tensor in tensors.values())]

@@ -10,7 +10,7 @@ from tests.zoo.write import checkpoints_of
 
 __all__ = ["TOKEN", "put_into", "serve_zoo"]
 
-TOKEN = "hf_of_someone_with_licences"
+TOKEN = "hf_of_someone_with_licenses"
 
 
 def put_into(hub: HubServer, names: tuple[str, ...] = tuple(SPECS)) -> None:

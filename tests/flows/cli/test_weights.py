@@ -250,7 +250,7 @@ def test_verify_of_something_else(expo: Command, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "plain", {})
     done = expo("verify", tmp_path / "plain")
     assert done.returncode == 2
-    assert "no manifest.json; it is no model of ours, or not finished" in done.stderr
+    assert "no manifest.json; no model of this program, or not finished" in done.stderr
 
 
 def test_check_tells_all_on_one_screen(expo: Command, tmp_path: Path) -> None:
