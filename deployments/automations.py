@@ -1,4 +1,4 @@
-"""What the server does by itself: it ends runs whose machine is dead, and tells of what went wrong."""
+"""The server's automations: end runs whose machine is dead, and notify people of failures."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ BODY = "{{ event.event }} of {{ event.resource.name }}\n{{ event.payload }}"
 
 
 def automations(notify: ActionTypes) -> tuple[AutomationCore, ...]:
-    """The project's automations, each known by its name; `notify` is what tells people."""
+    """The project's automations, each known by its name; `notify` is the block that notifies people."""
     return (
         AutomationCore(
             name="expo: zombies",
@@ -69,7 +69,7 @@ def automations(notify: ActionTypes) -> tuple[AutomationCore, ...]:
 
 
 def notification(client: SyncPrefectClient, block: str | None) -> ActionTypes:
-    """What tells people: a webhook or a notification block ("slack-webhook/team"); without one, the UI alone.
+    """The action that notifies people: a webhook or notification block ("slack-webhook/team"), else the UI.
 
     Raises:
         InputError: there is no such block.

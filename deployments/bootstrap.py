@@ -3,7 +3,7 @@
     export PREFECT_API_URL=http://…:4200/api EXPO_HOME=$PWD
     python -m deployments.bootstrap                                  one machine: process workers
     python -m deployments.bootstrap --kind kubernetes --gpus 64      a cluster
-    python -m deployments.bootstrap --notify slack-webhook/team      and tell people
+    python -m deployments.bootstrap --notify slack-webhook/team      and notify people
 
 It makes what is missing: the pools `expo` and `expo-gpu` with their queues, the limits that runs
 share, the automations, and the deployments of prefect.yaml. What an operator has changed since
@@ -43,7 +43,7 @@ def bootstrap(kind: PoolKind, limits: dict[str, int | None], notify: str | None)
     Args:
         kind: of the work pools' workers.
         limits: slots by the limit's name; None: as it is, or the default where it is not there yet.
-        notify: a block that tells people, as "slack-webhook/team".
+        notify: a block that notifies people, as "slack-webhook/team".
 
     Raises:
         InputError: the block does not exist, or the kind's worker is not installed.
@@ -96,7 +96,7 @@ def _automations(client: SyncPrefectClient, notify: str | None) -> list[str]:
             done.append(f"automation {wanted.name}")
         elif notify and there[0].actions != wanted.actions:
             client.update_automation(there[0].id, wanted)
-            done.append(f"automation {wanted.name}: tells {notify}")
+            done.append(f"automation {wanted.name}: notifies {notify}")
     return done
 
 

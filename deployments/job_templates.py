@@ -1,4 +1,4 @@
-"""Base job templates of the work pools: Prefect's own for each kind of worker, with our changes.
+"""Base job templates of the work pools: Prefect's own for each kind of worker, with this project's changes.
 
     python -m deployments.job_templates kubernetes --gpu > template.json
     prefect work-pool update expo-gpu --base-job-template template.json

@@ -1,1 +1,1 @@
-"""What happens in which order: the flows, and the `expo` command."""
+"""The Prefect flows and the `expo` command."""

@@ -1,4 +1,4 @@
-"""Flow "expo": families fan out, each to its verdict, and one report tells of all of them.
+"""Flow "expo": runs each family to its verdict, and writes one report on all of them.
 
 prefect deployment run expo/all-models --watch -p families='["demo"]'
 expo run zephyr-7b-beta tulu-2-dpo-7b --judge-model gpt-4o
@@ -43,7 +43,7 @@ from tasks.weights.inputs import InputMode
 
 __all__ = ["check_run", "expo"]
 
-# families that a run waits for at once, where each is a run of its own; they wait without working
+# family runs that a run waits for at once; waiting costs no work
 WAITING = 256
 
 
@@ -99,10 +99,10 @@ def expo(
         publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, or org/name
             for a single family. None: nothing is uploaded.
         rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
-        anchors: A file of stored annotations that the judge judges again in part, to say in the
-            report how far it is from theirs.
-        generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of an
-            engine of our own), `max_failed` (the share of answers that it may fail to give), `seeds`
+        anchors: A file of stored annotations; the judge judges a sample of them again, and the report
+            says how far it agrees with theirs.
+        generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of a
+            local engine), `max_failed` (the share of answers that it may fail to give), `seeds`
             (generations of each arm), `noise_band` (an A/A run).
         deployment: The deployment that runs each family, as expo-family/gpu, on the machines of its
             work pool; the store has to be one that all of them reach. None: in this process, one

@@ -1,4 +1,4 @@
-"""Flow "expo-nightly": what has changed is done again, and the figures are held against the last night's.
+"""Flow "expo-nightly": redoes what has changed, and compares the figures with earlier nights'.
 
 Everything in the store is found by what it was made of. So a night does again what a new commit of a
 parent, a new engine or new settings make new, and nothing else; `fresh` asks for more.

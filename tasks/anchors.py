@@ -1,4 +1,4 @@
-"""Stage anchors: stored annotations judged again in part, to know how far the judge is from theirs."""
+"""Stage anchors: judges a sample of stored annotations again, to measure the judge against theirs."""
 
 import time
 from pathlib import Path

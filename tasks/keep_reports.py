@@ -13,7 +13,7 @@ def keep_reports(keep: int, store: str) -> int:
     """Removes the reports of nights beyond the latest `keep`; gives how many. Other runs' reports stay.
 
     A report holds all its figures and answers, so nothing that is kept refers to one that goes.
-    Models, answers and judgments are left: tonight's may be theirs.
+    Models, answers and judgments are kept: tonight's run may use the same ones.
     """
     nights = sorted(name for name in Store(store).names("reports") if name.startswith(NIGHT))
     for name in nights[:-keep]:

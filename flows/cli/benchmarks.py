@@ -27,7 +27,7 @@ DIFFICULTY = Annotated[
 MIN_JUDGED = Annotated[
     float, typer.Option(min=0, max=1, help="The share of judged items below which there is no figure.")
 ]
-# what a verdict holds that files of judgments do not tell
+# fields of a verdict that files of judgments do not have
 UNKNOWN = {"family", "alpha", "p_adjusted", "compared", "published", "original", "expo", "lc_note"}
 
 NAMES = ", ".join(BENCHMARKS)
@@ -53,7 +53,7 @@ def score(
     min_judged: MIN_JUDGED = 0.95,
     as_json: AS_JSON = False,
 ) -> None:
-    """Prints the figures of a file of judgments: ours, or anybody's."""
+    """Prints the figures of a file of judgments, of a run here or of anybody else's."""
     from tasks.benchmarks.registry import find_benchmark
 
     found = find_benchmark(benchmark).score(file, min_judged=min_judged, extra=difficulty)
@@ -115,7 +115,7 @@ def fetch(
         for file in data_files():
             try:
                 get(file)
-            except ExpoError as error:  # the others may be had all the same
+            except ExpoError as error:  # the others may still be reachable
                 print(f"error: {error}", file=sys.stderr)
     status()
 
@@ -148,7 +148,7 @@ def anchors(
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
     as_json: AS_JSON = False,
 ) -> None:
-    """Judges stored annotations again in part: how far is a judge from the one that made them?"""
+    """Judges a sample of stored annotations again, and measures the agreement with their judge."""
     from tasks.anchors import anchors as measure
     from tasks.stats.agreement import agreement_sentence
 
@@ -159,7 +159,7 @@ def anchors(
 
 
 def _lines(score: "Score") -> dict[str, str]:
-    """A score's fields as people read them: rates with two digits, what is not there by its note."""
+    """A score's fields for the table: rates with two digits, a missing figure by its note."""
     from tasks.stats.formatting import counts
 
     lines: dict[str, str] = {}
@@ -176,7 +176,7 @@ def _lines(score: "Score") -> dict[str, str]:
 
 
 def _lengths(verdict: "Verdict") -> dict[str, str]:
-    """What the files tell beside the score; some tell nothing of lengths."""
+    """Lengths and length-controlled figures, where the files have them."""
     from tasks.stats.formatting import change, interval, signed
 
     before, after = verdict.original, verdict.expo

@@ -1,7 +1,7 @@
-"""What a command needs beyond the base installation, and how to get it.
+"""The packages that a command needs beyond the base installation, and how to install them.
 
 The base has `check`, `extrapolate` on the CPU, `verify`, `publish`, `gc`, `families`; each extra of
-pyproject.toml is named after what one does with it.
+pyproject.toml is named after its use.
 """
 
 import sys
@@ -40,7 +40,7 @@ def explain_missing(error: ModuleNotFoundError) -> NoReturn:
 
 
 def require_for_run(*, modules: Collection[str] = (), engine: bool) -> None:
-    """Looks for everything that a run needs, before hours of work.
+    """Checks that everything a run needs is installed, before hours of work.
 
     Args:
         modules: what the providers of its families import.

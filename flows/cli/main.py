@@ -1,17 +1,17 @@
 """The `expo` command: everything on one machine.
 
-    expo families                                        what there is to run
-    expo check zephyr-7b-beta                            would it work? reads headers only
+    expo families                                        lists the families
+    expo check zephyr-7b-beta                            checks a pair from its headers
     expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR     or s3://…, or hf://org/name
-    expo verify DIR                                      is it still what its manifest says?
+    expo verify DIR                                      checks a model against its manifest and parents
     expo publish DIR org/name                            to the Hugging Face Hub, with a model card
-    expo gc STORE                                        files that no manifest references
+    expo gc STORE                                        lists files that no manifest references
     expo run zephyr-7b-beta --judge-model gpt-4o         from two checkpoints to a verdict
-    expo search --sft A --aligned B --prompts P --judge-model gpt-4o         which α, or none
+    expo search --sft A --aligned B --prompts P --judge-model gpt-4o         finds α, or none that helps
     expo history                                         each family's gain over the runs of a store
-    expo data fetch                                      what the benchmarks need, beforehand
+    expo data fetch                                      downloads the benchmarks' data
     expo score alpaca_eval annotations.json              the figures of any file of judgments
-    expo compare A.json B.json                           is B's model better than A's?
+    expo compare A.json B.json                           decides whether B's model is better than A's
     expo demo                                            a run of a family trained on the spot
 
 Imports are inside the commands: `expo --help` answers at once, and `expo extrapolate`
@@ -137,7 +137,7 @@ def report(
     name: Annotated[str | None, typer.Argument(help="A run's name; the latest if left out.")] = None,
     store: STORE = "expo-store",
 ) -> None:
-    """Prints a run's verdicts again, and where its page lies."""
+    """Prints a run's verdicts again, and the path of its page."""
     from flows.cli.reports import show_report
 
     show_report(store, name)
@@ -156,7 +156,7 @@ def run(
         typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
     ] = None,
     anchors: Annotated[
-        Path | None, typer.Option(help="Stored annotations that tell how far the judge is from theirs.")
+        Path | None, typer.Option(help="Stored annotations, to measure how far the judge is from theirs.")
     ] = None,
     generation: "GenerationConfig | None" = None,
     judge: "Judge | None" = None,

@@ -1,4 +1,4 @@
-"""What a command does before a flow: Prefect's log becomes its progress."""
+"""For commands that run a flow: formats Prefect's log as progress."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ PREFECT_SETTINGS = {
 
 
 def show_progress() -> None:
-    """Lets Prefect's log read as progress, on the terminal and in the UI; what the user has set stays."""
+    """Formats Prefect's log as progress, on the terminal and in the UI; the user's own settings win."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("expo").setLevel(logging.INFO)

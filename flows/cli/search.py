@@ -1,4 +1,4 @@
-"""The command `expo search`: the α of a pair of checkpoints, raced for in one engine, or none."""
+"""The command `expo search`: finds the α of a pair of checkpoints in one engine, or none."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

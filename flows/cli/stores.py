@@ -1,4 +1,4 @@
-"""The commands about where models go: publish, gc, and extrapolate's way to the Hub.
+"""The commands about places of models: publish, gc, and `expo extrapolate --out hf://…`.
 
 They load neither Prefect nor vLLM.
 """
@@ -42,7 +42,7 @@ def publish(
 ) -> None:
     """Uploads a model with its card to the Hugging Face Hub, in one commit; private by default.
 
-    Of a model that is there already only the card is renewed, when there is a verdict for it.
+    For a model that is there already, updates only the model card, if there is a verdict for it.
     """
     from flows.cli.tables import progress_bar
     from tasks.publishing.publication import publish_with_card
@@ -64,7 +64,7 @@ def publish(
 def extrapolate_to_hub(
     recipe: "Recipe", parents: "Parents", repo_id: str, options: "PassOptions", sign: Path | None
 ) -> None:
-    """Makes a model straight into a repository; headers, then the repository, are looked at first."""
+    """Writes a model straight to a repository, after checks of the headers and of the repository."""
     from flows.cli.tables import progress_bar
     from tasks.publishing.commit import find_published
     from tasks.publishing.publication import extrapolate_and_publish
@@ -100,7 +100,7 @@ def gc(
 
 
 def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
-    """What the store's reports say of this model; a model in no store has no reports."""
+    """The verdicts on this model in its store's reports; none for a model outside a store."""
     from tasks.reports.stored import verdicts_of
     from tasks.stores.artefact import Store
     from tasks.weights.manifest import read_manifest

@@ -1,4 +1,4 @@
-"""What the `expo` command prints: tables and the progress bar."""
+"""Tables and the progress bar of the `expo` command."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ def plan_table(plan: "Plan", hint: str | None = None) -> None:
 
 
 def plan_notices(plan: "Plan") -> tuple[str, ...]:
-    """What is worth saying of a plan, one line each: how sides were matched, what is copied and left out."""
+    """The notices of a plan, one line each: how sides were matched, what is copied and left out."""
     from tasks.weights.refusals import examples
 
     lines = list(plan.notices)

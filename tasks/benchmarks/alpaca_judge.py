@@ -2,7 +2,7 @@
 
 The annotator decides which output is shown first, fills the prompt and reads the preference
 from the log-probabilities, in the form of its `weighted_alpaca_eval_gpt4_turbo`. Only the
-requests themselves are ours: alpaca_eval's own loses answers (it keeps a preference of -1
+requests are made here: alpaca_eval's own loses answers (it keeps a preference of -1
 after ten rate limits, and up to 128 paid answers when it is killed).
 """
 
@@ -124,7 +124,7 @@ def prompt_file() -> Path:
 def _annotate(
     reference: list[Row], answers: list[Row], judge: Judge, complete: Callable[..., dict[str, list[Any]]]
 ) -> list[Row]:
-    """Runs the package's annotator with our completions, its cache off: the journal is in its place."""
+    """Runs the package's annotator with this module's completions; the journal replaces its cache."""
     annotators = load_package()
     with tempfile.TemporaryDirectory(prefix="expo-") as folder:
         annotator = annotators.PairwiseAnnotator(
@@ -213,7 +213,7 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
 def _make_prompts(
     df: "pd.DataFrame",
     template: str,
-    batch_size: int = 1,  # noqa: ARG001 - as the package calls it; ours is always 1
+    batch_size: int = 1,  # noqa: ARG001 - as the package calls it; always 1 here
 ) -> "tuple[list[str], pd.DataFrame]":
     """In place of the package's own, which looks for the next name in the text that it has just put in."""
     columns = [name for name in PLACEHOLDERS if f"{{{name}}}" in template]

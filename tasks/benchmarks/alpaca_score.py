@@ -1,4 +1,4 @@
-"""Figures from AlpacaEval's annotation files, ours and anybody's: the package's own arithmetic.
+"""Figures from any AlpacaEval annotation file, by the package's own arithmetic.
 
 score_annotations(Path("annotations.json"))                     win rate, standard error, counts
 score_annotations(Path("annotations.json"), df_gamed)           …and length-controlled

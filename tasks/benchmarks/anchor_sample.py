@@ -1,4 +1,4 @@
-"""Anchors: stored annotations, judged again in part, tell how far a judge is from an earlier one.
+"""Anchors: a sample of stored annotations is judged again, to measure a judge against an earlier one.
 
     found = measure(Path("annotations.json"), judge, folder, sample=200, advance=…)
     compared(earlier, later)                  two annotation files over the same pairs

@@ -37,7 +37,7 @@ class Usage(Value):
         )
 
     def times(self, count: int) -> "Usage":
-        """So often the same."""
+        """The same usage `count` times."""
         return Usage(
             requests=count * self.requests,
             prompt_tokens=count * self.prompt_tokens,

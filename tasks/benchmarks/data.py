@@ -78,7 +78,7 @@ def cached(file: DataFile) -> Path | None:
 
 
 def import_from(folder: Path, files: Sequence[DataFile]) -> tuple[DataFile, ...]:
-    """Takes every data file that lies in a folder, whatever it is called there: the digest tells.
+    """Takes every data file that lies in a folder, recognized by its digest, not its name.
 
     Raises:
         InputError: no such folder.

@@ -86,7 +86,7 @@ def _frame(rows: list[Row]) -> "pd.DataFrame":
 
 
 def _fit(frame: "pd.DataFrame", difficulty: Path) -> float:
-    """The package's length-controlled win rate in %, with our verified copy of its data."""
+    """The package's length-controlled win rate in %, with the verified copy of its data."""
     from alpaca_eval.metrics import glm_winrate
 
     # the package would fetch whatever is newest; it is the same pinned file for everybody here

@@ -81,7 +81,7 @@ class Score(FiniteValue):
 
     @abstractmethod
     def metrics(self) -> ArmMetrics:
-        """The same as an arm's metrics; what the file does not tell is 0 or None."""
+        """The same as an arm's metrics; what the file does not have is 0 or None."""
 
     @property
     def resampled(self) -> tuple[float, ...]:

@@ -59,8 +59,8 @@ def data_files() -> tuple[DataFile, ...]:
 def judge_fingerprint(judge: Judge, benchmark: str) -> str:
     """sha256 (64 hex digits) of what decides a judge's judgments of a benchmark: who, prompts, sampling.
 
-    How fast and how patiently it is asked does not, nor does the port of an endpoint on
-    this machine, which is another one in each run.
+    Speed, retries and time limits do not, nor does the port of an endpoint on this machine, which
+    differs from run to run.
 
     Raises:
         InputError, PermanentError, RetryableError: the checkpoint to serve cannot be opened.

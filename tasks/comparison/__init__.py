@@ -1,1 +1,1 @@
-"""Two arms held against each other: answers, judgments, verdicts."""
+"""Comparing two arms: answers, judgments, verdicts."""

@@ -36,7 +36,7 @@ class Arm(Value):
 
     @property
     def label(self) -> str:
-        """What tables and run names say: "original", or "expo α=0.3"."""
+        """The arm's name in tables and run names: "original", or "expo α=0.3"."""
         return self.name if self.name == "original" else f"expo α={self.recipe.alpha:g}"
 
     def folder(self, store: Store) -> Path:

@@ -1,4 +1,4 @@
-"""Two files of judgments against each other: the verdict of any two models, paired item by item.
+"""Compares two files of judgments: the verdict on any two models, paired item by item.
 
 compare(Path("a/annotations.json"), Path("b/annotations.json"))      AlpacaEval's, by instruction
 compare(Path("a.jsonl"), Path("b.jsonl"))                            MT-Bench's, by question
@@ -75,7 +75,7 @@ def _benchmark_of(first: Path, second: Path) -> Benchmark:
         raise InputError(f"{file}: judgments of no benchmark; there are {titles}")
     if found[0] is not found[1]:
         raise InputError(
-            f"{first}, {second}: one is {found[0].measure.title}'s and one is {found[1].measure.title}'s; "
-            "give two of a kind"
+            f"{first}, {second}: the first is {found[0].measure.title}'s, "
+            f"the second {found[1].measure.title}'s; give two of a kind"
         )
     return found[0]

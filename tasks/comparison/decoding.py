@@ -21,8 +21,7 @@ class ArmEndpoints(Value):
     original, expo  the names under which it serves the two models
     api_key_env     the variable of the worker's environment that holds its key; None: it asks for none
 
-    What it serves cannot be checked from here: that it is these models, with these templates, is
-    up to whoever runs it.
+    This program cannot check that the server has these models and templates.
     """
 
     base_url: str = Field(pattern=ADDRESS)
@@ -39,7 +38,7 @@ class ArmEndpoints(Value):
 class GenerationConfig(Value):
     """How a run has its answers made; alike for both arms.
 
-    endpoint    a server in place of an engine of our own
+    endpoint    a server in place of a local engine
     seeds       generations of each arm, each with a seed of its own
     first_seed  the number of the first: another number is another seed, and everything is answered anew
     noise_band  the original once more with yet another seed: what then differs is noise (an A/A run)

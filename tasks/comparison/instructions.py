@@ -1,4 +1,4 @@
-"""What is asked: a benchmark's file of questions, or a family's own in a benchmark's form."""
+"""The questions of a run: a benchmark's file, or a family's own in a benchmark's form."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A judging that outlives its process: its folder, its journal kept in the store, its judge at an address."""
+"""A resumable judging: its folder, its journal kept in the store, and the judge's address."""
 
 import shutil
 import time
@@ -29,7 +29,7 @@ KEEP_SECONDS = 30.0  # between two copies of the journal into a store that is no
 
 
 class JudgeSession(NamedTuple):
-    """Where judgments are made.
+    """A judging in progress.
 
     folder    for the journal and the judgments
     endpoint  the judge, with an address that answers
@@ -47,7 +47,7 @@ class JudgeSession(NamedTuple):
 
 
 class JudgeNeeds(NamedTuple):
-    """What a judging takes of shared limits: requests at once, and GPUs for a judge that is served here."""
+    """The slots of shared limits that a judging takes: concurrent requests, and GPUs of a local judge."""
 
     model: str
     requests: int
@@ -116,7 +116,7 @@ def within_budget(
 
 
 class JournalSync:
-    """Carries the journal to the store and back; has nothing to do where the store is this machine's."""
+    """Copies the journal to a remote store and back; does nothing for a store on this machine."""
 
     def __init__(self, artefact: Artefact, journal: Path) -> None:
         self._artefact, self._journal = artefact, journal
@@ -130,7 +130,7 @@ class JournalSync:
             self.keep()
 
     def keep(self) -> None:
-        """Puts the journal into the store, where another machine finds it."""
+        """Copies the journal into the store, where another machine finds it."""
         self._kept = time.monotonic()
         if self._artefact.local is not None or not self._journal.exists():
             return

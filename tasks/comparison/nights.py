@@ -1,4 +1,4 @@
-"""A night's figures held against earlier ones: what changed, and what of it noise explains."""
+"""Compares a night's figures with earlier ones, and with the noise."""
 
 import math
 
@@ -7,14 +7,14 @@ from tasks.reports.history import HistoryPoint, Series
 
 __all__ = ["NIGHT", "Change", "changes_of"]
 
-NIGHT = "nightly-"  # which reports are a night's
+NIGHT = "nightly-"  # marks the reports of nightly runs
 
 
 class Change(Value):
     """A family's gain (+ ExPO minus original) in a run against the last earlier one that had it.
 
     change  the gain minus the earlier one, in the unit of the score
-    noise   what chance explains of it at 95%. With an A/A run: √2 times the band's half width, for
+    noise   the change that chance explains at 95%. With an A/A run: √2 times the band's half width, for
             both arms were answered and judged anew. Without: from the intervals of the two gains,
             which is wider, because they allow for other instructions too.
     """

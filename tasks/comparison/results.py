@@ -1,4 +1,4 @@
-"""What stages leave of an arm in the store: the manifests of generations, judgments and anchors."""
+"""The manifests of an arm's artefacts: generations, judgments and anchors."""
 
 from pathlib import Path
 

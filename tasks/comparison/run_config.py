@@ -1,4 +1,4 @@
-"""What a run is asked to do with each of its families."""
+"""The settings of a run, alike for all of its families."""
 
 from typing import Literal
 

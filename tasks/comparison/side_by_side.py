@@ -1,4 +1,4 @@
-"""Both arms' answers side by side, with what the judge said of them: what the report's browser shows."""
+"""Both arms' answers side by side with the judge's words, for the report's browser of answers."""
 
 from collections.abc import Sequence
 

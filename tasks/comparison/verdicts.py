@@ -53,7 +53,7 @@ def verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tup
 
 
 def noise_bands(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
-    """Of each benchmark that the original has answered more than once: its first and its last answers."""
+    """For each benchmark that the original answered more than once: its first answers against its last."""
     bands = []
     for name, asked in by_benchmark(judged).items():
         if len(asked.original) < 2:
@@ -87,7 +87,7 @@ def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked)
 
 
 def _result(benchmark: Benchmark, judgments: Judgments, items: Collection[Hashable]) -> ArmResult:
-    """One generation's result, with what its answers are like."""
+    """One generation's result, with the metrics of its answers."""
     score = benchmark.score(judgments.path(), items=items, min_judged=judgments.judge.min_judged)
     result = arm_result(benchmark, judgments.path(), score, items)
     return result.model_copy(update={"metrics": result.metrics.model_copy(update=_answers(judgments))})

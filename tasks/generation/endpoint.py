@@ -1,4 +1,4 @@
-"""Answers from an OpenAI-compatible endpoint in place of an engine of our own, with the same journal.
+"""Answers from an OpenAI-compatible endpoint in place of a local engine, with the same journal.
 
 The server has the checkpoint's template and end tokens, or was started with the right ones: what
 it shows the model cannot be seen from here, so a summary has no template digest and no token ids.

@@ -195,6 +195,11 @@ def _generate(
 
 
 def load_tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the job's model, from its folder alone.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     if job.settings.trust_remote_code:

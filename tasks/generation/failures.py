@@ -1,4 +1,4 @@
-"""Why an engine ended before its work: its own refusal, its log, or the signal that killed it."""
+"""Why an engine ended early: its own refusal, its log, or the signal that killed it."""
 
 import re
 import signal

@@ -1,8 +1,8 @@
 """Which Python runs vLLM: this one, or that of an environment of its own.
 
 An environment of its own is the way of servers and images: vLLM and Prefect each pin what the
-other wants newer. `EXPO_ENGINE_PYTHON` names its interpreter; it needs vllm and nothing of ours,
-whose `tasks` the engine's process is given by its path.
+other wants newer. `EXPO_ENGINE_PYTHON` names its interpreter; it needs vllm and nothing of this
+project, whose `tasks` the engine's process finds by its path.
 """
 
 import os

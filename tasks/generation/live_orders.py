@@ -1,4 +1,4 @@
-"""What a live engine is told, and what it says."""
+"""The messages to and from a live engine."""
 
 from typing import Literal
 

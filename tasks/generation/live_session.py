@@ -1,4 +1,4 @@
-"""A live engine from the outside: started, given orders one by one, and ended with the block.
+"""The client of a live engine: starts it, sends orders one by one, and ends it with the block.
 
 with live_engine(job, sft=folder, advance=progress.advance) as engine:
     engine.obey(order)
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.25
 
 
 class UnfitError(PermanentError):
-    """New weights in the running engine would not be the model that they should be."""
+    """The running engine does not load new weights correctly."""
 
 
 class LiveEngine:

@@ -146,7 +146,7 @@ def _gpus(engine_jobs: Sequence[EngineJob], engines: int | None) -> list[str | N
 
 
 def _clear(job: GenerationJob) -> None:
-    """What an earlier attempt left, but for the journal."""
+    """Removes what an earlier attempt left, except the journal."""
     folder = Path(job.output)
     folder.mkdir(parents=True, exist_ok=True)
     left = [folder / SUMMARY, folder / FAILURE, *folder.glob("engine*.log")]

@@ -1,4 +1,4 @@
-"""What is asked: the items of a benchmark's file, as turns of a user."""
+"""The items of a benchmark's file of questions, as turns of a user."""
 
 import json
 from pathlib import Path

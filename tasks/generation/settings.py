@@ -74,7 +74,7 @@ class GenerationSettings(Value):
 
 
 class Endpoint(Value):
-    """An OpenAI-compatible server that answers in place of an engine of our own.
+    """An OpenAI-compatible server that answers in place of a local engine.
 
     base_url     up to and including /v1
     model        the name under which it serves the arm's model

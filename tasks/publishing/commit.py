@@ -2,8 +2,8 @@
 
 Large files go first, one by one, so that a model in S3 needs one shard's space on this disk; a
 model that was put together on a branch of the repository (`tasks.stores.hub_files`) needs none.
-Then one commit, atomic, brings everything into sight: weights, side files, card and manifest.
-A process killed before that has published nothing; one killed after it finds its commit.
+Then one atomic commit publishes everything: weights, side files, card and manifest. A process
+killed before it has published nothing; after a kill behind it the next run finds the commit.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,6 +41,7 @@ class Published(Value):
 
     @property
     def url(self) -> str:
+        """The page of the repository at this commit."""
         return f"{constants.ENDPOINT}/{self.repo_id}/tree/{self.commit}"
 
 
@@ -56,10 +57,10 @@ def publish(
 ) -> Published:
     """Uploads a whole model to `repo_id`, made if need be; `card` is its README.md with metadata.
 
-    A model that is there already (by its manifest's fingerprint) is not uploaded again; its card
-    stays too, unless `renew_card` is set and the card differs: then that one file is committed.
-    A signature that lies in the model goes with it, or one by the private key `sign_with`, also to a model
-    that is there already. `advance` gets bytes of the model's files that are on the Hub.
+    A model that is there already (by its manifest's fingerprint) is not uploaded again; `renew_card`
+    updates only the model card, where it differs. A signature that lies in the model is uploaded too,
+    or one by the private key `sign_with`, also to a model that is there already. `advance` gets bytes of
+    the model's files that are on the Hub.
 
     Raises:
         InputError: the key is none, the model has no manifest, the card's metadata is wrong, or the
@@ -203,7 +204,7 @@ def _check_card(repo_id: str, card: str) -> None:
 
 
 def _upload(api: HfApi, repo_id: str, file: ModelFile, path: Path) -> CommitOperationAdd:
-    """Brings a large file's content to the Hub, where nobody sees it before the commit."""
+    """Uploads a large file's content, which the Hub shows only after the commit."""
     operation = CommitOperationAdd(file.name, path)
     if operation.upload_info.sha256.hex() != file.sha256:
         raise CorruptError(f"{path}: not what the model's manifest says; make the model again")
@@ -221,7 +222,7 @@ def _compare(folder: Path, repo_id: str, commit: str) -> None:
 
 
 def _verify(published: HubSource, manifest: Manifest) -> None:
-    """Compares what the Hub holds now with the manifest."""
+    """Compares the published files with the manifest."""
     if name := differing(published, manifest):
         raise CorruptError(
             f"{published.checkpoint.uri}@{published.checkpoint.commit[:12]}: {name} is not what was "
@@ -230,7 +231,7 @@ def _verify(published: HubSource, manifest: Manifest) -> None:
 
 
 def _verify_branch(repo_id: str, branch: str, manifest: Manifest) -> None:
-    """The same before the model comes into sight; a shard may have been damaged on its way."""
+    """The same for the branch, before the model is published: a shard may have been damaged on its way."""
     if name := differing(HubSource(repo_id, branch), manifest):
         close_branch(repo_id, manifest.fingerprint)
         raise CorruptError(

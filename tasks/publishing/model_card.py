@@ -1,7 +1,7 @@
-"""The model card: what a published model is, whether it helped, and how to make and verify it again.
+"""The model card of a published model: provenance, verdicts, and how to reproduce and verify it.
 
-Everything in it comes from the manifest, the verdicts and the aligned model's own card. What
-is not known is said to be unknown. A local parent is not named by its path.
+Everything in it comes from the manifest, the verdicts and the aligned model's own card. Unknown
+fields are called unknown. A local parent's path is left out.
 """
 
 import math
@@ -93,7 +93,7 @@ def _metadata(
     manifest: Manifest, repo_id: str, license: License, verdicts: Sequence[Verdict]
 ) -> ModelCardData:
     recipe = manifest.recipe
-    adapter = recipe.adapter == "scale"  # its base is the model that it is loaded on, and no other
+    adapter = recipe.adapter == "scale"  # an adapter's base is the model that it is loaded on
     of_output = (recipe.sft,) if adapter else (recipe.aligned, recipe.sft)
     parents = [parent.uri for parent in of_output if _on_hub(parent)]
     relation = "adapter" if adapter else "merge"
@@ -112,7 +112,7 @@ def _metadata(
 
 
 def _results(verdict: Verdict) -> Iterator[EvalResult]:
-    """The figures of + ExPO; who judged them is a part of the metric, since others are not comparable."""
+    """The figures of + ExPO; the judge is a part of the metric, since others are not comparable."""
     measure = measure_of(verdict.benchmark)
     figures = {measure.metric: verdict.expo.score}
     if verdict.expo.lc_win_rate is not None:
@@ -136,7 +136,7 @@ def _relative_update(manifest: Manifest) -> float | None:
 
 
 def _command(recipe: Recipe) -> str:
-    """What makes the same bytes again; a local parent is left for the reader to fill in."""
+    """The command that writes the same bytes again; the reader fills in a local parent."""
     options = {
         "--aligned": _pinned(recipe.aligned, "ALIGNED"),
         "--sft": _pinned(recipe.sft, "SFT"),

@@ -1,4 +1,4 @@
-"""A model and its card, to the Hub: one that is there already in a store, or one that is made on the way."""
+"""Publishes a model with its card: from a store, or written straight to the Hub."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -65,11 +65,11 @@ def extrapolate_and_publish(
     *,
     sign_with: Path | None = None,
 ) -> Published:
-    """Makes a model and publishes it, privately, with no more of it on this disk than the shards in hand.
+    """Writes a model straight to the Hub, privately; the local disk holds only the shards in progress.
 
-    The shards are put together on a branch of the repository; then one commit shows the model. A
-    run that was killed goes on with the shards that are missing. `find_published` comes before:
-    it makes the repository, and finds a model that is there already.
+    The shards collect on a branch of the repository; then one commit publishes the model. After an
+    interruption only the missing shards are made. Call `find_published` first: it makes the
+    repository, and finds a model that is there already.
 
     Raises:
         InputError, PermanentError, RetryableError: as `publish`.

@@ -1,4 +1,4 @@
-"""A repository of the Hub, looked at: what it holds before a model goes there, and afterwards."""
+"""Checks of a Hub repository before a model is published there, and afterwards."""
 
 from functools import partial
 
@@ -16,9 +16,9 @@ __all__ = ["differing", "holds", "open_repository", "prepare_repository"]
 
 
 def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> HubSource:
-    """Makes the repository if need be, and looks whether a model of this fingerprint may go there.
+    """Makes the repository if need be, and checks whether a model of this fingerprint may go there.
 
-    A run that is to publish in the end calls it in the beginning.
+    A run that publishes calls it before anything else is done.
 
     Raises:
         InputError: the repository holds something else or is of the other visibility.
@@ -29,7 +29,7 @@ def prepare_repository(repo_id: str, fingerprint: str, private: bool = True) -> 
 
 
 def open_repository(repo_id: str, fingerprint: str, private: bool) -> HubSource:
-    """One try of `prepare_repository`, for who repeats more than that; raises what the client raises."""
+    """`prepare_repository` without retries, for callers that retry more; raises the client's exceptions."""
     api = HfApi()
     api.create_repo(repo_id, private=private, exist_ok=True)
     _require_visibility(api, repo_id, private)
@@ -39,7 +39,7 @@ def open_repository(repo_id: str, fingerprint: str, private: bool) -> HubSource:
 
 
 def _require_visibility(api: HfApi, repo_id: str, private: bool) -> None:
-    """The repository may have been there before, and open to everybody."""
+    """Refuses a repository that was there before with the other visibility."""
     if bool(api.repo_info(repo_id).private) != private:
         raise InputError(
             f"{repo_id}: this repository is {'public' if private else 'private'} already; "

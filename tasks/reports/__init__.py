@@ -1,1 +1,1 @@
-"""The verdict and the page that shows it."""
+"""Reports: page, Markdown and terminal."""

@@ -1,6 +1,6 @@
 """The figures of each family over the runs of a store: what `expo history` and its page show.
 
-A series holds what may stand in one line: one family, α, benchmark and judge, with the judge's
+A series holds comparable runs: one family, α, benchmark and judge, with the judge's
 fingerprint (its prompts, sampling and orders). Reports of other versions are read as far as the
 history needs them; one that lacks something is named and left out, and no figure is made up for it.
 """
@@ -49,7 +49,7 @@ class HistoryPoint(FiniteValue):
 class Series(FiniteValue):
     """One family at one α on one benchmark by one judge; the points are in the order of time.
 
-    judge_fingerprint  "" where the reports do not tell it
+    judge_fingerprint  "" where the reports do not state it
     """
 
     family: str
@@ -70,7 +70,7 @@ class History(Value):
 
 
 class _Read(FiniteValue):
-    """A part of a report of any version: what the history does not need is not looked at."""
+    """A part of a report of any version: fields that the history does not need are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

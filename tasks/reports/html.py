@@ -1,7 +1,7 @@
-"""The report as one HTML page that needs nothing else: styles, plots, script and answers inside.
+"""The report as one self-contained HTML page: styles, plots, script and answers inside.
 
-The page asks for nothing from outside, and its content security policy lets nothing in: only
-the page's own script may run, known by its digest. What models and judges wrote is data.
+The page loads nothing, and its content security policy allows only its own script, known by its
+digest. What models and judges wrote is data.
 """
 
 import base64
@@ -75,7 +75,7 @@ def _environment() -> Environment:
 
 
 def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
-    """What the answers browser reads. Families share questions and references: each is stored once.
+    """The data of the browser of answers. Families share questions and references: each is stored once.
 
     items  [[label, [[question, reference] of each turn]], …]
     sets   [{"family", "benchmark", "scale", "rows": [[item, [[original, expo, original's value, expo's,

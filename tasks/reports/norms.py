@@ -1,4 +1,4 @@
-"""How far training, and so extrapolation, moved the tensors: by layer and module."""
+"""How far alignment training moved the tensors, and so extrapolation moves them: by layer and module."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The report of a run as values: what the page, the Markdown, the JSON and the table are made of."""
+"""The report of a run as values, from which page, Markdown, JSON and table are rendered."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ class AlphaPoint(FiniteValue):
 
 
 class StageCost(FiniteValue):
-    """What a stage took: seconds, and for judging the requests and US dollars where they are known."""
+    """The cost of a stage: seconds, and for judging the requests and US dollars where they are known."""
 
     stage: str
     seconds: float
@@ -56,7 +56,7 @@ class Failure(Value):
 
 
 class FamilyReport(Value):
-    """One family: its verdicts, and what they rest on.
+    """One family: its verdicts, and the data behind them.
 
     verdicts     one for each benchmark and judge
     alpha_curve  empty where no curve was made
@@ -64,7 +64,7 @@ class FamilyReport(Value):
     costs        in the order of the stages
     answers      comparisons that the page shows; dialogues: answers that are rated or verified
     noise        what the original differs by from itself under another seed, where it was asked twice
-    settings     provenance as the reader shall see it: recipe, fingerprints, sampling, judge
+    settings     provenance as it is shown: recipe, fingerprints, sampling, judge
     """
 
     family: str

@@ -9,7 +9,7 @@ __all__ = ["judging", "length_controlled", "noise_sentence", "reason", "sentence
 
 
 def sentence(verdict: Verdict) -> str:
-    """The verdict in words, for a reader who reads nothing else."""
+    """The verdict in one sentence."""
     found, measure = verdict.difference, measure_of(verdict.benchmark)
     figures = (
         f"{measure.score} {change(verdict.original.score, verdict.expo.score, measure.digits)}, "
@@ -21,7 +21,7 @@ def sentence(verdict: Verdict) -> str:
 
 
 def reason(verdict: Verdict) -> str:
-    """What made the outcome, and what this run could have missed."""
+    """The rule behind the outcome, and the smallest effect that the run could have found."""
     rule = verdict.rule[:1].upper() + verdict.rule[1:]
     others = "" if verdict.compared == 1 else f", among {verdict.compared} families"
     return (

@@ -1,7 +1,7 @@
 """matplotlib's figures as SVG that follows the page: its colors, its font, light and dark.
 
-matplotlib knows nothing of CSS. So each role is drawn in a color of its own (a sentinel),
-and the finished SVG has the sentinels replaced by the page's custom properties.
+matplotlib does not know CSS. So each role is drawn in a color of its own (a sentinel), and in
+the finished SVG the page's custom properties replace the sentinels.
 """
 
 import hashlib

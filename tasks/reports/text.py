@@ -122,7 +122,7 @@ def _table(title: str, verdicts: list[Verdict]) -> Table:
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> Table:
-    """What made each outcome, and what could have been missed."""
+    """The reason for each outcome."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()

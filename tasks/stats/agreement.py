@@ -1,4 +1,4 @@
-"""Do two judges say the same? Agreement, Cohen's kappa and rank correlation over the same pairs.
+"""Agreement of two judges over the same pairs: shares, Cohen's kappa and rank correlation.
 
 Sources: kappa, Cohen (1960); its interval is a percentile bootstrap over pairs. The shift of
 the win rate is a paired difference like any verdict's (`tasks.stats.paired`).
@@ -48,7 +48,7 @@ class Agreement(FiniteValue):
 
     @property
     def drifted(self) -> bool:
-        """Whether the present judge's win rate is another one: by interval and test, as in a verdict."""
+        """Whether the present judge's win rate differs: by interval and test, as in a verdict."""
         return not self.shift.lower <= 0 <= self.shift.upper and self.shift.p_value < LEVEL
 
 
@@ -86,7 +86,7 @@ def agree(
 
 
 def agreement_sentence(found: Agreement) -> str:
-    """What it means, for a reader who reads nothing else."""
+    """The agreement in one sentence."""
     says = (
         f"{found.present} agrees with {found.earlier} in {found.agreement:.0%} of {found.n} pairs "
         f"(kappa {_number(found.kappa)}, rank correlation {_number(found.rank_correlation)})"

@@ -1,4 +1,4 @@
-"""The verdict: did extrapolation help this family? In one word, with the rule that gave it."""
+"""The verdict on a family: an outcome, with the rule that gave it."""
 
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -46,7 +46,7 @@ class Verdict(FiniteValue):
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
 
-    Reports hold the outcome as "word", as they always have.
+    Stored reports hold the outcome under "word", its first name.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)

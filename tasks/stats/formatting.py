@@ -80,7 +80,7 @@ def p_value(p: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: "8.2 s", "3 min 20 s", "2 h 05 min"."""
+    """Seconds in words: "8.2 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(created: str) -> str:
-    """An ISO 8601 time as people read it: "2026-11-23 23:41 UTC"."""
+    """An ISO 8601 time for readers: "2026-11-23 23:41 UTC"."""
     return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

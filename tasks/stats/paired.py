@@ -1,4 +1,4 @@
-"""Is the difference between two arms more than chance? Paired, by instruction or by question.
+"""Paired tests of the difference between two arms, by instruction or by question.
 
 Both arms answer the same items, so only the differences matter: pairing cuts a standard
 error by about half. Items that depend on each other (the two turns of an MT-Bench

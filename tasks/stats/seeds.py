@@ -18,11 +18,11 @@ __all__ = ["NoiseBand", "mean_result", "noise_band"]
 
 
 class NoiseBand(Value):
-    """What one model differs by from itself under another seed (an A/A run).
+    """The difference of one model from itself under another seed (an A/A run).
 
     benchmark, judge  of whose scores it is
     difference        the second generation's mean score less the first's, in the benchmark's points
-    lower, upper      95% interval: a gain inside of it would be no wonder
+    lower, upper      95% interval: a gain inside of it may be noise
     n                 items that both have a judgment of
     """
 

@@ -35,26 +35,36 @@ class FolderSource:
 
     @property
     def checkpoint(self) -> Checkpoint:
+        """The checkpoint at its commit."""
         return self._checkpoint
 
     def files(self) -> Mapping[str, FileInfo]:
+        """The files at the top, by name."""
         return self._files
 
     def folders(self) -> tuple[str, ...]:
+        """The names of the folders, hidden ones left out."""
         entries = self._folder.iterdir()
         return tuple(sorted(p.name for p in entries if p.is_dir() and not p.name.startswith(".")))
 
     def read(self, name: str, start: int, length: int) -> bytes:
+        """`length` bytes of a file from offset `start`; fewer only where the file ends."""
         with self.fetch(name).open("rb") as file:
             file.seek(start)
             return file.read(length)
 
     def fetch(self, name: str) -> Path:
+        """The file in its place.
+
+        Raises:
+            CorruptError: there is no such file.
+        """
         if name not in self._files:
             raise CorruptError(f"{self._folder}: no file {name!r} in this folder")
         return self._folder / name
 
     def folder(self) -> Path:
+        """The folder itself."""
         return self._folder
 
 

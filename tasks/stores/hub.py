@@ -71,12 +71,15 @@ class HubSource:
 
     @property
     def checkpoint(self) -> Checkpoint:
+        """The checkpoint at its commit."""
         return Checkpoint(uri=self._uri, commit=self._commit)
 
     def files(self) -> Mapping[str, FileInfo]:
+        """The files at the top, by name."""
         return self._files
 
     def folders(self) -> tuple[str, ...]:
+        """The names of the folders, hidden ones left out."""
         return self._folders
 
     def read(self, name: str, start: int, length: int) -> bytes:

@@ -59,6 +59,7 @@ class HubFiles:
             self._waiting.put(file, name)
 
     def copy_in(self, file: Path, name: str) -> None:
+        """As `put`, but the local file stays."""
         if name.endswith(WEIGHTS):
             self._send(file, name)
         else:
@@ -71,6 +72,7 @@ class HubFiles:
         return created
 
     def sha256(self, name: str) -> str | None:
+        """The digest, of a waiting file or of one on the branch; None if there is neither."""
         if self._waiting.size(name) is not None:
             return self._waiting.sha256(name)
         held = self._held().get(name)
@@ -79,20 +81,24 @@ class HubFiles:
         return held.lfs.sha256 if held.lfs else sha256_of(self._source().fetch(name))
 
     def read(self, name: str) -> bytes | None:
+        """The content of a waiting file or of one on the branch, None if there is neither."""
         waiting = self._waiting.read(name)
         if waiting is not None or name not in self._held():
             return waiting
         return self._source().fetch(name).read_bytes()
 
     def size(self, name: str) -> int | None:
+        """The size in bytes of a waiting file or of one on the branch, None if there is neither."""
         waiting = self._waiting.size(name)
         held = self._held().get(name) if waiting is None else None
         return held.size if held else waiting
 
     def names(self) -> list[str]:
+        """The names of all files, sorted, without those of a new repository."""
         return sorted({*self._waiting.names(), *self._held()} - NEW_REPOSITORY)
 
     def folders(self) -> list[str]:
+        """None: a model has no folders."""
         return []
 
     def remove(self, name: str) -> None:

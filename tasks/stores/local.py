@@ -27,11 +27,13 @@ class LocalFiles:
         self._folder = folder
 
     def put(self, file: Path, name: str) -> None:
+        """Renames a file of the same file system into the folder; raises as `write_errors`."""
         with write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             file.replace(inside(self._folder, name))
 
     def copy_in(self, file: Path, name: str) -> None:
+        """Copies a file, then renames the copy into the folder; raises as `write_errors`."""
         with write_errors(self._folder):
             part = self._part(name)
             shutil.copyfile(file, part)
@@ -60,12 +62,19 @@ class LocalFiles:
         return True
 
     def sha256(self, name: str) -> str | None:
+        """The digest, computed now; None if there is no file."""
         return sha256_of(inside(self._folder, name)) if self.size(name) is not None else None
 
     def read(self, name: str) -> bytes | None:
+        """The content, None if there is no file."""
         return None if self.size(name) is None else inside(self._folder, name).read_bytes()
 
     def size(self, name: str) -> int | None:
+        """The size in bytes, None if there is nothing of this name.
+
+        Raises:
+            CorruptError: it is no regular file.
+        """
         path = inside(self._folder, name)
         try:
             status = path.stat()
@@ -76,17 +85,25 @@ class LocalFiles:
         return status.st_size
 
     def names(self) -> list[str]:
+        """The names of the files, sorted; none where there is no folder."""
         return sorted(path.name for path in self._paths())
 
     def folders(self) -> list[str]:
+        """The names of the folders, sorted; none where there is no folder."""
         if not self._folder.is_dir():
             return []
         return sorted(path.name for path in self._folder.iterdir() if path.is_dir())
 
     def remove(self, name: str) -> None:
+        """Removes the file, if it is there."""
         inside(self._folder, name).unlink(missing_ok=True)
 
     def fetch(self, name: str, _folder: Path) -> Path:
+        """The file in its place.
+
+        Raises:
+            CorruptError: it is missing.
+        """
         if self.size(name) is None:
             raise CorruptError(f"{self._folder}: {name} is missing; make the artefact again")
         return inside(self._folder, name)

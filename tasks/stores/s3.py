@@ -53,6 +53,11 @@ class S3Files:
         file.unlink()
 
     def copy_in(self, file: Path, name: str) -> None:
+        """As `put`, but the local file stays.
+
+        Raises:
+            RetryableError: the uploaded object differs; it was removed.
+        """
         part_bytes = max(PART_BYTES, -(-file.stat().st_size // MOST_PARTS))
         digests = _digests(file, part_bytes)
         with self._errors(name):
@@ -83,19 +88,23 @@ class S3Files:
         return True
 
     def read(self, name: str) -> bytes | None:
+        """The content of a small object, None if there is none."""
         with contextlib.suppress(FileNotFoundError), self._errors(name):
             content: bytes = filesystem(os.getpid()).cat_file(self._path(name))
             return content
         return None
 
     def size(self, name: str) -> int | None:
+        """The size in bytes, None if there is no object."""
         head = self._head(name)
         return None if head is None else int(head["ContentLength"])
 
     def names(self) -> list[str]:
+        """The names of the objects directly under the prefix, sorted."""
         return sorted(self.listing())
 
     def folders(self) -> list[str]:
+        """The names under the prefix that have objects below them, sorted."""
         return sorted(_last(entry) for entry in self._entries() if entry["type"] == "directory")
 
     def listing(self) -> dict[str, tuple[int, str]]:
@@ -105,6 +114,7 @@ class S3Files:
         return {name: (found[name]["size"], found[name]["ETag"]) for name in sorted(found) if name}
 
     def remove(self, name: str) -> None:
+        """Removes the object, if it is there."""
         with self._errors(name):
             self._call("delete_object", name)
 

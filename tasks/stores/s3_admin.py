@@ -27,6 +27,7 @@ class Upload(NamedTuple):
 
     @property
     def uri(self) -> str:
+        """The object's `s3://` uri."""
         return f"s3://{self.bucket}/{self.key}"
 
 

@@ -35,9 +35,11 @@ class S3Source:
 
     @property
     def checkpoint(self) -> Checkpoint:
+        """The checkpoint at its commit."""
         return self._checkpoint
 
     def files(self) -> Mapping[str, FileInfo]:
+        """The files at the top, by name."""
         return self._files
 
     @cached_property
@@ -48,6 +50,7 @@ class S3Source:
         }
 
     def folders(self) -> tuple[str, ...]:
+        """The names of the folders, hidden ones left out."""
         return tuple(self._objects.folders())
 
     def read(self, name: str, start: int, length: int) -> bytes:
@@ -56,10 +59,20 @@ class S3Source:
         return self._objects.read_range(name, start, length, self._listed[name][1]) if length > 0 else b""
 
     def fetch(self, name: str) -> Path:
+        """A verified copy in the cache folder.
+
+        Raises:
+            CorruptError: there is no such object, or its content is not what was uploaded.
+        """
         self._size(name)
         return self._objects.fetch(name, cache_folder() / "s3" / fingerprint(self._checkpoint)[:16])
 
     def folder(self) -> Path:
+        """A folder of the cache with every file that an engine needs, verified.
+
+        Raises:
+            CorruptError: there are none.
+        """
         paths = [self.fetch(name) for name in engine_files(list(self._listed))]
         if not paths:
             raise CorruptError(f"{self._uri}: no files for an engine under this prefix")
