@@ -93,7 +93,7 @@ def compare(work: Path, gigabytes: float, rounds: int, state: str, *, mergekit: 
 def our_costs(
     work: Path, gigabytes: float, sizes: Sequence[float], alphas: Sequence[int], rounds: int
 ) -> list[Row]:
-    """Our time and memory, and the floor's time, for each size of a checkpoint, or for each number of α."""
+    """Time and memory of `expo extrapolate`, and the floor's time, by size of a checkpoint or number of α."""
     rows: list[Row] = []
     for size, count in [(size, 1) for size in sizes] or [(gigabytes, count) for count in alphas]:
         aligned, sft = make_pair(work, size)
