@@ -201,5 +201,5 @@ def _print_table(lines: dict[str, str]) -> None:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in lines.items():
-        table.add_row(name, Text(value, overflow="fold"))
+        table.add_row(Text(name), Text(value, overflow="fold"))
     Console(soft_wrap=False).print(table)

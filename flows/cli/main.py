@@ -39,6 +39,7 @@ from flows.cli.verify import verify
 from flows.cli.weight_options import ALPHA, STREAM
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
+from tasks.core.text_files import printable
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
@@ -84,7 +85,7 @@ def main() -> None:
             except ModuleNotFoundError as error:
                 extras.explain_missing(error)
     except ExpoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
 
 

@@ -23,7 +23,7 @@ from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Mea
 from tasks.benchmarks.rows import AnswerRow, Rows
 from tasks.core.errors import CorruptError, ExpoError, InputError
 from tasks.core.families import Published
-from tasks.core.text_files import read_json
+from tasks.core.text_files import one_line, read_json
 from tasks.stats.metrics import PublishedFigures
 from tasks.stores.disk import sha256_of
 
@@ -142,7 +142,7 @@ class _AlpacaEval(Benchmark):
         return not isinstance(first, dict) or not {"output_1", "preference"}.isdisjoint(first)
 
     def model_of(self, judgments: Path) -> str:
-        return str(read_annotations(judgments)[0].get("generator_2", judgments.stem))
+        return one_line(str(read_annotations(judgments)[0].get("generator_2", judgments.stem)))
 
     def require_comparable(self, first: Path, second: Path) -> None:
         rows, others = read_annotations(first), read_annotations(second)

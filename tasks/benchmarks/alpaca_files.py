@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
-from tasks.core.text_files import read_json
+from tasks.core.text_files import one_line, read_json
 from tasks.stores.disk import whole_file
 
 __all__ = ["Row", "in_order_of", "preference_of", "read_annotations", "read_answers", "write_rows"]
@@ -24,6 +24,10 @@ def read_answers(path: Path) -> list[Row]:
     """
     rows = _read_rows(path, ("instruction", "output"))
     _require_each_once(rows, path)
+    for index, row in enumerate(rows):
+        for field in ("generator", "dataset"):
+            if not isinstance(row.get(field, ""), str):
+                raise InputError(f"{path}: item {index} has something else than a text in {field!r}")
     return rows
 
 
@@ -59,7 +63,7 @@ def read_annotations(path: Path) -> list[Row]:
     for index, row in enumerate(rows):
         _require_preference(row, f"{path}: item {index}")
     for field, what in SAME_IN_ALL.items():
-        found = {str(row.get(field, "nobody that it names")): None for row in rows}
+        found = {one_line(str(row.get(field, "nobody that it names"))): None for row in rows}
         if len(found) > 1:
             raise InputError(
                 f"{path}: {what} {' and '.join(sorted(found))} ({field!r}); give a file of one, for figures "

@@ -18,6 +18,7 @@ from tasks.benchmarks.alpaca_mass import name_mass
 from tasks.benchmarks.length_control import RESAMPLES, length_control
 from tasks.benchmarks.protocol import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
 from tasks.core.errors import InputError, PermanentError
+from tasks.core.text_files import one_line
 from tasks.stats.metrics import ArmMetrics
 
 __all__ = [
@@ -186,4 +187,4 @@ def median_mass(rows: list[Row]) -> float | None:
 
 def judge_of(rows: list[Row]) -> str:
     """The one judge of a file's rows; UNKNOWN_JUDGE where they do not say."""
-    return str(rows[0].get("annotator", UNKNOWN_JUDGE))
+    return one_line(str(rows[0].get("annotator", UNKNOWN_JUDGE)))

@@ -212,9 +212,9 @@ def read_turns(path: Path) -> dict[int, list[str]]:
         try:
             texts = row["choices"][0]["turns"]
             question = int(row["question_id"])
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: line {number} is no answer of FastChat's form") from None
-        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+        if not isinstance(texts, list) or len(texts) != 2 or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{path}: line {number}: question {question} needs two turns of text")
         if question in turns:
             raise InputError(f"{path}: line {number}: question {question} is answered twice")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeGuard
 from tasks.benchmarks.mt_bench_judge import HIGHEST, LOWEST, TEMPERATURES, UNPARSED
 from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_CAUSE, Score
 from tasks.core.errors import InputError, PermanentError
-from tasks.core.text_files import read_json_lines
+from tasks.core.text_files import one_line, read_json_lines
 from tasks.stats.metrics import ArmMetrics
 
 __all__ = ["MTBenchScore", "model_of", "ratings", "score_judgments", "why_not_rated"]
@@ -140,7 +140,7 @@ def ratings(judgments: Path) -> dict[tuple[int, int], float | None]:
 def model_of(judgments: Path) -> str:
     """Whose answers a file's judgments are about; raises as `ratings`."""
     _read(judgments)
-    return str(read_json_lines(judgments)[0][1].get("model", judgments.stem))
+    return one_line(str(read_json_lines(judgments)[0][1].get("model", judgments.stem)))
 
 
 def _read(judgments: Path) -> tuple[str, list[_Rating]]:
@@ -150,7 +150,7 @@ def _read(judgments: Path) -> tuple[str, list[_Rating]]:
     for number, row in read_json_lines(judgments):
         where = f"{judgments}: line {number}"
         turn = _turn(row, where)
-        names.add((_judge(row, where), str(row.get("model", ""))))
+        names.add((_judge(row, where), one_line(str(row.get("model", "")))))
         if (turn.question, turn.turn) in every:
             raise InputError(f"{where}: turn {turn.turn} of {turn.question} is judged twice")
         every[turn.question, turn.turn] = turn
@@ -188,7 +188,7 @@ def _judge(row: dict[str, Any], where: str) -> str:
     name = judge[0] if isinstance(judge, list) and judge else judge
     if not isinstance(name, str) or not name:
         raise InputError(f'{where} is no judgment of FastChat\'s form: it does not say who judged ("judge")')
-    return name
+    return one_line(name)
 
 
 def _category(question: int) -> str:

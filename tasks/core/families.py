@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from tasks.core.errors import InputError
+from tasks.core.text_files import one_line, read_text
 from tasks.core.values import Value
 
 __all__ = ["REGISTRY", "Family", "Group", "Published", "find_family", "load_registry", "names", "registry"]
@@ -148,11 +149,11 @@ def _pinned(checkpoint: str, revision: str | None) -> str:
 
 def _entries(path: Path) -> dict[Any, Any]:
     try:
-        entries = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+        entries = yaml.safe_load(read_text(path))
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {one_line(str(error))}") from error
     if not isinstance(entries, dict):
         raise InputError(f"{path}: expected a mapping from family names to entries")
     return entries
@@ -161,6 +162,8 @@ def _entries(path: Path) -> dict[Any, Any]:
 def _family(path: Path, name: object, entry: Any) -> Family:  # noqa: ANN401 - whatever the file holds
     if not isinstance(entry, dict):
         raise InputError(f"{path}: {name}: expected a mapping of fields")
+    if one_line(str(name)) != str(name):
+        raise InputError(f"{path}: {str(name)!r}: a family's name is one line without control characters")
     try:
         return Family(name=str(name), **entry)
     except (ValidationError, TypeError) as error:

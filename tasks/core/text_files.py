@@ -1,8 +1,9 @@
-"""Reads text files from outside, and cleans their text.
+"""Reads text files from outside, cleans their text, and makes it fit for a terminal.
 
 One policy, where text enters: UTF-8, with or without a byte order mark. A lone surrogate (half of a
 pair, which no UTF-8 file can hold and JSON can write as an escape) and NUL become U+FFFD, the
-replacement character. Everywhere behind that, text is clean.
+replacement character. Everywhere behind that, text is clean. A name is one line without control
+characters besides, for it stands in tables, in Markdown and on terminals.
 """
 
 import json
@@ -12,15 +13,36 @@ from typing import Any
 
 from tasks.core.errors import InputError
 
-__all__ = ["clean", "clean_text", "parse_json", "read_json", "read_json_lines", "read_text"]
+__all__ = [
+    "clean",
+    "clean_text",
+    "one_line",
+    "parse_json",
+    "printable",
+    "read_json",
+    "read_json_lines",
+    "read_text",
+]
 
 UNCLEAN = re.compile("[\x00\ud800-\udfff]")
+# what moves a cursor, sets colours, or turns the direction of text, but for the tab and the line feed
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean_text(text: str) -> str:
     """The text with U+FFFD in place of lone surrogates and NUL."""
     return UNCLEAN.sub(REPLACEMENT, text)
+
+
+def printable(text: str) -> str:
+    """Foreign text for a terminal: control characters are shown as escapes, line feeds stay."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), clean_text(text))
+
+
+def one_line(text: str) -> str:
+    """A foreign name: `printable`, with a single space for white space of any kind."""
+    return printable(" ".join(text.split()))
 
 
 def clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value
@@ -76,7 +98,7 @@ def read_json_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
                 raise InputError(f"{path}: line {number}: not a JSON object")
             rows.append((number, row))
     if not rows:
-        raise InputError(f"{path}: empty")
+        raise InputError(f"{path}: empty; expected at least one JSON object")
     return rows
 
 

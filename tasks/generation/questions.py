@@ -1,10 +1,10 @@
 """The items of a benchmark's file of questions, as turns of a user."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
+from tasks.core.text_files import read_json, read_json_lines
 from tasks.core.values import Value
 from tasks.generation.settings import QuestionForm
 
@@ -26,13 +26,9 @@ def read_questions(path: Path, form: QuestionForm) -> tuple[Question, ...]:
     dialogues     a line an object with "question_id", "category" and "turns", all as many, as FastChat has it
 
     Raises:
-        InputError: no such file, not of that form, or empty.
+        InputError: no such file, not of that form, or empty; as `read_json` besides.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        items = json.loads(text) if form == "instructions" else _lines(text)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: instructions cannot be read as JSON: {error}") from error
+    items = read_json(path) if form == "instructions" else [row for _, row in read_json_lines(path)]
     if not isinstance(items, list) or not items:
         raise InputError(f"{path}: expected a JSON list of at least one instruction")
     read = _instruction if form == "instructions" else _turns
@@ -40,10 +36,6 @@ def read_questions(path: Path, form: QuestionForm) -> tuple[Question, ...]:
     if len({len(question.turns) for question in questions}) > 1:
         raise InputError(f"{path}: the items have different numbers of turns; give all as many")
     return questions
-
-
-def _lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 def _instruction(path: Path, number: int, item: Any) -> Question:  # noqa: ANN401 - whatever the file holds

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from tasks.core.text_files import clean_text
 from tasks.generation.answer_journal import Answer
 from tasks.generation.answers import is_looping
 from tasks.generation.prompts import PromptSet, render, require_room
@@ -133,7 +134,7 @@ def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
 
 def _as_answer(completion: "CompletionOutput") -> Answer:
     return Answer(
-        output=completion.text,
+        output=clean_text(completion.text),
         tokens=len(completion.token_ids),
         finish_reason=str(completion.finish_reason),
         looping=is_looping(completion.token_ids),

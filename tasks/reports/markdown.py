@@ -4,6 +4,7 @@ import html
 
 from jinja2 import Environment
 
+from tasks.core.text_files import one_line
 from tasks.reports import templates
 from tasks.reports.run_report import RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
@@ -44,6 +45,5 @@ def _environment() -> Environment:
 
 
 def _cell(text: object) -> str:
-    """Foreign text inside a Markdown table: no bar or line break may end the cell, no tag may open."""
-    one_line = " ".join(str(text).split())
-    return html.escape(one_line, quote=False).replace("\\", "\\\\").replace("|", "\\|")
+    """Foreign text on one line of Markdown: no bar or line break may end a cell, no tag may open."""
+    return html.escape(one_line(str(text)), quote=False).replace("\\", "\\\\").replace("|", "\\|")

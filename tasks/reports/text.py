@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.benchmarks.registry import measure_of
+from tasks.core.text_files import one_line, printable
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.sentences import length_controlled, noise_sentence, reason
@@ -29,21 +30,21 @@ def terminal_table(report: RunReport, color: bool = False) -> str:
     file = StringIO()
     console = _console(file, color)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
-        console.print(_table(f"{measure_of(benchmark).title}, judged by {judge}", verdicts))
+        console.print(_table(f"{measure_of(benchmark).title}, judged by {one_line(judge)}", verdicts))
         console.print(_reasons(verdicts))
         if len(verdicts) > 1:
             console.print(RULE, markup=False)
         if note := other_judge_note(verdicts):
-            console.print(note, markup=False)
+            console.print(one_line(note), markup=False)
     for found in report.anchors:
-        console.print(agreement_sentence(found), markup=False)
+        console.print(one_line(agreement_sentence(found)), markup=False)
     for family in report.families:
         for band in family.noise:
-            console.print(noise_sentence(family.family, band), markup=False)
+            console.print(one_line(noise_sentence(family.family, band)), markup=False)
         if family.alpha_curve:
             console.print("", _curve(family))
     for failure in report.failures:
-        line = f"{failure.family}: failed in {failure.stage}: {failure.reason}"
+        line = f"{one_line(failure.family)}: failed in {failure.stage}: {printable(failure.reason)}"
         console.print(line, style="red", markup=False)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
@@ -87,9 +88,9 @@ def _console(file: StringIO, color: bool) -> Console:
 
 
 def _series_table(series: Series) -> Table:
-    judge = f"{series.judge} {series.judge_fingerprint[:8]}".rstrip()
+    judge = one_line(f"{series.judge} {series.judge_fingerprint[:8]}")
     measure = measure_of(series.benchmark)
-    title = f"{series.family}, α = {series.alpha:g}, {measure.title}, judged by {judge}"
+    title = f"{one_line(series.family)}, α = {series.alpha:g}, {measure.title}, judged by {judge}"
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("run", "made"):
         table.add_column(name, no_wrap=True)
@@ -98,7 +99,7 @@ def _series_table(series: Series) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for point in series.points:
         table.add_row(
-            Text(point.run),
+            Text(one_line(point.run)),
             formatting.moment(point.created),
             Text(point.outcome, STYLES[point.outcome]),
             formatting.change(point.original, point.expo, measure.digits),
@@ -128,14 +129,16 @@ def _reasons(verdicts: Sequence[Verdict]) -> Table:
     table.add_column()
     for verdict in verdicts:
         table.add_row(
-            Text(verdict.family),
+            Text(one_line(verdict.family)),
             Text(f"{verdict.outcome.capitalize()}: {reason(verdict)} {length_controlled(verdict)}".rstrip()),
         )
     return table
 
 
 def _curve(family: FamilyReport) -> Table:
-    title = Text(f"What α does to {family.family}: win rate over the original, held-out instructions", "bold")
+    title = Text(
+        f"What α does to {one_line(family.family)}: win rate over the original, held-out instructions", "bold"
+    )
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("α", "win rate", "95% interval"):
         table.add_column(name, justify="right")
@@ -159,7 +162,7 @@ def _row(verdict: Verdict) -> list[str | Text]:
     found, before, after = verdict.difference, verdict.original, verdict.expo
     digits = measure_of(verdict.benchmark).digits
     return [
-        Text(verdict.family),
+        Text(one_line(verdict.family)),
         Text(verdict.outcome, STYLES[verdict.outcome]),
         f"{verdict.alpha:g}",
         formatting.change(before.score, after.score, digits),

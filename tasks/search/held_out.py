@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import InputError
+from tasks.core.text_files import parse_json, read_text
 from tasks.core.values import Value
 
 __all__ = ["HeldOut", "digest", "known_evaluations", "read_prompts", "split"]
@@ -53,10 +54,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: no such file, not of that form, or without prompts.
     """
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: prompts cannot be read: {error}") from error
+    content = read_text(path)
     prompts = tuple(_prompt(path, number, item) for number, item in enumerate(_items(path, content), start=1))
     if not prompts:
         raise InputError(f'{path}: no prompts in it; give JSON lines with a "prompt" each')
@@ -99,13 +97,14 @@ def _refuse_evaluations(prompts: Mapping[str, str], evaluations: Mapping[str, fr
 
 
 def _items(path: Path, content: str) -> list[Any]:
-    try:
-        if content.lstrip().startswith("["):
-            items: list[Any] = json.loads(content)
-            return items
-        return [json.loads(line) for line in content.split("\n") if line.strip()]
-    except ValueError as error:
-        raise InputError(f"{path}: neither JSON lines nor a JSON list: {error}") from error
+    """The values of a JSON list, or of JSON lines."""
+    if content.lstrip().startswith("["):
+        items: list[Any] = parse_json(content, f"{path}: prompts")
+        return items
+    lines = enumerate(content.split("\n"), start=1)
+    return [
+        parse_json(line, f"{path}: line {number} of the prompts") for number, line in lines if line.strip()
+    ]
 
 
 def _prompt(path: Path, number: int, item: Any) -> str:  # noqa: ANN401 - whatever the file holds
