@@ -15,7 +15,7 @@ from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.agreement import Agreement
 from tasks.stats.decision import Verdict
-from tasks.stats.formatting import change, interval, magnitude, signed
+from tasks.stats.formatting import change, effect, interval, signed
 from tasks.stores.artefact import Artefact, Store
 
 __all__ = ["report"]
@@ -87,6 +87,6 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "score": change(verdict.original.score, verdict.expo.score, 2),
         "gain": signed(difference.mean),
         "95% interval": interval(difference.lower, difference.upper),
-        "smallest effect": magnitude(verdict.detectable),
+        "smallest effect": effect(verdict.detectable),
         "judge": verdict.judge,
     }

@@ -72,7 +72,7 @@ def compare(
     """Decides whether B's model is better than A's, paired by what was asked."""
     from tasks.benchmarks.registry import measure_of
     from tasks.comparison.compare import compare as decide
-    from tasks.stats.formatting import change, interval, magnitude, p_value, signed
+    from tasks.stats.formatting import change, effect, interval, p_value, signed
 
     (before, after), scores, verdict = decide(first, second, difficulty)
     if as_json:
@@ -90,7 +90,7 @@ def compare(
         "B − A": f"{signed(found.mean)} {verdict.unit}",
         "95% interval": f"{interval(found.lower, found.upper)} ({found.n} units, paired)",
         "sign-flip p": p_value(found.p_value),
-        "smallest effect found with 80% power": magnitude(found.detectable),
+        "smallest effect found with 80% power": effect(found.detectable),
         "judged in both": f"{verdict.n_judged}, {verdict.n_failed} not",
     }
     _print_table(lines)

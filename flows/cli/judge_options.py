@@ -90,7 +90,7 @@ REASONING_PARSER = Annotated[
     str | None,
     typer.Option(
         "--judge-reasoning-parser",
-        help="vLLM's parser for the thought of the model of --judge-serve, as deepseek_r1 or qwen3.",
+        help="vLLM's parser for the thought of --judge-serve's model; by default as its checkpoint tells.",
         rich_help_panel=PANEL,
     ),
 ]

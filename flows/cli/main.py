@@ -32,7 +32,7 @@ from flows.cli.history import history
 from flows.cli.interrupts import ends_on_signals
 from flows.cli.judge_options import make_judge
 from flows.cli.option_groups import with_options
-from flows.cli.progress import show_progress
+from flows.cli.progress import hide_own_tracebacks, show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
@@ -205,6 +205,7 @@ def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None
 
     chosen = tuple(FamilyName(name) for name in names)
     check_run(chosen, config)
+    hide_own_tracebacks()
     ensure_server()
     uri = expo(chosen, **dict(config), anchors=anchors)
     show_report(str(config.store), uri.rpartition("/")[2])

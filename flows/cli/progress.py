@@ -3,7 +3,9 @@
 import logging
 import os
 
-__all__ = ["show_progress"]
+from tasks.core.errors import ExpoError
+
+__all__ = ["hide_own_tracebacks", "show_progress"]
 
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "expo",
@@ -22,3 +24,18 @@ def show_progress() -> None:
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("expo").setLevel(logging.INFO)
+
+
+def hide_own_tracebacks() -> None:
+    """Makes this project's own errors one line each on the terminal; in the UI they have a traceback.
+
+    Once a flow is imported: then Prefect's handler is there.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_own_traceback)
+
+
+def _without_own_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], ExpoError):
+        record.exc_info = record.exc_text = None
+    return True

@@ -8,7 +8,7 @@ import typer
 from flows.cli import extras
 from flows.cli.judge_options import OF_COMPARISONS, make_judge
 from flows.cli.option_groups import with_options
-from flows.cli.progress import show_progress
+from flows.cli.progress import hide_own_tracebacks, show_progress
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def search(
         raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
     named = FamilyName(entry.name) if entry else None
     path = str(prompts.resolve()) if prompts else None
+    hide_own_tracebacks()
     ensure_server()
     result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
     show_search(result, family)

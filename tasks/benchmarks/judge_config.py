@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
+from tasks.benchmarks.reasoning import reasoning_parser
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 from tasks.core.worker import OPENAI_URL, key_variable
@@ -63,7 +64,8 @@ class ServeConfig(Value):
     max_model_len           tokens of question and judgment together; None: the checkpoint's own
     gpu_memory_utilization  share of a GPU's memory that the server may take
     trust_remote_code       whether Python files of the checkpoint may run
-    reasoning_parser        vLLM's, for a model that thinks first: its thought is then no part of the reply
+    reasoning_parser        vLLM's, for a model that thinks first: its thought is then no part of the reply;
+                            None: as the checkpoint tells (see `tasks.benchmarks.reasoning`); "none": none
     """
 
     checkpoint: str = Field(min_length=1)
@@ -165,8 +167,9 @@ class Judge(Value):
             return "this machine" if self.is_local else self.url
         from tasks.stores.open import open_source
 
-        parser = f" with {self.serve.reasoning_parser}" if self.serve.reasoning_parser else ""
-        return f"vLLM of {open_source(self.serve.checkpoint).checkpoint.commit}{parser}"
+        source = open_source(self.serve.checkpoint)
+        parser = reasoning_parser(self.serve.reasoning_parser, source)
+        return f"vLLM of {source.checkpoint.commit}" + (f" with {parser}" if parser else "")
 
 
 def api_key(judge: Judge) -> str:

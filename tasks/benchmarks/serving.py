@@ -20,6 +20,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from tasks.benchmarks.judge_config import Judge, ServeConfig
+from tasks.benchmarks.reasoning import reasoning_parser
 from tasks.core.child import start_module
 from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
@@ -99,13 +100,13 @@ def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
     source = open_source(served.checkpoint)
     if served.trust_remote_code:
         check_trusted(served.checkpoint, source.checkpoint.commit)
-    folder = source.folder()
+    folder, parser = source.folder(), reasoning_parser(served.reasoning_parser, source)
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="expo-judge-") as scratch:
         process = start_module(
             engine_python(),
             "tasks.benchmarks.vllm_server",
-            _arguments(served, folder, model, port),
+            _arguments(served, folder, model, port, parser),
             scratch=Path(scratch),
             log=log,
             stdin=subprocess.PIPE,  # ends with this process, and the server with it
@@ -117,7 +118,7 @@ def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
             _end(process)
 
 
-def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list[str]:
+def _arguments(served: ServeConfig, folder: Path, model: str, port: int, parser: str | None) -> list[str]:
     arguments = [f"--model={folder}", f"--served-model-name={model}", "--host=127.0.0.1", f"--port={port}"]
     arguments += [
         f"--tensor-parallel-size={served.tensor_parallel_size}",
@@ -128,8 +129,8 @@ def _arguments(served: ServeConfig, folder: Path, model: str, port: int) -> list
         arguments.append(f"--max-model-len={served.max_model_len}")
     if served.trust_remote_code:
         arguments.append("--trust-remote-code")
-    if served.reasoning_parser is not None:
-        arguments.append(f"--reasoning-parser={served.reasoning_parser}")
+    if parser is not None:
+        arguments.append(f"--reasoning-parser={parser}")
     return arguments
 
 

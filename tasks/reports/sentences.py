@@ -2,7 +2,7 @@
 
 from tasks.benchmarks.registry import measure_of
 from tasks.stats.decision import Verdict
-from tasks.stats.formatting import change, counts, interval, magnitude, share, signed
+from tasks.stats.formatting import change, counts, effect, interval, share, signed
 from tasks.stats.seeds import NoiseBand
 
 __all__ = ["judging", "length_controlled", "noise_sentence", "reason", "sentence"]
@@ -26,7 +26,7 @@ def reason(verdict: Verdict) -> str:
     others = "" if verdict.compared == 1 else f", among {verdict.compared} families"
     return (
         f"{rule}. The smallest effect that this run could have found (with 80% power{others}): "
-        f"{magnitude(verdict.detectable)} {verdict.unit}."
+        f"{effect(verdict.detectable, verdict.unit)}."
     )
 
 

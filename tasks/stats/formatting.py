@@ -13,6 +13,7 @@ __all__ = [
     "change",
     "counts",
     "duration",
+    "effect",
     "format_distinct",
     "interval",
     "magnitude",
@@ -22,6 +23,7 @@ __all__ = [
     "signed",
 ]
 
+NO_SPREAD = 1e-9  # below which a standard error is what rounding left of 0
 MOST_DIGITS = 6  # after the point; what needs more is written with an exponent
 
 
@@ -35,6 +37,13 @@ def magnitude(value: float, digits: int = 2) -> str:
     """Without a sign: "4.12", and as many digits as it takes not to be zero: "0.004", "3e-09"."""
     digits = _digits(value, digits)
     return f"{abs(value):.0e}" if digits > MOST_DIGITS else f"{abs(value):.{digits}f}"
+
+
+def effect(smallest: float, unit: str = "") -> str:
+    """The smallest effect that could have been found, with its unit; none is known without any spread."""
+    if smallest < NO_SPREAD:
+        return "not available (all differences are equal)"
+    return f"{magnitude(smallest)} {unit}".rstrip()
 
 
 def format_distinct(first: float, second: float) -> tuple[str, str]:

@@ -224,6 +224,26 @@ def test_only_failed_items_are_judged_again(run: Run, server: JudgeServer) -> No
     assert len(server.bodies) == 2
 
 
+def test_ratings_that_say_nothing_are_asked_for_again(run: Run, server: JudgeServer, fetched: Path) -> None:
+    import_from(fetched, data_files())
+    asked = find.fn("mt_bench")
+    server.says = lambda body: "no idea" if "mute" in body["messages"][1]["content"] else "[[5]]"
+    generation = run.generation("expo", ["fine"] * 158 + ["fine", "mute"], "mt_bench")
+    first = stage.fn(generation, asked, run.judge, run.store)
+    server.bodies.clear()
+    again = stage.fn(generation, asked, run.judge, run.store, True)
+    assert len(server.bodies) == run.judge.rounds, "the unparsed one alone"
+    assert (again.n_failed, again.uri) == (0, first.uri), "what is unparsed once more is what it was"
+    server.says = lambda _: "[[9]]"
+    server.bodies.clear()
+    stage.fn(generation, asked, run.judge, run.store, True)
+    assert len(server.bodies) == 1
+    score = find_benchmark("mt_bench").score(again.path())
+    assert score.metrics().not_judged == {} and score.metrics().second_turn == pytest.approx(
+        (79 * 5 + 9) / 80
+    )
+
+
 def test_judging_again_in_vain_leaves_what_there_was(run: Run, server: JudgeServer) -> None:
     server.fail("400", on={"question 7"})
     first = run.judged("expo", LONG)

@@ -26,7 +26,8 @@ QUESTION = {"question_id": 81, "category": "math", "turns": ["One?", "Two?"]}
 TURNS = {"question_id": 81, "model_id": "m", "choices": [{"index": 0, "turns": ["a", "b"]}]}
 RATING = {"question_id": 81, "turn": 1, "score": 7, "judge": ["gpt-4", "single-v1"], "model": "m"}
 FAMILY = (
-    b"small: {group: experimental, aligned: org/a, sft: org/b, alpha: 0.3, alpha_source: s, architecture: llama}\n"
+    b"small: {group: experimental, aligned: org/a, sft: org/b, alpha: 0.3, alpha_source: s, "
+    b"architecture: llama}\n"
 )
 READERS: dict[str, tuple[Reader, bytes]] = {
     "instructions": (lambda path: read_questions(path, "instructions"), json.dumps([INSTRUCTION]).encode()),

@@ -50,7 +50,7 @@ def test_filter_and_search_show_what_they_say(
 ) -> None:
     shown(browser, run_report, tmp_path)
     assert visible(browser) == [f"instruction {n}" for n in range(7)]
-    for kind, expected in {"win": [0, 1, 2], "loss": [3, 4], "tie": [5]}.items():
+    for kind, expected in {"win": [0, 1, 2], "loss": [3, 4], "tie": [5], "unjudged": [6]}.items():
         browser.evaluate(f"document.querySelector('input[value={kind}]').click()")
         assert visible(browser) == [f"instruction {n}" for n in expected]
         assert browser.evaluate(f"document.querySelector('[data-count={kind}]').textContent") == str(

@@ -9,6 +9,8 @@ from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
 from tasks.reports.sentences import reason
 from tasks.reports.text import terminal_table
+from tasks.stats.decision import decide
+from tasks.stats.metrics import ArmResult
 from tasks.stats.seeds import NoiseBand
 
 FamilyMaker = Callable[..., FamilyReport]
@@ -106,3 +108,39 @@ def test_the_band_is_in_every_form_of_the_report(run_report: RunReport) -> None:
     sentence = f"{family.family}, the original against itself under another seed, AlpacaEval 2.0: +0.40, 95% "
     for text in (render_markdown(banded), terminal_table(banded), html.unescape(render_html(banded))):
         assert sentence in " ".join(text.split())
+
+
+HOSTILE = "\x1b[2J\x9b31mred\r\n# heading | <b>\u202eend"
+
+
+def test_names_move_no_cursor_and_end_no_line(make_family: FamilyMaker, one: RunReport) -> None:
+    family = one.families[0]
+    verdict = family.verdicts[0].model_copy(update={"family": HOSTILE, "judge": HOSTILE})
+    family = family.model_copy(update={"family": HOSTILE, "verdicts": (verdict,)})
+    failure = Failure(family=HOSTILE, stage="plan", reason=f"one\ntwo {HOSTILE}")
+    hostile = one.model_copy(update={"name": HOSTILE, "families": (family,), "failures": (failure,)})
+    texts = [terminal_table(hostile), render_markdown(hostile), render_summary(hostile, "page")]
+    for text in texts:
+        assert "red" in text
+        assert not any(c in text for c in "\x1b\x9b\r\u202e")
+        assert not re.search(r"^\s*# heading", text.split("two", 1)[0], re.MULTILINE)
+    for text in texts[1:]:
+        assert "<b>" not in text and not re.search(r"^\s*# heading", text, re.MULTILINE)
+
+
+def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, one: RunReport) -> None:
+    verdict = one.families[0].verdicts[0]
+    alike = decide(
+        "demo",
+        0.5,
+        "alpaca_eval",
+        "j",
+        ArmResult(metrics=verdict.original, scores={n: n / 3 for n in range(30)}),
+        ArmResult(metrics=verdict.expo, scores={n: n / 3 + 0.1 for n in range(30)}),
+        unit="percentage points",
+    )
+    run = one.model_copy(update={"families": (one.families[0].model_copy(update={"verdicts": (alike,)}),)})
+    page = html.unescape(render_html(run))
+    for text in (terminal_table(run), render_markdown(run), render_summary(run, "page"), page):
+        assert "not available (all differences are equal)" in " ".join(text.split())
+    assert "smallest effect that this run could have found (with 80% power): 0" not in page
