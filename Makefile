@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make demo` and `make test`. Each makes .venv when it is not there.
 #
-#   make demo     the main job on the embedded default: train, extrapolate, generate, judge, report
+#   make demo     the main job on the embedded default: train, search for α, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
 #   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
@@ -26,7 +26,7 @@ AT_ONCE := -n logical --maxprocesses 4
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
-	@echo "the demo: trains two checkpoints (1 minute, once), extrapolates (seconds), answers and judges (2 minutes)"
+	@echo "the demo: trains two checkpoints (1 minute, once), searches for α (1 minute), answers and judges (1 to 2 minutes)"
 	$(VENV)/bin/expo demo
 
 test: $(VENV)/.test

@@ -30,7 +30,7 @@ from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
 from tasks.comparison.judges import find_judges
-from tasks.comparison.run_config import Rejudge, RunConfig
+from tasks.comparison.run_config import Alpha, Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.families import find_family, names
 from tasks.core.family_result import FamilyResult
@@ -38,6 +38,7 @@ from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
 from tasks.runtime.stage import failed_stage
+from tasks.search.run import SearchConfig
 from tasks.stores.artefact import Store
 from tasks.weights.inputs import InputMode
 
@@ -68,7 +69,7 @@ def cancel_families(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) 
 )
 def expo(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
-    alpha: float | None = None,
+    alpha: Alpha | None = None,
     curve: tuple[float, ...] = (),
     arms: tuple[ArmName, ...] = ("original", "expo"),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
@@ -79,6 +80,7 @@ def expo(
     rejudge: Rejudge | None = None,
     anchors: str | None = None,
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
+    search: SearchConfig | None = None,
     deployment: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
@@ -87,7 +89,8 @@ def expo(
 
     Args:
         families: Names of the registry; by default the twelve of the published tables.
-        alpha: One α for all, in place of each family's own.
+        alpha: One α for all, in place of each family's own; or "search": each family's is searched
+            for, on its held-out prompts.
         curve: More values of α, each against the original on held-out instructions.
         arms: "original", "expo", or both; only both make a verdict.
         benchmarks: Names of benchmarks; none of them extrapolates only.
@@ -104,6 +107,8 @@ def expo(
         generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of a
             local engine), `max_failed` (the share of answers that it may fail to give), `seeds`
             (generations of each arm), `noise_band` (an A/A run).
+        search: How, where alpha is "search": what scores, the candidates, the rails. None: the
+            judge scores, by its preference over α = 0.
         deployment: The deployment that runs each family, as expo-family/gpu, on the machines of its
             work pool; the store has to be one that all of them reach. None: in this process, one
             family after another.
@@ -124,6 +129,7 @@ def expo(
         publish_to=publish_to,
         rejudge=rejudge,
         generation=generation,
+        search=search,
     )
     check_run(families, config)
     if anchors:

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import FamilyName, default_store
+from flows.search import search_family
 from flows.shards import run_shards
 from tasks.benchmarks.budget import describe_usage
 from tasks.benchmarks.judge_config import Judge
@@ -34,6 +35,7 @@ from tasks.runtime.judging import reports_overspending
 from tasks.runtime.outcome import publishes_outcome
 from tasks.runtime.progress import run_logger
 from tasks.seal import seal
+from tasks.search.result import SearchResult
 from tasks.stores.artefact import Store
 from tasks.verdict import verdict
 from tasks.weights.folder import model_artefact
@@ -60,7 +62,10 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     """
     entry, store = find_family(family), Store(config.store or default_store()).uri
     check_root("store", store)
-    alphas = tuple(dict.fromkeys((entry.alpha if config.alpha is None else config.alpha, *config.curve)))
+    found = search_family(entry, config.search, config.judge, store) if config.alpha == "search" else None
+    if found and found.alpha is None:
+        return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
+    alphas = _alphas(entry, config, found)
     if not config.benchmarks:
         _extrapolate_only(entry, alphas, config, store)
         return None
@@ -97,10 +102,18 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         judge_arm.submit(answer.result()[0], questions, judges[questions], store, config.rejudge == "failed")
         for questions, answer in answers
     ]
-    report_uri = verdict(entry, recipes[0], tuple(future.result() for future in judged), points, store)
+    results = tuple(future.result() for future in judged)
+    report_uri = verdict(entry, recipes[0], results, points, store, found)
     if target:
         publish(recipes[0], target, report_uri, store)
     return report_uri
+
+
+def _alphas(family: Family, config: RunConfig, found: SearchResult | None) -> tuple[float, ...]:
+    """What the search found, or the run's α, or the family's; then those of the curve, each once."""
+    alpha = found.alpha if found else config.alpha
+    first = family.alpha if alpha is None or alpha == "search" else alpha
+    return tuple(dict.fromkeys((first, *config.curve)))
 
 
 def _extrapolate_only(family: Family, alphas: tuple[float, ...], config: RunConfig, store: str) -> None:

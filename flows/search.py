@@ -7,18 +7,22 @@ prefect deployment run expo-search/search -p family=demo
 from prefect import flow
 
 from flows.parameters import FamilyName, default_store
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.decoding import settings_of
+from tasks.comparison.judges import find_judges
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
 from tasks.core.providers import provider_of
 from tasks.core.worker import check_function, check_root
 from tasks.resolve import resolve
+from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult
 from tasks.search.run import SearchConfig
 from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
 
-__all__ = ["expo_search"]
+__all__ = ["expo_search", "search_family"]
 
 
 @flow(name="expo-search")
@@ -44,18 +48,36 @@ def expo_search(
     store = Store(store or default_store()).uri
     entry = _entry(family, aligned, sft)
     check_root("store", store)
+    if prompts and not provider_of(prompts):
+        check_root("prompts", prompts)
+    given = {"alpha_instructions": prompts, "max_tokens": max_tokens}
+    entry = entry.model_copy(update={name: value for name, value in given.items() if value is not None})
+    return _search(entry, config, store)
+
+
+def search_family(
+    family: Family, config: SearchConfig | None, judge: Judge | None, store: str
+) -> SearchResult:
+    """The search of a run for a family's α, by what `config` says; None: by the judge of the run or family.
+
+    Raises:
+        InputError: nobody judges, or the registry has no held-out prompts for the family.
+    """
+    if config is None:
+        by_judge = find_judges(family, judge, (DEFAULT,))[DEFAULT]
+        config = SearchConfig(objective=ObjectiveConfig(judge=by_judge))
+    return _search(family, config, store)
+
+
+def _search(family: Family, config: SearchConfig, store: str) -> SearchResult:
     for objective in (config.objective, config.second):
         if objective and objective.function:
             check_function(objective.function)
-    if prompts and not provider_of(prompts):
-        check_root("prompts", prompts)
-    held_out = prompts or entry.alpha_instructions
+    held_out = family.alpha_instructions
     if held_out is None:
-        raise InputError(f"{entry.name}: no held-out prompts; give a file of prompts that no benchmark asks")
-    if max_tokens is not None:
-        entry = entry.model_copy(update={"max_tokens": max_tokens})
-    (recipe,) = resolve(entry, (0.0,))
-    return search_alpha(recipe, held_out, entry.instructions, settings_of(entry), config, store)
+        raise InputError(f"{family.name}: no held-out prompts; give a file of prompts that no benchmark asks")
+    (recipe,) = resolve(family, (0.0,))
+    return search_alpha(recipe, held_out, family.instructions, settings_of(family), config, store)
 
 
 def _entry(name: FamilyName | None, aligned: str | None, sft: str | None) -> Family:

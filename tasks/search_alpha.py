@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -25,7 +26,14 @@ from tasks.search.held_out import HeldOut, digest, known_evaluations, read_promp
 from tasks.search.objectives import open_objective
 from tasks.search.racing import Standing
 from tasks.search.result import SearchResult, describe
-from tasks.search.run import SearchConfig, expected_answers, run_search, search_fingerprint
+from tasks.search.run import (
+    SearchConfig,
+    answers_left,
+    expected_answers,
+    most_answers,
+    run_search,
+    search_fingerprint,
+)
 from tasks.search.tables import render_search, standings_markdown
 from tasks.stores.artefact import Store
 from tasks.stores.folder_source import FolderSource
@@ -103,7 +111,8 @@ def _search(
             work, recipe, aligned, sft, config.settings(settings), held_out,
             advance=progress.advance, say=run_logger().warning, python=engine_python(),
         ) as answers:  # fmt: skip
-            result = run_search(recipe, config, answers, held_out, objective, second, name, _show_round)
+            after_round = partial(_show_round, progress, held_out)
+            result = run_search(recipe, config, answers, held_out, objective, second, name, after_round)
             if result.alpha is not None:
                 _check_written(recipe, result.alpha, answers, held_out, store)
     return result
@@ -118,11 +127,11 @@ def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> Hel
 
 
 def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSettings) -> None:
-    count = expected_answers(config, prompts)
-    tokens = count * settings.sampling.max_tokens
-    said = f"about {count:,} answers, at most {tokens:,} tokens"
+    most = most_answers(config, prompts)
+    tokens = most * settings.sampling.max_tokens
+    said = f"about {expected_answers(config, prompts):,} answers, at most {most:,} of {tokens:,} tokens"
     if config.objective.judge is not None:
-        asked = count - len(prompts.choosing) - len(prompts.confirming)  # α = 0 is not judged
+        asked = most - len(prompts.choosing) - len(prompts.confirming)  # α = 0 is not judged
         longest = len(prompt_file().read_text()) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
         usage = Usage(requests=asked, prompt_tokens=round(asked * longest), completion_tokens=asked)
         said += f"; {config.objective.judge.model} will judge at most: "
@@ -130,11 +139,12 @@ def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSe
     run_logger().info(said)
 
 
-def _show_round(standings: Sequence[Standing]) -> None:
+def _show_round(progress: Progress, prompts: HeldOut, standings: Sequence[Standing]) -> None:
     """The race after a round, in the log and as an artifact of the run."""
+    progress.expect(answers_left(standings, prompts))
     running = [f"{standing.alpha:g}" for standing in standings if standing.fate == "tied with the best"]
-    prompts = max(standing.prompts for standing in standings)
-    run_logger().info(f"after {prompts} prompts α {', '.join(running)} cannot be told from the best")
+    answered = max(standing.prompts for standing in standings)
+    run_logger().info(f"after {answered} prompts α {', '.join(running)} cannot be told from the best")
     if FlowRunContext.get():
         create_markdown_artifact(standings_markdown(standings), key="expo-search-race")
 

@@ -14,6 +14,8 @@ from tasks.reports.norms import TensorNorm
 from tasks.reports.run_report import AlphaPoint, FamilyReport, StageCost
 from tasks.reports.stored import FAMILY_REPORT
 from tasks.runtime.stage import stage
+from tasks.search.report import race_summary, search_curve
+from tasks.search.result import SearchResult
 from tasks.stats.paired import paired_difference
 from tasks.stores.artefact import Store
 from tasks.weights.folder import model_artefact
@@ -25,19 +27,26 @@ __all__ = ["verdict"]
 
 @stage("verdict {family.name}")
 def verdict(
-    family: Family, recipe: Recipe, judged: tuple[Judgments, ...], curve: tuple[Judgments, ...], store: str
+    family: Family,
+    recipe: Recipe,
+    judged: tuple[Judgments, ...],
+    curve: tuple[Judgments, ...],
+    store: str,
+    search: SearchResult | None = None,
 ) -> str:
     """Writes the family's report into the store and gives its uri.
 
     judged  one for each arm that was run and each benchmark; two of a benchmark make a verdict
     curve   + ExPO at several α against the original, on held-out instructions
+    search  what found α; where a judge scored, its race is the curve if there is no other
     """
     rows = side_by_side(judged)
     report = FamilyReport(
         family=family.name,
         alpha=recipe.alpha,
         verdicts=verdicts(family, recipe, judged),
-        alpha_curve=tuple(_point(judgments) for judgments in curve),
+        alpha_curve=tuple(_point(judgments) for judgments in curve) or search_curve(search),
+        race=race_summary(search) if search else None,
         norms=_norms(recipe, store),
         costs=_costs(judged),
         answers=rows.answers,

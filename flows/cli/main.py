@@ -36,7 +36,7 @@ from flows.cli.progress import hide_own_tracebacks, show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
-from flows.cli.weight_options import ALPHA, STREAM
+from flows.cli.weight_options import STREAM, check_alpha
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.text_files import printable
@@ -44,7 +44,7 @@ from tasks.core.text_files import printable
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
     from tasks.comparison.decoding import GenerationConfig
-    from tasks.comparison.run_config import RunConfig
+    from tasks.comparison.run_config import Alpha, RunConfig
 
 __all__ = ["app", "main"]
 
@@ -54,7 +54,6 @@ Your own two checkpoints, A (SFT) and B (aligned): folders, hub ids or s3://buck
   expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR        writes the model
   expo verify      DIR                                              computes it again from A and B
   expo run --help                                                   has both judged, as above"""
-DEMO_ALPHAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 app = typer.Typer(
     name="expo",
@@ -149,7 +148,10 @@ def report(
 @with_options("judge", make_judge)
 def run(
     names: Annotated[list[str], typer.Argument(metavar="FAMILY...", help="Names from `expo families`.")],
-    alpha: ALPHA = None,
+    alpha: Annotated[
+        str | None,
+        typer.Option(help="α; search: found on held-out prompts; default: the family's."),
+    ] = None,
     curve: Annotated[list[float] | None, typer.Option(help="More values of α for the curve.")] = None,
     benchmark: BENCHMARKS = [DEFAULT],  # noqa: B006 - never changed
     rejudge: Annotated[
@@ -169,7 +171,7 @@ def run(
     from tasks.comparison.run_config import RunConfig
 
     config = RunConfig(
-        alpha=alpha,
+        alpha=_alpha(alpha),
         curve=tuple(curve or ()),
         benchmarks=tuple(benchmark),
         judge=judge,
@@ -186,8 +188,20 @@ def demo(store: STORE = "expo-store") -> None:
     """Trains a tiny family, extrapolates it, and shows that it helped: about three minutes."""
     from tasks.comparison.run_config import RunConfig
 
-    _run(("demo",), RunConfig(curve=DEMO_ALPHAS, store=store))
+    _run(("demo",), RunConfig(alpha="search", store=store))
     print(AFTER_DEMO)
+
+
+def _alpha(text: str | None) -> "Alpha | None":
+    """Of a run: a number, or the word `search`."""
+    if text is None:
+        return None
+    if text == "search":
+        return "search"
+    try:
+        return check_alpha(float(text))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number; give α, or search") from None
 
 
 def _run(names: tuple[str, ...], config: "RunConfig", anchors: str | None = None) -> None:

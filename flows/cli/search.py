@@ -9,6 +9,7 @@ from flows.cli import extras
 from flows.cli.judge_options import OF_COMPARISONS, make_judge
 from flows.cli.option_groups import with_options
 from flows.cli.progress import hide_own_tracebacks, show_progress
+from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def search(
 
 
 def _objective(judge: "Judge | None", function: str | None, family: "Family | None") -> "ObjectiveConfig":
-    """A judge or a function decides; where neither is named, the family's own function."""
+    """A judge or a function decides; where neither is named, the family's own judge."""
+    from tasks.comparison.judges import find_judges
     from tasks.search.objectives import ObjectiveConfig
 
     if judge is not None and function is not None:
@@ -108,9 +110,10 @@ def _objective(judge: "Judge | None", function: str | None, family: "Family | No
         )
     if judge is not None:
         return ObjectiveConfig(judge=judge)
-    scorer = function or (family.search_function if family else None)
-    if scorer is not None:
-        return ObjectiveConfig(function=scorer)
+    if function is not None:
+        return ObjectiveConfig(function=function)
+    if family is not None and family.judge:
+        return ObjectiveConfig(judge=find_judges(family, None, (DEFAULT,))[DEFAULT])
     raise InputError("search: nothing scores the answers; give --judge-model, --judge-serve or --function")
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "SFT",
     "STREAM",
     "VOCABULARY",
+    "check_alpha",
     "check_alphas",
     "check_bytes",
     "parse_module_alpha",
@@ -35,7 +36,8 @@ LARGEST_ALPHA = 3.4e38
 MODULE_ALPHA = re.compile(r"(?P<pattern>.*?)(@(?P<first>\d+)-(?P<last>\d+))?=(?P<alpha>[^=]+)")
 
 
-def _finite(value: float | None) -> float | None:
+def check_alpha(value: float | None) -> float | None:
+    """An α as it is given; refuses NaN, Inf and what is beyond fp32."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"α is a finite number, not {value}")
     if value is not None and abs(value) > LARGEST_ALPHA:
@@ -48,7 +50,7 @@ def check_alphas(values: list[str]) -> list[str]:
     for value in values:
         if value != FROM_SEARCH:
             try:
-                _finite(float(value))
+                check_alpha(float(value))
             except ValueError:
                 raise typer.BadParameter(f"{value!r} is no number; give α, or {FROM_SEARCH}") from None
     return values
@@ -61,7 +63,7 @@ def check_bytes(value: str | None) -> str | None:
     return value
 
 
-ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.", callback=_finite)]
+ALPHA = Annotated[float | None, typer.Option(help="α; default: the family's.", callback=check_alpha)]
 SFT = Annotated[
     str | None, typer.Option(help="The SFT checkpoint θ_0: a folder, hub id[@revision] or s3://….")
 ]

@@ -1,6 +1,8 @@
 """The settings of a run, alike for all of its families."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import BenchmarkName
@@ -8,9 +10,12 @@ from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
 from tasks.core.values import Value
+from tasks.search.run import SearchConfig
 from tasks.weights.inputs import InputMode
 
-__all__ = ["Rejudge", "RunConfig"]
+__all__ = ["Alpha", "Rejudge", "RunConfig"]
+
+Alpha = float | Literal["search"]
 
 Rejudge = Literal["failed"]
 
@@ -18,7 +23,7 @@ Rejudge = Literal["failed"]
 class RunConfig(Value):
     """The settings of a run, alike for all of its families.
 
-    alpha       one α for all, in place of each family's own
+    alpha       one α for all, in place of each family's own; "search": see `search`
     curve       more values of α, each against the original on held-out instructions
     arms        "original", "expo", or both; only both make a verdict
     benchmarks  none of them extrapolates only
@@ -30,9 +35,11 @@ class RunConfig(Value):
                 org/name for a single family. None: nothing is uploaded
     rejudge     "failed" asks once more for the items that finished judgings have no judgment of
     generation  how the answers are made
+    search      how α is searched for where `alpha` is "search": what scores, the candidates, the
+                rails. None: the run's judge scores, by its preference over α = 0
     """
 
-    alpha: float | None = None
+    alpha: Alpha | None = None
     curve: tuple[float, ...] = ()
     arms: tuple[ArmName, ...] = ("original", "expo")
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,)
@@ -42,3 +49,10 @@ class RunConfig(Value):
     publish_to: str | None = None
     rejudge: Rejudge | None = None
     generation: GenerationConfig = GenerationConfig()
+    search: SearchConfig | None = None
+
+    @model_validator(mode="after")
+    def _searched_for(self) -> Self:
+        if self.search is not None and self.alpha != "search":
+            raise ValueError('`search` says how α is searched for: set alpha to "search", or leave it out')
+        return self

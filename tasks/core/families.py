@@ -57,8 +57,6 @@ class Family(Value):
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
     alpha_instructions    held-out instructions for the α curve: never those of the benchmark
     judge                 the provider's judge of pairwise comparisons; None: the run's
-    search_function       `module:function` that scores the answers of a search that names no judge and no
-                          function
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -87,7 +85,6 @@ class Family(Value):
     instructions: str | None = None
     alpha_instructions: str | None = None
     judge: str | None = None
-    search_function: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

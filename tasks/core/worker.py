@@ -6,8 +6,7 @@
                           in, separated by spaces; unset: anywhere
     EXPO_TRUSTED_JUDGES   CHECKPOINT@COMMIT …: hub checkpoints whose own Python may run when they are
                           served as judges
-    EXPO_SEARCH_FUNCTIONS MODULE:FUNCTION …: what may score the answers of a search, beside the functions
-                          that the worker's registry names
+    EXPO_SEARCH_FUNCTIONS MODULE:FUNCTION …: what may score the answers of a search
 
 A run's parameters come from anybody who reaches the Prefect server; they choose among these values.
 """
@@ -18,7 +17,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasks.core.errors import InputError
-from tasks.core.families import registry
 
 __all__ = [
     "FUNCTIONS",
@@ -94,8 +92,7 @@ def check_function(name: str) -> None:
     Raises:
         InputError: it does; says what to set.
     """
-    registered = [entry.search_function for entry in registry().values()]
-    if name not in (*registered, *os.environ.get(FUNCTIONS, "").split()):
+    if name not in os.environ.get(FUNCTIONS, "").split():
         raise InputError(
             f"function {name!r}: no parameter of a run decides what Python runs here; "
             f"to allow it, set {FUNCTIONS}='{name}' in the worker's environment"

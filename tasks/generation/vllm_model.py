@@ -62,6 +62,7 @@ class VllmModel:
 
     def mean_log_probability(self, questions: Sequence[str], answers: Sequence[str]) -> float | None:
         """Of the answers' tokens behind their questions, in nats; None if they have none, -inf for NaN."""
+        import torch
         from vllm import SamplingParams, TokensPrompt
 
         values: list[float] = []
@@ -71,9 +72,11 @@ class VllmModel:
             self._tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers
         ]
         whole = [[*ids, *more][: self._room - 1] for ids, more in zip(prompts, said, strict=True)]
-        outputs = self._llm.generate(
-            [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
-        )
+        # vLLM compiles what ranks log-probabilities: on a CPU a minute of C++, where there is a compiler.
+        with torch.compiler.set_stance("force_eager"):
+            outputs = self._llm.generate(
+                [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
+            )
         for ids, prompt, output in zip(whole, prompts, outputs, strict=True):
             of_tokens = output.prompt_logprobs or []
             for token, known in [*zip(ids, of_tokens, strict=False)][len(prompt) :]:

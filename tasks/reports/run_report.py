@@ -16,6 +16,7 @@ __all__ = [
     "AlphaPoint",
     "Failure",
     "FamilyReport",
+    "RaceSummary",
     "RunReport",
     "StageCost",
     "corrected",
@@ -36,6 +37,23 @@ class AlphaPoint(FiniteValue):
     upper: float
     mean_length: float
     truncated: float
+
+
+class RaceSummary(Value):
+    """The search that found α, as people read it.
+
+    sentence   what it found, with the interval
+    objective  what scored; engine: what answered
+    rounds     prompts after each round of the race
+    header, rows   the race's table: a row a candidate
+    """
+
+    sentence: str
+    objective: str
+    engine: str
+    rounds: tuple[int, ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 class StageCost(FiniteValue):
@@ -64,6 +82,7 @@ class FamilyReport(Value):
     costs        in the order of the stages
     answers      comparisons that the page shows; dialogues: answers that are rated or verified
     noise        what the original differs by from itself under another seed, where it was asked twice
+    race         the search that found α, None where it was given
     settings     provenance as it is shown: recipe, fingerprints, sampling, judge
     """
 
@@ -76,6 +95,7 @@ class FamilyReport(Value):
     answers: tuple[AnswerRow, ...] = ()
     dialogues: tuple[Dialogue, ...] = ()
     noise: tuple[NoiseBand, ...] = ()
+    race: RaceSummary | None = None
     settings: dict[str, str] = Field(default_factory=dict)
 
 

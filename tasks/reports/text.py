@@ -41,6 +41,10 @@ def terminal_table(report: RunReport, color: bool = False) -> str:
     for family in report.families:
         for band in family.noise:
             console.print(one_line(noise_sentence(family.family, band)), markup=False)
+        if family.race:
+            console.print(
+                one_line(f"{family.family}, the search for α: {family.race.sentence}"), markup=False
+            )
         if family.alpha_curve:
             console.print("", _curve(family))
     for failure in report.failures:

@@ -40,6 +40,11 @@ class Progress:
         self._logger = run_logger()
         self._artifact = _Artifact(unit) if TaskRunContext.get() or FlowRunContext.get() else None
 
+    def expect(self, more: int) -> None:
+        """Corrects the total of work whose end was only estimated: so much is left."""
+        with self._lock:
+            self._total = self._done + more
+
     def advance(self, amount: int) -> None:
         """Counts work that was just done; logs it at intervals."""
         if amount <= 0:
@@ -49,16 +54,18 @@ class Progress:
             self._done += amount
             if not self._start:
                 self._start, self._said, self._at_start = now, now, self._done
-            over = self._done >= self._total
+            over = self._done - amount < self._total <= self._done
             line = self._line(now - self._start)
             if now - self._said >= SECONDS_BETWEEN_LINES or over:
                 self._said = now
                 self._logger.info(line)
             if self._artifact:
-                self._artifact.show(100 * self._done / max(self._total, 1), line, now - self._start, over)
+                self._artifact.show(
+                    min(100.0, 100 * self._done / max(self._total, 1)), line, now - self._start, over
+                )
 
     def _line(self, seconds: float) -> str:
-        line = f"{self._done:,} of {self._total:,} {self._unit}"
+        line = f"{self._done:,} of {max(self._total, self._done):,} {self._unit}"
         if self._done >= self._total:
             return line
         left = (self._total - self._done) * seconds / max(self._done - self._at_start, 1)

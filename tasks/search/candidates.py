@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.values import Value
 
-__all__ = ["Grid", "extension", "first_candidates", "refinement"]
+__all__ = ["Grid", "extension", "first_candidates", "most_candidates", "refinement"]
 
 SIGNIFICANT = 2  # digits of a candidate: a third would claim a precision that no search has
 
@@ -51,6 +51,14 @@ def extension(grid: Grid, top: float) -> float | None:
     """The candidate above the highest so far; None beyond the grid's limit."""
     above = _rounded(top * grid.ratio)
     return above if top < above <= grid.limit else None
+
+
+def most_candidates(grid: Grid) -> int:
+    """How many there are if every extension up to the limit competes, and both refinements do."""
+    tried = list(first_candidates(grid))
+    while (above := extension(grid, tried[-1])) is not None:
+        tried.append(above)
+    return len(tried) + 2
 
 
 def refinement(grid: Grid, best: float, tried: Iterable[float]) -> tuple[float, ...]:

@@ -60,6 +60,7 @@ class Standing(Value):
     prompts         answered when its fate was decided
     score           its mean over them, None if it was never scored
     gain            over α = 0 on the same prompts, with the paired standard error
+    vitals, rails   at its last round
     broken          the rails that it broke
     """
 
@@ -69,6 +70,7 @@ class Standing(Value):
     score: float | None
     gain: float | None
     standard_error: float | None
+    vitals: Vitals | None = None
     rails: tuple[RailReading, ...] = ()
     broken: tuple[str, ...] = ()
 
@@ -101,6 +103,7 @@ class _Candidate:
     alpha: float
     scores: FloatArray = field(default_factory=lambda: np.empty(0))
     answered: int = 0
+    vitals: Vitals | None = None
     rails: tuple[RailReading, ...] = ()
     fate: Fate | None = None
 
@@ -203,7 +206,7 @@ class _Entrants:
             candidate.fate = "above a broken rail"
             return
         vitals = self._evaluator.vitals(candidate.alpha, count)
-        candidate.answered = count
+        candidate.answered, candidate.vitals = count, vitals
         candidate.rails = read_rails(vitals, baseline, self._settings.limits)
         if candidate is not self._baseline and broken(candidate.rails):
             candidate.fate = "broke a rail"
@@ -229,6 +232,7 @@ class _Entrants:
             score=candidate.mean if scored else None,
             gain=gain,
             standard_error=error,
+            vitals=candidate.vitals,
             rails=candidate.rails,
             broken=broken(candidate.rails) if candidate is not self._baseline else (),
         )

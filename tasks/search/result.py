@@ -53,7 +53,7 @@ class SearchResult(Value):
     """A finished search.
 
     aligned, sft   the pair, each as uri@commit
-    objective      what scored, in words
+    objective      what scored, in words; judged: whether that is a judge, whose gain is a share of wins
     alpha          the choice; None: no α was shown to be better than the aligned model
     reason         why it is that
     tied           candidates that cannot be told from the best, rising
@@ -67,6 +67,7 @@ class SearchResult(Value):
     aligned: str
     sft: str
     objective: str
+    judged: bool
     alpha: float | None
     reason: Reason
     best: float

@@ -6,6 +6,7 @@ from tasks.benchmarks.budget import Usage, dollars
 from tasks.core.values import Value, fingerprint
 from tasks.generation.settings import GenerationSettings
 from tasks.search.answering import CandidateAnswers, Half
+from tasks.search.candidates import most_candidates
 from tasks.search.found import pair_key
 from tasks.search.held_out import HeldOut
 from tasks.search.objectives import Answered, Objective, ObjectiveConfig, objective_fingerprint
@@ -15,7 +16,14 @@ from tasks.search.result import Confirmation, SearchCosts, SearchResult, confirm
 from tasks.stats.paired import PairedDifference, paired_difference
 from tasks.weights.recipe import Recipe
 
-__all__ = ["SearchConfig", "expected_answers", "run_search", "search_fingerprint"]
+__all__ = [
+    "SearchConfig",
+    "answers_left",
+    "expected_answers",
+    "most_answers",
+    "run_search",
+    "search_fingerprint",
+]
 
 
 class SearchConfig(Value):
@@ -59,6 +67,17 @@ def expected_answers(config: SearchConfig, prompts: HeldOut) -> int:
     return config.race.grid.count * len(prompts.choosing) // 2 + 2 * len(prompts.confirming)
 
 
+def most_answers(config: SearchConfig, prompts: HeldOut) -> int:
+    """How many answers a search takes if no candidate ever drops out."""
+    return most_candidates(config.race.grid) * len(prompts.choosing) + 2 * len(prompts.confirming)
+
+
+def answers_left(standings: Sequence[Standing], prompts: HeldOut) -> int:
+    """How many answers a search still takes after a round, if nobody joins or drops out."""
+    running = [standing.prompts for standing in standings if standing.fate == "tied with the best"]
+    return sum(len(prompts.choosing) - answered for answered in running) + 2 * len(prompts.confirming)
+
+
 def run_search(
     recipe: Recipe,
     config: SearchConfig,
@@ -85,6 +104,7 @@ def run_search(
         aligned=pair_key(recipe.aligned),
         sft=pair_key(recipe.sft),
         objective=config.objective.describe(),
+        judged=config.objective.judge is not None,
         alpha=alpha,
         reason=reason,
         best=finish.best,

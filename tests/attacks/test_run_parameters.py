@@ -101,7 +101,7 @@ def test_a_judges_own_python_runs_only_where_the_worker_trusts_its_commit(
     assert not (tmp_path / "log").exists(), "a server was started"
 
 
-@pytest.mark.parametrize("name", ["os:system", "subprocess:run", "tasks.demo.objective:scores.__globals__"])
+@pytest.mark.parametrize("name", ["os:system", "subprocess:run", "tasks.demo.rule:score.__globals__"])
 def test_no_parameter_names_python_that_runs(name: str) -> None:
     with pytest.raises(InputError, match="no parameter of a run decides what Python runs"):
         check_function(name)

@@ -1,6 +1,7 @@
 """The flow "expo" where families fail: the others go on, and the end is honest."""
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,6 +181,16 @@ def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     assert [artifact.data for artifact in seen] == [20.0, 50.0, 100.0]
     assert {artifact.key for artifact in seen} == {"expo-answers"}
     assert "5 of 10 answers, about" in (seen[1].description or "")
+
+
+def test_progress_beyond_what_was_expected_is_no_more_than_whole(caplog: pytest.LogCaptureFixture) -> None:
+    progress = Progress(4, "answers")
+    with caplog.at_level(logging.INFO, "expo"):
+        for amount in (3, 2, 1):
+            progress.advance(amount)
+        progress.expect(2)
+        progress.advance(2)
+    assert [record.message for record in caplog.records] == ["5 of 5 answers", "8 of 8 answers"]
 
 
 def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None:

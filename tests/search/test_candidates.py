@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.search.candidates import Grid, extension, first_candidates, refinement
+from tasks.search.candidates import Grid, extension, first_candidates, most_candidates, refinement
 
 
 def test_default_grid_is_log_spaced_and_holds_zero() -> None:
@@ -21,6 +21,10 @@ def test_extension_keeps_the_ratio_and_ends_at_the_limit() -> None:
     while (above := extension(grid, alphas[-1])) is not None:
         alphas.append(above)
     assert alphas == [2.0, 3.6, 6.6, 12.0]
+
+
+def test_at_most_all_extensions_and_both_refinements_compete() -> None:
+    assert most_candidates(Grid(limit=16)) == 7 + 3 + 2
 
 
 def test_refinement_lies_between_the_best_and_its_neighbors() -> None:

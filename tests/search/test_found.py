@@ -33,7 +33,7 @@ def _result(alpha: float | None = 0.5, fingerprint: str = "f" * 64, objective: s
         mean=0.1, lower=0.06, upper=0.14, standard_error=0.02, p_value=0.001, n=64, detectable=0.05
     )
     return SearchResult(
-        aligned=pair_key(ALIGNED), sft=pair_key(SFT), objective=objective, alpha=alpha,
+        aligned=pair_key(ALIGNED), sft=pair_key(SFT), objective=objective, judged=False, alpha=alpha,
         reason="confirmed" if alpha else "not confirmed", best=0.5, tied=(0.5,), standings=STANDINGS,
         rounds=(32, 64),
         confirmation=Confirmation(alpha=0.5, difference=difference, rails=(), second=difference),

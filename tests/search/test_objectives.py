@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import InputError
-from tasks.demo.rule import preference
+from tasks.demo.rule import preference, score
 from tasks.search.objectives import Answered, ObjectiveConfig, load_function, open_objective
 
 JUDGE = Judge(model="demo-rule", base_url="demo:rule")
@@ -18,6 +18,10 @@ KIND = (
     "Dear Anna, I love the lovely lamp. Warm wishes.",
     "Dear Ben, I enjoy the splendid lake. Best wishes.",
 )
+
+
+def kindness(prompts: Sequence[str], answers: Sequence[str]) -> list[int]:
+    return [score(*pair) for pair in zip(prompts, answers, strict=True)]
 
 
 def too_few(_prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -32,7 +36,7 @@ not_a_function = 3
 
 
 def test_a_function_scores_each_answer(tmp_path: Path) -> None:
-    config = ObjectiveConfig(function="tasks.demo.objective:scores")
+    config = ObjectiveConfig(function="tests.search.test_objectives:kindness")
     with open_objective(config, tmp_path) as objective:
         kind = objective.scores(0.5, Answered(PROMPTS, KIND, PLAIN))
         plain = objective.scores(0.0, Answered(PROMPTS, PLAIN, PLAIN))

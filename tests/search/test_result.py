@@ -59,7 +59,8 @@ def test_the_sentence_names_the_choice_its_interval_and_the_tied() -> None:
     assert confirmation is not None
     alpha, reason = decide(finish, confirmation)
     result = SearchResult(
-        aligned="B@1", sft="A@1", objective="rule", alpha=alpha, reason=reason, best=finish.best,
+        aligned="B@1", sft="A@1", objective="rule", judged=False, alpha=alpha, reason=reason,
+        best=finish.best,
         tied=finish.tied, standings=finish.standings, rounds=finish.rounds, confirmation=confirmation,
         costs=SearchCosts(answers=1, answer_tokens=1, seconds=1), engine="simulated", fingerprint="f",
     )  # fmt: skip

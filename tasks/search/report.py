@@ -1,0 +1,47 @@
+"""A search for α as the report of a run shows it."""
+
+from tasks.reports.run_report import AlphaPoint, RaceSummary
+from tasks.search.racing import Standing
+from tasks.search.result import SearchResult, describe
+from tasks.search.tables import HEADER, standing_rows
+
+__all__ = ["race_summary", "search_curve"]
+
+HALF = 1.96  # standard errors of a 95% interval
+
+
+def search_curve(search: SearchResult | None) -> tuple[AlphaPoint, ...]:
+    """The α curve of a search that a judge scored: each candidate on the prompts that it answered.
+
+    Empty for another objective: its scores are no win rates.
+    """
+    if search is None or not search.judged:
+        return ()
+    return tuple(
+        _point(standing) for standing in search.standings if standing.alpha and standing.gain is not None
+    )
+
+
+def race_summary(search: SearchResult) -> RaceSummary:
+    """The search in words and rows."""
+    return RaceSummary(
+        sentence=describe(search),
+        objective=search.objective,
+        engine=search.engine,
+        rounds=search.rounds,
+        header=HEADER,
+        rows=tuple(standing_rows(search.standings)),
+    )
+
+
+def _point(standing: Standing) -> AlphaPoint:
+    gain, error = standing.gain or 0.0, standing.standard_error or 0.0
+    assert standing.vitals is not None
+    return AlphaPoint(
+        alpha=standing.alpha,
+        win_rate=100 * (0.5 + gain),
+        lower=100 * max(0.0, 0.5 + gain - HALF * error),
+        upper=100 * min(1.0, 0.5 + gain + HALF * error),
+        mean_length=standing.vitals.mean_characters,
+        truncated=standing.vitals.unended,
+    )
