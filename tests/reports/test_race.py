@@ -15,9 +15,9 @@ RACE = RaceSummary(
 )
 
 
-def test_every_form_of_the_report_tells_the_search(one: RunReport) -> None:
-    family = one.families[0].model_copy(update={"race": RACE})
-    report = one.model_copy(update={"families": (family, *one.families[1:])})
+def test_every_form_of_the_report_tells_the_search(run_report: RunReport) -> None:
+    family = run_report.families[0].model_copy(update={"race": RACE})
+    report = run_report.model_copy(update={"families": (family, *run_report.families[1:])})
     page, markdown = render_html(report), render_markdown(report)
     for text in (page, markdown, terminal_table(report)):
         assert RACE.sentence in " ".join(text.split())
@@ -25,5 +25,5 @@ def test_every_form_of_the_report_tells_the_search(one: RunReport) -> None:
     assert "broke a rail &lt;no end token&gt;" in page and "Rounds of 32, 64, 100 held-out prompts" in page
 
 
-def test_a_run_whose_alpha_was_given_tells_of_no_search(one: RunReport) -> None:
-    assert "The search for α" not in render_html(one) and "How α was found" not in render_markdown(one)
+def test_a_run_whose_alpha_was_given_tells_of_no_search(run_report: RunReport) -> None:
+    assert "The search for α" not in render_html(run_report) and "How α was found" not in render_markdown(run_report)
