@@ -26,4 +26,6 @@ def test_every_form_of_the_report_tells_the_search(run_report: RunReport) -> Non
 
 
 def test_a_run_whose_alpha_was_given_tells_of_no_search(run_report: RunReport) -> None:
-    assert "The search for α" not in render_html(run_report) and "How α was found" not in render_markdown(run_report)
+    assert "The search for α" not in render_html(run_report) and "How α was found" not in render_markdown(
+        run_report
+    )

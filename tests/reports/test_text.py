@@ -113,12 +113,12 @@ def test_the_band_is_in_every_form_of_the_report(run_report: RunReport) -> None:
 HOSTILE = "\x1b[2J\x9b31mred\r\n# heading | <b>\u202eend"
 
 
-def test_names_move_no_cursor_and_end_no_line(make_family: FamilyMaker, one: RunReport) -> None:
-    family = one.families[0]
+def test_names_move_no_cursor_and_end_no_line(make_family: FamilyMaker, run_report: RunReport) -> None:
+    family = run_report.families[0]
     verdict = family.verdicts[0].model_copy(update={"family": HOSTILE, "judge": HOSTILE})
     family = family.model_copy(update={"family": HOSTILE, "verdicts": (verdict,)})
     failure = Failure(family=HOSTILE, stage="plan", reason=f"one\ntwo {HOSTILE}")
-    hostile = one.model_copy(update={"name": HOSTILE, "families": (family,), "failures": (failure,)})
+    hostile = run_report.model_copy(update={"name": HOSTILE, "families": (family,), "failures": (failure,)})
     texts = [terminal_table(hostile), render_markdown(hostile), render_summary(hostile, "page")]
     for text in texts:
         assert "red" in text
@@ -128,8 +128,8 @@ def test_names_move_no_cursor_and_end_no_line(make_family: FamilyMaker, one: Run
         assert "<b>" not in text and not re.search(r"^\s*# heading", text, re.MULTILINE)
 
 
-def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, one: RunReport) -> None:
-    verdict = one.families[0].verdicts[0]
+def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, run_report: RunReport) -> None:
+    verdict = run_report.families[0].verdicts[0]
     alike = decide(
         "demo",
         0.5,
@@ -139,7 +139,9 @@ def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, one
         ArmResult(metrics=verdict.expo, scores={n: n / 3 + 0.1 for n in range(30)}),
         unit="percentage points",
     )
-    run = one.model_copy(update={"families": (one.families[0].model_copy(update={"verdicts": (alike,)}),)})
+    run = run_report.model_copy(
+        update={"families": (run_report.families[0].model_copy(update={"verdicts": (alike,)}),)}
+    )
     page = html.unescape(render_html(run))
     for text in (terminal_table(run), render_markdown(run), render_summary(run, "page"), page):
         assert "not available (all differences are equal)" in " ".join(text.split())
