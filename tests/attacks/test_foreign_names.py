@@ -1,4 +1,4 @@
-"""A manifest is a stranger's text: no name in it leads out of a folder, no fingerprint of it is a path."""
+"""A manifest is text from outside: no name in it leads out of a folder, no fingerprint of it is a path."""
 
 import ast
 import json

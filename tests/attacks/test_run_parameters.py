@@ -1,4 +1,4 @@
-"""What a run's parameters may decide on a worker: whoever reaches the Prefect server writes them."""
+"""What a run's parameters may decide on a worker: anybody who reaches the Prefect server can set them."""
 
 from pathlib import Path
 

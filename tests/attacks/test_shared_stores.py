@@ -48,7 +48,7 @@ def model(store: Store, tmp_path: Path) -> Artefact:
 
 
 def _write(uri: str, name: str, folder: Path) -> None:
-    """A file of anybody, written past everything that an artefact checks."""
+    """Writes a file directly, without an artefact's checks."""
     path = folder / "of-anybody"
     path.write_bytes(b"x")
     if not uri.startswith("s3://"):
@@ -190,7 +190,7 @@ def test_links_in_a_cache_are_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", range(3))
 def test_two_alphas_into_one_place(store: Store, tmp_path: Path, times: int) -> None:
-    """Both look and find it empty; one gets the claim, the other is told who has it."""
+    """Both look and find it empty; one gets the claim, the other an error that names its holder."""
     wanted, aligned, sft = pair(tmp_path / "pair")
     plans = [
         make_plan(wanted.model_copy(update={"alpha": alpha}), aligned, sft) for alpha in (0.1, 0.3, 0.5, 0.7)

@@ -12,10 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package, prompt_file
-from tasks.benchmarks.alpaca_mass import name_mass
 from tasks.benchmarks.alpaca_score import item_preferences, preferences, score_annotations
-from tasks.benchmarks.mt_bench_judge import rating_of
-from tasks.benchmarks.mt_bench_score import ratings, score_judgments
 from tasks.comparison.compare import compare
 from tasks.core.errors import InputError, PermanentError
 from tests.benchmarks.answers import rows_of
@@ -126,87 +123,6 @@ def test_files_about_other_items_are_not_compared(tmp_path: Path) -> None:
         PermanentError, match="20 of 40 items are judged in all of them, and a verdict needs 95%"
     ):
         compare(write(tmp_path / "a.json", rows_by("a")), write(tmp_path / "b.json", few))
-
-
-# ---- ratings
-
-
-@pytest.mark.parametrize(
-    ("judgment", "rating"),
-    [
-        ("Rating: [[7]]", 7),
-        ("[[1]]", 1),
-        ("[[10]]", 10),
-        ("[6.5]", 6.5),
-        ("[[0]]", -1),
-        ("[[85]]", -1),
-        ("as in [2023]", -1),
-        ("arr[0] is read", -1),
-        (f"[[{'9' * 400}]]", -1),
-        ("<think>[[2]] or [[3]]?</think>Rating: [[8]]", 8),
-        ("so [[2]]</think>Rating: [[8]]", 8),
-        ("<think>[[2]] and no end", -1),
-        ("", -1),
-    ],
-)
-def test_ratings_are_from_1_to_10_and_not_of_a_thought(judgment: str, rating: float) -> None:
-    assert rating_of(judgment) == rating
-
-
-@given(st.text(alphabet="[]0123456789.<>/think \n", max_size=80))
-def test_any_judgment_has_a_rating_or_none(judgment: str) -> None:
-    rating = rating_of(judgment)
-    assert rating == -1 or 1 <= rating <= 10
-
-
-# ---- the mass of the two names
-
-
-def choice(**tokens: Any) -> dict[str, Any]:  # noqa: ANN401
-    listed = [{"token": token, "logprob": value} for token, value in tokens.items()]
-    return {"logprobs": {"content": [{"top_logprobs": listed}]}}
-
-
-@pytest.mark.parametrize(
-    ("reply", "mass"),
-    [
-        (choice(m=-0.1, M=-2.5), 1),
-        (choice(m=math.log(0.3), x=math.log(0.1)), 0.75),
-        (choice(m=-18.4, M=-18.4, x=0.0), 2e-8),
-        (choice(m=-9999, M=-9999), None),
-        (choice(m=float("nan"), M=-0.5), 1),
-        (choice(m=-math.inf, M=-0.5), 1),
-        (choice(m="-0.5"), None),
-        (choice(m=-(10**400)), None),
-        (choice(), None),
-        ({"logprobs": None}, None),
-        ({"logprobs": {"content": "m"}}, None),
-        ({"logprobs": {"content": [{"top_logprobs": [{"logprob": -1}, None, "m"]}]}}, None),
-        ({"logprobs": {"content": [{}, {}]}}, None),
-        ({}, None),
-    ],
-)
-def test_how_much_of_the_probability_the_names_have(reply: dict[str, Any], mass: float | None) -> None:
-    found = name_mass(reply)
-    assert found == (None if mass is None else pytest.approx(mass, abs=1e-8))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["m", "M", "x", ""]),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(["logprobs", "content", "top_logprobs", "token", "logprob"]), inner, max_size=5
-        )
-    ),
-    max_leaves=25,
-)
-
-
-@given(JSON)
-def test_any_reply_has_a_mass_or_none(reply: Any) -> None:  # noqa: ANN401
-    mass = name_mass(reply)
-    assert mass is None or 0 <= mass <= 1
 
 
 @pytest.mark.parametrize("mass", [(0.2, 0.2, 0.6), (1e-8, 1e-8, 0.9)])
@@ -344,51 +260,3 @@ def test_any_annotation_file_has_figures_or_is_refused(
         assert str(file) in str(error)
         return
     assert all(share is None or 0 <= share <= 1 for share in shares.values())
-
-
-# ---- MT-Bench's files
-
-
-def judgments(**fields: Any) -> Rows:  # noqa: ANN401
-    rows: Rows = [
-        {"question_id": question, "turn": turn, "score": 5, "judge": ["gpt-4", "single-v1"], "model": "m"}
-        for question in range(81, 91)
-        for turn in (1, 2)
-    ]
-    rows[3] |= fields
-    return rows
-
-
-def write_lines(path: Path, rows: Rows) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"score": 11}, "line 4: score '11'; MT-Bench's are numbers from 1 to 10"),
-        ({"score": 0}, "line 4: score '0'"),
-        ({"score": True}, "line 4: score 'True'"),
-        ({"score": "7"}, "line 4: score '7'"),
-        ({"score": float("nan")}, "line 4: score 'nan'"),
-        ({"turn": 3}, "line 4: turn 3"),
-        ({"turn": "2"}, "line 4 is no judgment"),
-        ({"question_id": None}, "line 4 is no judgment"),
-        ({"judge": None}, "line 4 is no judgment of FastChat's form: it does not say who judged"),
-        ({"judge": ["claude", "single-v1"]}, "give a file of one model by one judge"),
-        ({"model": "another"}, "give a file of one model by one judge"),
-        ({"question_id": 81, "turn": 1}, "line 4: turn 1 of 81 is judged twice"),
-    ],
-)
-def test_a_judgment_that_is_none_is_named(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
-    file = write_lines(tmp_path / "judgments.jsonl", judgments(**fields))
-    for read in (score_judgments, ratings):
-        with pytest.raises(InputError, match=message):
-            read(file)
-
-
-def test_a_judge_as_text_and_a_turn_without_a_rating_are_read(tmp_path: Path) -> None:
-    rows = [{**row, "judge": "gpt-4"} for row in judgments(score=-1)]
-    score = score_judgments(write_lines(tmp_path / "judgments.jsonl", rows))
-    assert (score.judge, score.n_total, score.n_unparsed, score.average) == ("gpt-4", 19, 1, 5)

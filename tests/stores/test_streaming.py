@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tasks.core.errors import PermanentError, RetryableError
 from tasks.stores.artefact import Artefact, Store
@@ -22,7 +20,7 @@ from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_writer import write_shard
-from tasks.weights.streaming import Read, StreamedInputs, reads_of
+from tasks.weights.streaming import reads_of
 from tests.servers.hub import HubServer
 from tests.weights.checkpoints import Tensors, write_checkpoint, write_pickles
 
@@ -294,32 +292,6 @@ def test_killed_run_goes_on_at_its_shard(
     assert _digests(made) == _digests(expected)
     first = aligned.files()["model-00001-of-00004.safetensors"].sha256
     assert hub.asked(f"{first} bytes=") == 2  # the plan's
-
-
-@given(data=st.data())
-def test_any_reads_in_any_order_of_files(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    """What is planned is read, byte for byte, in pieces of any size; also bytes that are read twice."""
-    size = 300
-    content = {name: bytes((seed + 7 * n) % 251 for n in range(size)) for seed, name in enumerate("ab")}
-    folder = tmp_path_factory.mktemp("source")
-    for name, file_content in content.items():
-        (folder / name).write_bytes(file_content)
-    places = st.tuples(st.sampled_from("ab"), st.integers(0, size), st.integers(0, size))
-    reads = [Read(file, *sorted(ends)) for file, *ends in data.draw(st.lists(places, max_size=8))]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "RANGE_BYTES", data.draw(st.integers(1, 99)))
-        patch.setattr(streaming, "GAP_BYTES", data.draw(st.integers(0, 50)))
-        with StreamedInputs(FolderSource(folder), reads) as inputs:
-            for read in reads:
-                at = read.start
-                while at < read.stop:
-                    count = min(data.draw(st.integers(1, 60)), read.stop - at)
-                    buffer = bytearray(count)
-                    inputs.read_into(memoryview(buffer), read.file, at)
-                    assert buffer == content[read.file][at : at + count]
-                    at += count
 
 
 def test_reads_are_the_plan_and_nothing_else(folders: tuple[FolderSource, FolderSource]) -> None:

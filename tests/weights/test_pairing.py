@@ -1,68 +1,17 @@
 """Kinds of checkpoints as people have them: paired where they can be, refused on one screen where not."""
 
 import json
-import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tasks.core.errors import InputError, MismatchError
-from tasks.stores.artefact import Artefact
-from tasks.stores.folder_source import FolderSource
-from tasks.weights.extrapolation import extrapolate
-from tasks.weights.headers import ITEM_BYTES, build_header
+from tasks.core.errors import MismatchError
 from tasks.weights.jobs import Plan
 from tasks.weights.planner import make_plan
-from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint
-
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-NAMES = (
-    EMBEDDING,
-    "model.layers.0.mlp.up_proj.weight",
-    "model.layers.1.mlp.up_proj.weight",
-    "model.norm.weight",
-)
-ALPHA = 0.3
-
-
-def tensors(*names: str, rows: int = 4, seed: int = 0) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.randn(rows, 6, generator=generator).bfloat16() for name in names}
-
-
-def write(folder: Path, content: Tensors, **config: object) -> FolderSource:
-    write_checkpoint(folder, content)
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]} | config))
-    return FolderSource(folder)
-
-
-def plan_of(folder: Path, new: Tensors, old: Tensors, **settings: object) -> Plan:
-    aligned, sft = write(folder / "aligned", new), write(folder / "sft", old)
-    return make_plan(recipe(aligned, sft, **settings), aligned, sft)
-
-
-def run(plan: Plan, folder: Path) -> dict[str, Tensor]:
-    aligned, sft = (FolderSource(Path(side.uri)) for side in (plan.recipe.aligned, plan.recipe.sft))
-    extrapolate(plan, aligned, sft, Artefact(str(folder / "out")))
-    return read_tensors(folder / "out")
-
-
-def expected(new: Tensor, old: Tensor) -> Tensor:
-    """The formula in float64, rounded once."""
-    exact = new.double() + ALPHA * (new.double() - old.double())
-    return exact.to(new.dtype)
-
-
-def refusal(folder: Path, new: Tensors, old: Tensors, **settings: object) -> str:
-    with pytest.raises(InputError) as caught:
-        plan_of(folder, new, old, **settings)
-    assert len(str(caught.value).splitlines()) <= 20
-    return str(caught.value)
-
+from tests.weights.checkpoints import Tensors, recipe
+from tests.weights.pairs import EMBEDDING, HEAD, NAMES, expected, plan_of, refusal, run, tensors, write
 
 # --- prefixes
 
@@ -310,54 +259,3 @@ def test_experts_fused_on_the_sft_side(tmp_path: Path, names: tuple[str, str, st
     found = run(plan, tmp_path)
     for name, tensor in new.items():
         assert torch.equal(found[name], expected(tensor, old[name])), name
-
-
-# --- one screen, at once
-
-
-Entries = dict[str, tuple[str, tuple[int, ...]]]
-
-
-def many(layers: int = 48, experts: int = 128) -> Entries:
-    """The names of Qwen3-30B-A3B, each with one element, so that only the planning takes time."""
-    single = ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate")
-    parts = [f"mlp.experts.{expert}.{part}" for expert in range(experts) for part in ("gate", "up", "down")]
-    return {
-        f"model.layers.{layer}.{name}.weight": ("BF16", (1,))
-        for layer in range(layers)
-        for name in (*single, *parts)
-    }
-
-
-def skeleton(folder: Path, entries: Entries) -> FolderSource:
-    """A checkpoint of zeros with this header."""
-    folder.mkdir(parents=True)
-    size = sum(math.prod(shape) * ITEM_BYTES[dtype] for dtype, shape in entries.values())
-    header = build_header((name, dtype, shape) for name, (dtype, shape) in entries.items())
-    (folder / "model.safetensors").write_bytes(header + bytes(size))
-    (folder / "config.json").write_text("{}")
-    return FolderSource(folder)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda entries: {f"x{number}": entry for number, entry in enumerate(entries.values())},
-        lambda entries: {f"{name}.prefixed": entry for name, entry in entries.items()},
-        lambda entries: dict.fromkeys(entries, ("F64", (1,))),
-        lambda entries: {name: ("BF16", (number % 50 + 2,)) for number, name in enumerate(entries)},
-    ],
-    ids=["other names", "another ending", "other dtype", "other shapes"],
-)
-def test_twenty_thousand_tensors_that_do_not_fit(
-    tmp_path: Path, change: Callable[[Entries], Entries]
-) -> None:
-    """Measured in CPU time, since machines are busy: a quadratic pairing took 66 s and more."""
-    entries = many()
-    assert len(entries) > 18_000
-    aligned, sft = skeleton(tmp_path / "aligned", entries), skeleton(tmp_path / "sft", change(entries))
-    begin = time.process_time()
-    with pytest.raises(MismatchError) as caught:
-        make_plan(recipe(aligned, sft), aligned, sft)
-    assert time.process_time() - begin < 10
-    assert len(str(caught.value).splitlines()) <= 20
