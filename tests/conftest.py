@@ -1,4 +1,4 @@
-"""What every test starts from: no account, no server, no cache of the person who runs it."""
+"""The environment of every test: no account, no server and no cache of the user who runs it."""
 
 import os
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _share_demo(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> None:
-    """All workers of pytest train the demo once: its folder is theirs in common, and locks itself."""
+    """All workers of pytest train the demo once: they share its folder, which has a lock."""
     own = tmp_path_factory.getbasetemp()
     common = own.parent / "demo" if "PYTEST_XDIST_WORKER" in os.environ else own / "demo"
     common.mkdir(exist_ok=True)

@@ -95,7 +95,7 @@ def test_forged(model: Path, forgery: str) -> None:
     assert [difference.kind for difference in found.differences] == [kind]
 
 
-def test_the_sample_covers_every_shard_and_cannot_be_foretold(model: Path) -> None:
+def test_the_sample_covers_every_shard_and_cannot_be_predicted(model: Path) -> None:
     source = open_source(str(model))
     ends = {"layers.0.weight", "layers.1.weight", "layers.2.weight", "layers.3.weight"}
     found = verify(source, reopen, 1)

@@ -1,4 +1,4 @@
-"""Weights, headers and indices of strangers: whatever bytes are changed, the answer is in words."""
+"""Weights, headers and indices from outside: whatever bytes are changed, the answer is in words."""
 
 from collections.abc import Mapping
 from contextlib import suppress

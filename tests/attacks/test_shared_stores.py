@@ -65,7 +65,7 @@ def _collect(store: Store) -> None:
 
 
 def test_a_place_that_is_no_store_is_refused(store: Store, tmp_path: Path) -> None:
-    """A project of somebody has folders called models and reports, too."""
+    """Other projects have folders called models and reports, too."""
     for name in ("models/net/weights.bin", "reports/2024/q1.pdf", "models/train.py"):
         _write(store.uri, name, tmp_path)
     with pytest.raises(InputError, match=r"no expo-store\.json.*nothing was removed"):
@@ -73,7 +73,7 @@ def test_a_place_that_is_no_store_is_refused(store: Store, tmp_path: Path) -> No
 
 
 def test_only_names_that_this_program_writes(store: Store, model: Artefact, tmp_path: Path) -> None:
-    """Also within a store a file of another name is somebody else's."""
+    """A file of another name in a store is not this program's."""
     names = [
         *("models/notes.txt", "models/net/weights.bin", "models/ABABABABABABABAB/x", "reports/q1.pdf"),
         *("reports/2024/q1.pdf", "data/file", f"{model.uri.removeprefix(store.uri)[1:]}/my-notes.md"),

@@ -1,4 +1,4 @@
-"""What every drill plays on: a Prefect server, workers, an S3 server, a Hub with the zoo, and a judge.
+"""The servers of every drill: Prefect with workers, S3, a Hub with the stand-in families, and a judge.
 
 All of it is real but the checkpoints (tiny stand-ins under the real ids) and the judge (the longer
 answer wins). Everything binds to 127.0.0.1 and is ended by its own process id.
@@ -69,7 +69,7 @@ class Stage:
         return cls(Path(), prefect, S3Server(Path()), {}, {})
 
     def worker(self, name: str, pool: str = "expo") -> "subprocess.Popen[bytes]":
-        """A process worker with a log of its own; whoever starts it ends it."""
+        """Starts a process worker with a log of its own; the caller ends it."""
         return start_worker(self.prefect.url, pool, self.folder / name, self.environment)
 
     def begin(self, name: str, /, **parameters: Any) -> UUID:  # noqa: ANN401 - a flow's parameters

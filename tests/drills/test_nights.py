@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 
 @pytest.fixture
-def told() -> Iterator[tuple[str, list[str]]]:
+def webhook() -> Iterator[tuple[str, list[str]]]:
     """A webhook's address, and the bodies that it gets."""
     bodies: list[str] = []
 
@@ -57,8 +57,8 @@ def test_a_night_does_again_what_is_new_and_a_fresh_one_everything(stage: Stage)
     assert "1 verdicts compared with earlier runs" in stage.log("nights")
 
 
-def test_a_night_without_a_verdict_is_told(stage: Stage, told: tuple[str, list[str]]) -> None:
-    address, bodies = told
+def test_a_night_without_a_verdict_is_an_event(stage: Stage, webhook: tuple[str, list[str]]) -> None:
+    address, bodies = webhook
     with temporary_settings({PREFECT_API_URL: stage.prefect.url}):
         Webhook(url=SecretStr(address)).save("people", overwrite=True)
     bootstrap(stage.prefect.url, "--notify", "webhook/people", families=stage.folder / "families.yaml")

@@ -1,4 +1,4 @@
-"""The night: a drop beyond the noise is told, one within it is not; old nights' reports go."""
+"""Nightly runs: a drop beyond the noise is an event, one within it is not; old nights' reports go."""
 
 import math
 from pathlib import Path

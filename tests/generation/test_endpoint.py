@@ -25,10 +25,10 @@ def turns(job: GenerationJob) -> list[list[str]]:
 
 
 def test_two_turns_with_everything_that_was_set(server: JudgeServer, job: GenerationJob) -> None:
-    on_progress: list[int] = []
-    (summary,) = generate([job], advance=on_progress.append, python="/no/such/python")
+    answered: list[int] = []
+    (summary,) = generate([job], advance=answered.append, python="/no/such/python")
     assert turns(job)[2] == ["Q2 102", "R2 108"]
-    assert summary.count == sum(on_progress) == 2 * COUNT
+    assert summary.count == sum(answered) == 2 * COUNT
     assert summary.engine == f"tiny at {server.url}" and summary.first_prompt_ids == ()
     first, last = server.bodies[0], max(server.bodies, key=lambda body: len(body["messages"]))
     expected: dict[str, Any] = {
@@ -49,9 +49,9 @@ def test_answers_in_whole_batches_are_kept(server: JudgeServer, job: GenerationJ
     assert (Path(job.output) / journal_file(0)).read_bytes().count(b"\n") == 2
     asked = len(server.bodies)
     server.fail(None)
-    on_progress: list[int] = []
-    generate([job], advance=on_progress.append)
-    assert len(server.bodies) - asked == 2 * COUNT - 5 and sum(on_progress) == 2 * COUNT
+    answered: list[int] = []
+    generate([job], advance=answered.append)
+    assert len(server.bodies) - asked == 2 * COUNT - 5 and sum(answered) == 2 * COUNT
     assert turns(job) == [[f"Q{n} {100 + n}", f"R{n} {106 + n}"] for n in range(COUNT)]
 
 

@@ -73,7 +73,7 @@ class Undisturbed:
         letters = sorted(ByteLevel.alphabet())[:128]  # half of the vocabulary
         stopping = SETTINGS.model_copy(update={"stop_tokens": tuple(letters)})
         variants = {"plain": SETTINGS, "at-once": at_once, "stopping": stopping}
-        self.on_progress = 0
+        self.answered = 0
         self.jobs = [
             job.model_copy(update={"output": str(folder / name), "settings": settings})
             for name, settings in variants.items()
@@ -92,7 +92,7 @@ class Undisturbed:
         self.plain, self.at_once, self.stopping, self.two_turns = generate(self.jobs, advance=self.advance)
 
     def advance(self, count: int) -> None:
-        self.on_progress += count
+        self.answered += count
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_answers_in_order_and_in_alpacaevals_form(undisturbed: Undisturbed, inst
     assert {tuple(a) for a in answers} == {("dataset", "instruction", "output", "generator")}
     assert {a["generator"] for a in answers} == {"tiny"}
     assert len({a["output"] for a in answers}) > COUNT // 2
-    assert undisturbed.on_progress == 3 * COUNT + 2 * QUESTIONS
+    assert undisturbed.answered == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_summary_says_what_was_done(undisturbed: Undisturbed, tiny_llama: Path) -> None:
@@ -148,13 +148,13 @@ def test_engines_that_share_the_batches_give_the_same_answers(
     """Two processes beside each other, and so: the same seed, the same answers, across processes."""
     jobs = [undisturbed.jobs[0], undisturbed.jobs[3]]
     shared = [job.model_copy(update={"output": str(tmp_path / job.benchmark)}) for job in jobs]
-    on_progress: list[int] = []
-    summaries = generate(shared, advance=on_progress.append, engines=2)
+    answered: list[int] = []
+    summaries = generate(shared, advance=answered.append, engines=2)
     assert [summary.answers_sha256 for summary in summaries] == [
         undisturbed.plain.answers_sha256,
         undisturbed.two_turns.answers_sha256,
     ]
-    assert sum(on_progress) == COUNT + 2 * QUESTIONS
+    assert sum(answered) == COUNT + 2 * QUESTIONS
     sizes = [len((tmp_path / "alpaca_eval" / journal_file(number)).read_bytes()) for number in range(2)]
     assert min(sizes) > max(sizes) / 3
 
@@ -195,10 +195,10 @@ def read_rows(job: GenerationJob) -> list[dict[str, Any]]:
 
 
 def test_what_is_done_starts_no_engine(undisturbed: Undisturbed) -> None:
-    on_progress: list[int] = []
-    again = generate(undisturbed.jobs, advance=on_progress.append, python="/no/such/python")
+    answered: list[int] = []
+    again = generate(undisturbed.jobs, advance=answered.append, python="/no/such/python")
     assert again == (undisturbed.plain, undisturbed.at_once, undisturbed.stopping, undisturbed.two_turns)
-    assert sum(on_progress) == 3 * COUNT + 2 * QUESTIONS
+    assert sum(answered) == 3 * COUNT + 2 * QUESTIONS
 
 
 def test_changed_answers_are_made_again_from_the_journal(undisturbed: Undisturbed) -> None:
@@ -225,7 +225,7 @@ def test_kills_on_both_sides_then_the_same_answers(
 
 
 def kill_the_engine(job: GenerationJob) -> int:
-    """Kills the process that holds the model once answers have on_progress; the answers in the journal."""
+    """Kills the process that holds the model once answers have come; gives the answers in the journal."""
 
     def kill(_count: int) -> None:
         if journaled(job):
@@ -262,7 +262,7 @@ def journaled(job: GenerationJob) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and theirs, parents first."""
+    """The descendants of a process, parents first."""
     return [pid for child in children(pid) for pid in (child, *descendants(child))]
 
 

@@ -42,7 +42,7 @@ def manifests() -> tuple[dict[str, Any], ...]:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """(where it stands, the command) of every container that says one, of our own images."""
+    """(where it stands, the command) of every container of this project's images that has one."""
     for name, service in compose()["services"].items():
         if service["image"].startswith("expo-"):
             yield f"compose {name}", service["command"]

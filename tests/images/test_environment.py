@@ -78,7 +78,7 @@ def test_command_is_one_that_exists(where: str, command: list[str]) -> None:
 
 
 def test_secrets_are_named_never_said() -> None:
-    """A value that only a file or a Secret may hold is in no file of ours."""
+    """A value that only a file or a Secret may hold is in no file of the project."""
     secret = re.compile(r"PASSWORD|TOKEN|API_KEY|SECRET_ACCESS_KEY|AUTH_STRING$")
     said = {(where, name) for where, name, value in environment() if secret.search(name) and value}
     assert said == {

@@ -76,7 +76,7 @@ def test_deployments_job_variables_fit(kind: Any, gpu: bool) -> None:  # noqa: A
         validate(deployment["work_pool"]["job_variables"] | {"gpus": 4}, schema)
 
 
-def test_template_that_prefect_has_changed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_template_that_prefect_has_changed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "process.yaml").write_text(
         "[{op: replace, path: /variables/properties/gone/default, value: 1}]"
     )

@@ -98,7 +98,7 @@ def base(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def expo(base: Base, tmp_path: Path) -> Expo:
-    """Runs the command of the fresh environment, from a folder that has none of our sources."""
+    """Runs the command of the fresh environment, from a folder without the project's sources."""
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -6,7 +6,7 @@
     python -m tests.performance.extrapolation --alphas 1 2 4 8      our cost against the number of α
 
 Every round runs every program once, each round beginning with another one; `expo extrapolate` runs twice,
-so that the difference of the two tells what differences mean nothing. Results go to
+so that the difference of the two shows the noise. Results go to
 out/performance/: a JSON file and a plot. mergekit is installed into an environment of its own.
 """
 

@@ -4,7 +4,7 @@
     python -m tests.performance.programs authors ALIGNED SFT ALPHA OUT     both models whole, in bf16
     python -m tests.performance.programs safe-open ALIGNED SFT ALPHA OUT   tensor by tensor, a shard in memory
 
-The authors' program is re-told from arXiv 2404.16792's repository: transformers loads both
+The authors' program follows arXiv 2404.16792's repository: transformers loads both
 models, every parameter becomes θ_1 + α · (θ_1 − θ_0) in bf16, transformers saves.
 """
 

@@ -78,7 +78,7 @@ def test_shared_instructions_are_stored_once(make_family: FamilyMaker, run_repor
     assert data["sets"][1]["rows"][6] == [6, [["plain 6", "better 6", None, 1.0, "", ""]]]
 
 
-def test_every_verdict_judge_and_failure_is_told(many: RunReport, many_page: str) -> None:
+def test_every_verdict_judge_and_failure_is_shown(many: RunReport, many_page: str) -> None:
     text = many_page
     assert all(html.escape(reason(verdict)) in text for verdict in many.verdicts)
     words = {word: sum(verdict.outcome == word for verdict in many.verdicts) for word in ("better", "worse")}

@@ -29,13 +29,13 @@ def test_the_terminal_shows_every_family_uncut(many: RunReport) -> None:
     assert "\x1b" in terminal_table(many, color=True)
 
 
-def test_every_verdict_is_told_with_its_rule_and_what_it_could_have_found(many: RunReport) -> None:
+def test_every_verdict_has_its_rule_and_what_it_could_have_found(many: RunReport) -> None:
     for text in (" ".join(text.split()) for text in (terminal_table(many), render_markdown(many))):
         for verdict in many.verdicts:
             assert reason(verdict) in text, verdict.family
 
 
-def test_the_curve_is_told_with_the_used_alpha_marked(run_report: RunReport) -> None:
+def test_the_curve_marks_the_alpha_of_the_run(run_report: RunReport) -> None:
     lines = [
         line.split()
         for line in terminal_table(run_report).split("What α does to demo")[1].splitlines()[4:]
@@ -81,7 +81,7 @@ def test_markdown_tables_keep_their_columns(many: RunReport) -> None:
     assert "a \\| b &lt;img src=x&gt; c" in text
 
 
-def test_a_run_without_any_verdict_can_be_told(run_report: RunReport) -> None:
+def test_a_run_without_any_verdict_has_a_report(run_report: RunReport) -> None:
     failed = run_report.model_copy(
         update={"families": (), "failures": (Failure(family="x", stage="plan", reason="y"),)}
     )

@@ -31,7 +31,7 @@ def hub(_hub_server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that we and the client would have waited between tries; nobody waits."""
+    """The seconds of every wait between tries, which are recorded and not waited for."""
     waited: list[float] = []
     clock = SimpleNamespace(sleep=waited.append)
     for module in ("huggingface_hub.utils._http", "huggingface_hub.file_download", "tasks.stores.retry"):

@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1 for servers that have to be told theirs."""
+"""Ports of 127.0.0.1 for servers that take theirs as a setting."""
 
 import socket
 

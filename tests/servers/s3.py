@@ -87,7 +87,7 @@ class S3Server:
         return [weed_program(), "mini", f"-dir={self._folder}", *safe, *quiet, *alone, *ports]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        """The server tells nobody when it is ready, so it is asked until it keeps the bucket."""
+        """Polls the server until it keeps the bucket; it does not announce that it is ready."""
         deadline = time.monotonic() + LIMIT
         while process.poll() is None and time.monotonic() < deadline:
             try:

@@ -108,7 +108,7 @@ def test_the_words_say_what_was_found_and_what_could_have_been_missed() -> None:
     assert "rating 20.00 → 20.30" in sentence(judged(0.3, benchmark="mt_bench"))
 
 
-def test_the_length_controlled_gain_is_told_with_its_interval_or_that_there_is_none() -> None:
+def test_the_length_controlled_gain_has_its_interval_or_says_that_there_is_none() -> None:
     found = judged(1)
     arms = [found.original.model_copy(update={"lc_win_rate": rate}) for rate in (18.0, 20.5)]
     both = found.model_copy(update={"original": arms[0], "expo": arms[1]})
@@ -181,7 +181,7 @@ def test_ends_of_an_interval_are_alike_in_digits() -> None:
 @given(st.floats(0, 100), st.floats(0, 100))
 @example(0.501, 0.499)
 @example(0.5, 0.50000001)
-def test_numbers_that_are_compared_are_told_apart(first: float, second: float) -> None:
+def test_numbers_that_are_compared_are_written_distinctly(first: float, second: float) -> None:
     low, high = map(float, format_distinct(first, second))
     if abs(first - second) > 1e-12:
         assert (low < high) == (first < second) and (low > high) == (first > second)

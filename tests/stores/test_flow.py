@@ -1,4 +1,4 @@
-"""The family's flow between a Hub and S3: streamed in, published only where it was told to."""
+"""The family's flow between a Hub and S3: streamed in, published only with `publish_to`."""
 
 from collections.abc import Iterator
 from pathlib import Path

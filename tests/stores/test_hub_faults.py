@@ -125,7 +125,7 @@ def test_orphans_of_the_client_are_removed(hub: HubServer, tmp_path: Path) -> No
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_full_disk_is_told_before(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_refused_beforehand(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add(REPO, FILES)
     source = open_source(REPO)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
@@ -148,7 +148,7 @@ def test_server_that_ignores_ranges_is_refused(hub: HubServer) -> None:
         open_source(REPO).read("model.safetensors", 8, 8)
 
 
-def test_too_many_requests_waits_as_told(hub: HubServer, waits: list[float]) -> None:
+def test_too_many_requests_waits_as_long_as_asked(hub: HubServer, waits: list[float]) -> None:
     hub.add(REPO, FILES)
     source = open_source(REPO)
     hub.fail("status", on="GET /cdn/", status=429, retry_after=7)
@@ -156,7 +156,7 @@ def test_too_many_requests_waits_as_told(hub: HubServer, waits: list[float]) -> 
     assert waits == [7.0]
 
 
-def test_listing_waits_as_told(hub: HubServer, waits: list[float]) -> None:
+def test_listing_waits_as_long_as_asked(hub: HubServer, waits: list[float]) -> None:
     """The client gives up at once when a listing is refused for too many requests."""
     hub.add(REPO, FILES)
     hub.fail("status", on="/api/models/", status=429, retry_after=42)

@@ -54,7 +54,7 @@ def test_multipart_upload_and_ranged_download(files: S3Files, large: Path, tmp_p
 
 
 def test_flipped_byte_is_found_on_the_way_back(files: S3Files, tmp_path: Path) -> None:
-    """S3 gives no digest of a large object; without ours a damaged one would be taken for whole."""
+    """S3 gives no digest of a large object; without the stored sha256 damage would go unnoticed."""
     (tmp_path / "file").write_bytes(b"right")
     files.copy_in(tmp_path / "file", "answers.json")
     stated = {s3_module.SHA256: files.sha256("answers.json")}
@@ -186,6 +186,6 @@ def _uploads(files: S3Files) -> list[object]:
 
 
 def _wait_for_upload(files: S3Files) -> bool:
-    """The server tells nobody that an upload began, so it is asked."""
+    """Polls the server, which does not announce that an upload began."""
     wait_until(lambda: _uploads(files), "an upload")
     return True

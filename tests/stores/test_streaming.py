@@ -82,7 +82,7 @@ def _digests(manifest: Manifest) -> dict[str, str]:
 
 
 def test_from_the_hub(hub: HubServer, folders: tuple[FolderSource, FolderSource], tmp_path: Path) -> None:
-    """The same bytes; no weights on the disk; and the manifest tells what was checked of each file."""
+    """The same bytes; no weights on the disk; and the manifest says what was checked of each file."""
     expected = _make(*folders, tmp_path / "expected")
     aligned, sft = _on_hub(hub, *folders)
     streamed = _make(aligned, sft, tmp_path / "streamed")

@@ -143,7 +143,7 @@ def test_several_alphas_in_one_pass_and_by_module(tmp_path: Path) -> None:
 
 
 def test_the_output_is_a_whole_model(tmp_path: Path) -> None:
-    """It loads, without the adapter's files; statistics tell of the adapter's update alone."""
+    """It loads, without the adapter's files; statistics are of the adapter's update alone."""
     from transformers import AutoModelForCausalLM
 
     save_llama(tmp_path / "sft", seed=1, tied=False)

@@ -176,7 +176,7 @@ def test_index_that_names_another_place(tmp_path: Path, file: object) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
 def test_link_that_leaves_the_folder(tmp_path: Path, name: str) -> None:
-    """Followed, a stranger's checkpoint could have any file of this machine copied and published."""
+    """Followed, a downloaded checkpoint could have any file of this machine copied and published."""
     write_checkpoint(tmp_path / "inner", TENSORS)
     (tmp_path / "secret").write_text("{}")
     (tmp_path / "inner" / name).unlink(missing_ok=True)

@@ -216,7 +216,7 @@ def test_target_that_is_a_parent_is_refused(tmp_path: Path) -> None:
 
 
 def test_failure_of_one_shard_ends_the_others(tmp_path: Path) -> None:
-    """No shard is begun after a failure, and the failure is the one that is told."""
+    """No shard is begun after a failure, and that failure is raised."""
     wanted, aligned, sft = pair(tmp_path)
     plan = make_plan(wanted, aligned, sft)
     (sft.folder() / plan.shards[0].sft_files[0]).unlink()

@@ -82,7 +82,7 @@ def run(tmp_path: Path) -> Callable[..., list[object]]:
     return child
 
 
-def test_too_little_room_is_told_before_work(run: Callable[..., list[object]]) -> None:
+def test_too_little_room_is_refused_before_work(run: Callable[..., list[object]]) -> None:
     first, whole, second, whole_then = run(size=400_000, other=360_000, look=True)
     assert "make room, then run again" in str(first) and "are needed" in str(first)
     assert (whole, second, whole_then) == (False, "done", True)

@@ -10,7 +10,7 @@ strings, chat templates or their absence, end tokens with their known faults, ga
 buffers of the old tulu pickles, InternLM2's remote code. Not real: sizes (about 0.5 MB a
 checkpoint), weights (seeded noise, a little apart within a pair), the vocabulary (a few hundred
 tokens, so special tokens have other ids: 92542 is a real InternLM2's `<|im_end|>`), InternLM2's
-modeling file (a short one of our own with the same classes and tensors).
+modeling file (a short one, written for these tests, with the same classes and tensors).
 """
 
 from tests.zoo.serve import serve_zoo

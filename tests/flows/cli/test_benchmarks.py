@@ -120,7 +120,7 @@ def test_scores_load_neither_prefect_nor_vllm(mt_bench: tuple[Path, Path]) -> No
         assert not modules & {"prefect", "vllm", "torch", "transformers"}
 
 
-def test_data_is_taken_from_a_folder_and_its_state_is_told(data: Path, tmp_path: Path) -> None:
+def test_data_is_taken_from_a_folder_and_its_state_is_shown(data: Path, tmp_path: Path) -> None:
     own = {"EXPO_CACHE": str(tmp_path / "cache"), "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = expo("data", "status", **own)
     assert done.returncode == 1 and done.stdout.count("not here") == 5

@@ -13,7 +13,7 @@ from tests.weights.checkpoints import pair as checkpoints
 from tests.weights.checkpoints import read_tensors, write_checkpoint
 
 
-def test_check_tells_all_on_one_screen(expo: Command, tmp_path: Path) -> None:
+def test_check_shows_all_on_one_screen(expo: Command, tmp_path: Path) -> None:
     """Files, sizes, copies, what stays behind, memory and time; one line each."""
     _, aligned, sft = checkpoints(tmp_path)
     (tmp_path / "aligned" / "trainer_state.json").write_text("{}")

@@ -77,7 +77,7 @@ def test_version() -> None:
     assert done.returncode == 0 and done.stdout.strip() == f"expo-flows {version('expo-flows')}"
 
 
-def test_check_tells_what_the_extrapolation_needs(pair: tuple[str, str]) -> None:
+def test_check_says_what_the_extrapolation_needs(pair: tuple[str, str]) -> None:
     done = expo("check", "--sft", pair[0], "--aligned", pair[1], "--alpha", "0.3")
     assert done.returncode == 0, done.stderr
     assert "8,192" in done.stdout and "3 shards" in done.stdout

@@ -179,7 +179,7 @@ def other_parent(folder: Path) -> None:
         (other_weights, f"tensor: {SHARD}: tensor "),
     ],
 )
-def test_verify_tells_each_difference(
+def test_verify_names_each_difference(
     expo: Command, model: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     """One line for each on standard output, a summary as the error, exit status 1."""
