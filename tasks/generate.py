@@ -7,8 +7,8 @@ from tasks.comparison.instructions import Instructions
 from tasks.comparison.results import Generation
 from tasks.core.values import fingerprint
 from tasks.generation.answers import SUMMARY, answers_file, require_answered
-from tasks.generation.devices import ENGINE_SLOTS, HAS_GPU
-from tasks.generation.interpreter import engine_python, engine_version
+from tasks.generation.devices import ENGINE_SLOTS, gpus_of
+from tasks.generation.interpreter import engine_name, engine_python
 from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import MAX_FAILED, Endpoint, GenerationJob, GenerationSettings
 from tasks.runtime.limits import GPUS, hold
@@ -17,7 +17,7 @@ from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
 
-__all__ = ["engine_name", "generate", "gpus_of"]
+__all__ = ["generate"]
 
 
 @stage("generate {what}")
@@ -93,16 +93,6 @@ def _artefact(
     engine = endpoint.model_dump(exclude={"api_key_env"}) if endpoint else engine_name()
     name = fingerprint({"arm": arm.fingerprint, "asked": instructions.sha256, "engine": engine}, settings)
     return Store(store).artefact("generations", name[:16]), name
-
-
-def gpus_of(settings: GenerationSettings) -> int:
-    """How many of the cluster's GPUs an engine takes: a 70B needs several, a 7B one."""
-    return settings.tensor_parallel_size * settings.pipeline_parallel_size if HAS_GPU else 0
-
-
-def engine_name() -> str:
-    """Name and version of the vLLM that answers."""
-    return f"vllm {engine_version(engine_python())}"
 
 
 def _job(

@@ -13,9 +13,8 @@ from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
 from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError
 from tasks.core.providers import provider_of
-from tasks.generate import engine_name, gpus_of
-from tasks.generation.devices import ENGINE_SLOTS
-from tasks.generation.interpreter import engine_python
+from tasks.generation.devices import ENGINE_SLOTS, gpus_of
+from tasks.generation.interpreter import engine_name, engine_python
 from tasks.generation.settings import GenerationSettings
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger

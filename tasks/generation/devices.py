@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 from threading import BoundedSemaphore
 
-__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups"]
+from tasks.generation.settings import GenerationSettings
+
+__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups", "gpus_of"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES = Path("/dev")
@@ -22,6 +24,11 @@ def gpu_groups(size: int) -> tuple[str, ...]:
     gpus = _visible()
     ends = range(size, len(gpus) + 1, size)
     return tuple(",".join(gpus[end - size : end]) for end in ends)
+
+
+def gpus_of(settings: GenerationSettings) -> int:
+    """How many of the cluster's GPUs an engine takes: a 70B needs several, a 7B one."""
+    return settings.tensor_parallel_size * settings.pipeline_parallel_size if HAS_GPU else 0
 
 
 def _visible() -> list[str]:

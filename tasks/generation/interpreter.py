@@ -12,7 +12,7 @@ from functools import cache
 
 from tasks.core.errors import InputError
 
-__all__ = ["VARIABLE", "engine_python", "engine_version"]
+__all__ = ["VARIABLE", "engine_name", "engine_python", "engine_version"]
 
 VARIABLE = "EXPO_ENGINE_PYTHON"
 LIMIT_S = 60
@@ -51,3 +51,8 @@ def engine_version(python: str) -> str:
             "to the Python of an environment that has it, or give an endpoint (--endpoint-url)"
         )
     return found
+
+
+def engine_name() -> str:
+    """Name and version of the vLLM that answers."""
+    return f"vllm {engine_version(engine_python())}"
