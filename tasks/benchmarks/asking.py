@@ -246,11 +246,7 @@ def _failure(asking: _Asking, error: "APIError") -> Failure:
     import openai
 
     said = scrubbed(str(error), asking.judge)
-    # 403 is of the key where nothing was answered before, else of what this item says
-    answered = asking.journal.usage.requests > 0
-    if isinstance(error, openai.AuthenticationError) or (
-        isinstance(error, openai.PermissionDeniedError) and not answered
-    ):
+    if isinstance(error, openai.AuthenticationError):
         raise asking.fail(
             PermanentError, f"it refuses the key in {asking.judge.api_key_env}: {said}"
         ) from None
@@ -265,4 +261,6 @@ def _failure(asking: _Asking, error: "APIError") -> Failure:
         raise asking.fail(RetryableError, f"it cannot be reached, is it running? {said}") from None
     if isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError):
         return Failure("busy", f"the judge said: {said}", "busy")
-    return Failure("refused", f"the judge said: {said}", "refused")
+    # a filter says 403 of one item, a provider of a model that the key may not use: then all fail alike
+    hint = "; may this key use the model?" if isinstance(error, openai.PermissionDeniedError) else ""
+    return Failure("refused", f"the judge said: {said}{hint}", "refused")

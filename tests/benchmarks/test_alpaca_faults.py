@@ -66,6 +66,30 @@ def test_a_refused_item_is_counted_and_has_no_preference(judging: Judging, serve
     assert len(server.bodies) == 30, "what the judge refuses is not asked again"
 
 
+def test_a_filter_that_says_403_of_an_item_refuses_that_item(judging: Judging, server: JudgeServer) -> None:
+    server.fail("403", on={"question 7"})
+    rows = rows_of(judging(LONG, SHORT))
+    assert [row["preference"] is None for row in rows] == [index == 7 for index in range(30)]
+    assert rows[7]["no_judgment"] == "refused"
+
+
+def test_a_key_that_may_not_use_the_model_ends_the_judging_early(
+    judging: Judging, server: JudgeServer
+) -> None:
+    server.fail("403")
+    with pytest.raises(PermanentError, match=r"20 requests in a row failed.*may this key use the model\?"):
+        judging(LONG, SHORT)
+    assert len(server.bodies) < 30
+
+
+def test_what_the_package_logs_of_an_item_is_counted_and_not_logged(
+    judging: Judging, server: JudgeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fail("400", on={"question 7"})
+    judging(LONG, SHORT)
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize(("fault", "error"), [("400", PermanentError), ("500", RetryableError)])
 def test_too_few_judgments_give_no_file_and_are_asked_for_again(
     fault: str, error: type[Exception], judging: Judging, server: JudgeServer, tmp_path: Path

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,7 @@ def test_any_annotation_file_has_figures_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, changes: Rows
 ) -> None:
     rows = [{**row, **change} for row, change in zip(rows_by(), changes, strict=False)]
+    rows += rows_by()[len(rows) :]
     file = write(tmp_path_factory.mktemp("any") / "annotations.json", rows)
     try:
         shares = item_preferences(file)
@@ -260,3 +262,8 @@ def test_any_annotation_file_has_figures_or_is_refused(
         assert str(file) in str(error)
         return
     assert all(share is None or 0 <= share <= 1 for share in shares.values())
+    with suppress(PermanentError):  # too few judgments
+        score = score_annotations(file)
+        assert 0 <= score.win_rate <= 100 and score.n_total + score.n_failed == N
+        assert sum(score.not_judged.values()) == score.n_failed
+        assert "NaN" not in score.model_dump_json()

@@ -1,6 +1,7 @@
 """MT-Bench ratings: of what a judgment is read, and files of them that are refused."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.benchmarks.mt_bench_judge import rating_of
 from tasks.benchmarks.mt_bench_score import ratings, score_judgments
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, PermanentError
 
 Rows = list[dict[str, Any]]
 
@@ -86,3 +87,30 @@ def test_a_judge_as_text_and_a_turn_without_a_rating_are_read(tmp_path: Path) ->
     rows = [{**row, "judge": "gpt-4"} for row in judgments(score=-1)]
     score = score_judgments(write_lines(tmp_path / "judgments.jsonl", rows))
     assert (score.judge, score.n_total, score.n_unparsed, score.average) == ("gpt-4", 19, 1, 5)
+
+
+VALUES: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([])
+)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["question_id", "turn", "score", "judge", "model", "no_judgment"]),
+            VALUES | st.sampled_from([-1, 1, 2, 10, 81, 160, "gpt-4", ["gpt-4"]]),
+            max_size=6,
+        ),
+        max_size=4,
+    )
+)
+def test_any_file_of_ratings_has_figures_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, changes: Rows
+) -> None:
+    rows = [{**row, **change} for row, change in zip(judgments(), changes, strict=False)]
+    rows += judgments()[len(rows) :]
+    file = write_lines(tmp_path_factory.mktemp("any") / "judgments.jsonl", rows)
+    with suppress(InputError, PermanentError):
+        score = score_judgments(file)
+        assert 1 <= score.average <= 10 and "NaN" not in score.model_dump_json()
+        assert score.n_total + sum(score.not_judged.values()) == len(rows)
