@@ -4,8 +4,8 @@
 #   make test     every test that this machine can run
 #   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
-#   make repeat   the whole suite five times, which have to give the same counts
-#   make coverage the suite, and which lines and branches none of its processes ran
+#   make repeat   the whole suite five times; the counts must be equal
+#   make coverage the suite, with the lines and branches that no process ran
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make pythons  the base installation in a fresh environment of each Python that is found here
 #   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv

@@ -1,4 +1,4 @@
-"""Brings a Prefect server to where `prefect deployment run expo/all-models` runs. Twice changes nothing.
+"""Sets a Prefect server up for `prefect deployment run expo/all-models`; a second run changes nothing.
 
     export PREFECT_API_URL=http://…:4200/api EXPO_HOME=$PWD
     python -m deployments.bootstrap                                  one machine: process workers

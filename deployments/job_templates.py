@@ -4,7 +4,7 @@
     prefect work-pool update expo-gpu --base-job-template template.json
 
 The changes are JSON patches (RFC 6902) in pools/<kind>.yaml and pools/<kind>-gpu.yaml. So what a
-new Prefect adds to its templates is taken over, and what it takes away from under us is an error here.
+new Prefect adds to its templates is taken over, and what it removes that a patch needs is an error here.
 """
 
 import json

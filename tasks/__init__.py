@@ -1,1 +1,1 @@
-"""The units of work: one module a stage, and the packages that stages are made of."""
+"""The stages, one module each, and the packages that they use."""

@@ -1,4 +1,4 @@
-"""Stage compare nights: a night's figures held against the last earlier ones."""
+"""Stage compare nights: compares a night's figures with the last earlier ones."""
 
 from tasks.comparison.nights import Change, changes_of
 from tasks.core.errors import RetryableError

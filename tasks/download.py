@@ -11,7 +11,7 @@ __all__ = ["download"]
 
 @stage("download {job.file}")
 def download(job: ShardJob) -> None:
-    """Fetches what the shard reads; files that are here already cost a look, and equal ones come once.
+    """Fetches what the shard reads; files that are here already are only checked, equal ones fetched once.
 
     Raises:
         CorruptError: a file's digest is not the Hub's, twice.

@@ -1,7 +1,7 @@
 """Stage family: one family as a run of a deployment, on whatever machine its work pool has.
 
 The run's key says which parent it belongs to, so that a parent that is retried finds its running
-children, and starts another only for a family that has failed.
+children, and starts another one only for a family that has failed.
 """
 
 import time

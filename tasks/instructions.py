@@ -1,4 +1,4 @@
-"""Stage instructions: what is asked, with the reference outputs that answers are judged against."""
+"""Stage instructions: the questions, with the reference outputs that answers are judged against."""
 
 from tasks.comparison.instructions import Instructions, find_instructions
 from tasks.runtime.stage import stage

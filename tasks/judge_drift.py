@@ -1,4 +1,4 @@
-"""Stage judge drift: the judge held against itself, on the same stored annotations."""
+"""Stage judge drift: compares the judge with its own earlier judgments of the same stored annotations."""
 
 from tasks.benchmarks.anchor_sample import compared
 from tasks.comparison.results import Anchors

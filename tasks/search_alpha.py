@@ -65,7 +65,7 @@ def search_alpha(
 
     Args:
         recipe: of the pair, at whatever α.
-        prompts: a file of held-out prompts, or the demo's `demo:alphas`.
+        prompts: a file of held-out prompts, or a uri of the family's provider.
         evaluation: the family's own evaluation, whose prompts are refused; None: the known sets alone.
 
     Raises:
@@ -143,7 +143,9 @@ def _show_round(progress: Progress, prompts: HeldOut, standings: Sequence[Standi
     progress.expect(answers_left(standings, prompts))
     running = [f"{standing.alpha:g}" for standing in standings if standing.fate == "tied with the best"]
     answered = max(standing.prompts for standing in standings)
-    run_logger().info(f"after {answered} prompts α {', '.join(running)} cannot be told from the best")
+    run_logger().info(
+        f"after {answered} prompts α {', '.join(running)} cannot be distinguished from the best"
+    )
     if FlowRunContext.get():
         create_markdown_artifact(standings_markdown(standings), key="expo-search-race")
 

@@ -9,8 +9,8 @@ answers AlpacaEval with both arms on its GPUs, has the answers judged, and leave
 database. What they share are GPUs, the Hub's bandwidth, S3's, the judge's requests in flight and
 Prefect's database. Each is a queue; the busiest is what to widen next.
 
-It knows nothing of failures, retries and warm caches, and all families begin at once: it ranks what
-is narrow, it does not promise hours. `Rates` says where each figure is from.
+It leaves out failures, retries and warm caches, and all families begin at once: it ranks the
+bottlenecks and does not predict hours. `Rates` gives the source of each figure.
 """
 
 from argparse import ArgumentParser
@@ -37,7 +37,7 @@ RESOURCES = ("GPUs", "Hub", "S3", "judge", "Prefect")
 
 @dataclass(frozen=True)
 class Rates:
-    """What a stage takes. Those that are measured say by what; the others are assumptions: put in yours.
+    """What a stage takes. Measured figures name their measurement; the others are assumptions to replace.
 
     extrapolate_gb_s  output of a worker with one GPU. Assumed: 2.2 GB in 1.37 s is streaming without
                       arithmetic on two cores and a virtual disk, warm

@@ -1,4 +1,4 @@
-"""Held-out prompts: what a search may look at, and never what judges its result.
+"""Held-out prompts: those of a search, never those of an evaluation that judges its result.
 
 A prompt of an evaluation set is recognized by the digest of its normalized text, whatever file it
 comes in. The digests of the known sets lie beside this module, those of a run's own evaluation

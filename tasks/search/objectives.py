@@ -1,4 +1,4 @@
-"""What a search makes larger: a judge's preference over α = 0, or a Python function's score.
+"""The objective of a search: a judge's preference over α = 0, or a Python function's score.
 
 A function is named as an entry point is, `package.module:function`, or by its name in the group
 `expo.objectives`. It takes prompts and answers, two lists of texts, and returns a number for

@@ -7,7 +7,7 @@ here the number that remains is decided by the data. A candidate drops out when 
 best by more than two standard errors of the paired difference (arXiv 2411.00640, section 4.2).
 
 A race asks an `Evaluator` for what it needs, always in the same order. So one that is
-interrupted is run again from the start, over an evaluator that remembers.
+interrupted is run again from the start, over an evaluator that keeps what it has measured.
 """
 
 import math
@@ -79,7 +79,7 @@ class Finish(Value):
     """The race's end.
 
     best       the α with the highest mean score
-    tied       those that cannot be told from it, rising
+    tied       those that cannot be distinguished from it, rising
     standings  of every candidate, rising
     rounds     the number of prompts after each round
     answers    made for the race in all

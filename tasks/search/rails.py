@@ -1,4 +1,4 @@
-"""Guard rails: signs of a damaged model, whatever an objective thinks of its answers.
+"""Guard rails: signs of a damaged model, independent of the objective.
 
 Each compares a candidate with α = 0 on the same prompts. A candidate that breaks one is out
 before it is scored, and so is every larger α: the damage grows with the step.

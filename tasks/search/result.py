@@ -56,7 +56,7 @@ class SearchResult(Value):
     objective      what scored, in words; judged: whether that is a judge, whose gain is a share of wins
     alpha          the choice; None: no α was shown to be better than the aligned model
     reason         why it is that
-    tied           candidates that cannot be told from the best, rising
+    tied           candidates that cannot be distinguished from the best, rising
     standings      every candidate, rising: the curve with its rails
     rounds         prompts after each round of the race
     confirmation   None where the race found nothing to confirm
@@ -110,9 +110,11 @@ def describe(result: SearchResult) -> str:
     tied = ", ".join(f"{alpha:g}" for alpha in result.tied)
     found = result.confirmation
     if found is None:
-        return f"No α: α = 0 cannot be told from the best ({result.best:g}). Tied: {tied}."
+        return f"No α: α = 0 cannot be distinguished from the best ({result.best:g}). Tied: {tied}."
     interval = f"{found.difference.lower:+.3g} to {found.difference.upper:+.3g}"
     gain = f"{found.difference.mean:+.3g} over α = 0 on {found.difference.n} fresh prompts, 95% {interval}"
     if result.alpha is not None:
-        return f"α = {result.alpha:g}: {gain}. It is the smallest of those that cannot be told apart: {tied}."
+        return (
+            f"α = {result.alpha:g}: {gain}. It is the smallest of those that cannot be distinguished: {tied}."
+        )
     return f"No α: the race's choice {found.alpha:g} was {result.reason} ({gain})."

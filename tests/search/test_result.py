@@ -67,7 +67,7 @@ def test_the_sentence_names_the_choice_its_interval_and_the_tied() -> None:
     assert describe(result).startswith(f"α = {alpha:g}: +")
     assert f"{finish.tied[-1]:g}" in describe(result)
     none = result.model_copy(update={"alpha": None, "confirmation": None, "reason": "not better than α = 0"})
-    assert describe(none).startswith("No α: α = 0 cannot be told from the best")
+    assert describe(none).startswith("No α: α = 0 cannot be distinguished from the best")
     taken = result.model_copy(update={"alpha": None, "reason": "not confirmed"})
     assert "was not confirmed" in describe(taken)
     assert SearchResult.model_validate_json(result.model_dump_json()) == result
