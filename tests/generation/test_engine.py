@@ -3,10 +3,9 @@
 import json
 import os
 import select
-import signal
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tasks.generation.answer_journal import journal_file
 from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
+from tests.servers.processes import descendants, kill
 
 pytestmark = pytest.mark.slow
 
@@ -227,12 +227,12 @@ def test_kills_on_both_sides_then_the_same_answers(
 def kill_the_engine(job: GenerationJob) -> int:
     """Kills the process that holds the model once answers have come; gives the answers in the journal."""
 
-    def kill(_count: int) -> None:
+    def kill_once_answered(_count: int) -> None:
         if journaled(job):
-            os.kill(descendants(os.getpid())[-1], signal.SIGKILL)
+            kill(descendants(os.getpid())[-1])
 
     with pytest.raises(RetryableError, match="signal 9"):
-        generate([job], advance=kill)
+        generate([job], advance=kill_once_answered)
     return journaled(job)
 
 
@@ -245,7 +245,7 @@ def kill_the_caller(job: GenerationJob) -> int:
         for _ in caller.stdout:
             if journaled(job) > before:
                 break
-        engines = [os.pidfd_open(pid) for pid in descendants(caller.pid)]
+        engines = [os.pidfd_open(process.pid) for process in descendants(caller.pid)]
         caller.kill()
     assert len(engines) == 2  # the engine, and its child with the model
     for engine in engines:
@@ -261,19 +261,9 @@ def journaled(job: GenerationJob) -> int:
     return batches * job.settings.batch_size
 
 
-def descendants(pid: int) -> list[int]:
-    """The descendants of a process, parents first."""
-    return [pid for child in children(pid) for pid in (child, *descendants(child))]
-
-
-def children(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        yield from map(int, (task / "children").read_text().split())
-
-
 def test_refusals_of_the_engine_reach_the_caller(job: GenerationJob, tmp_path: Path) -> None:
     """A checkpoint without template, in the process that finds it out."""
-    model = copy_of(Path(job.model), tmp_path / "model")
+    model = Path(shutil.copytree(job.model, tmp_path / "model"))
     (model / "chat_template.jinja").unlink()
     with pytest.raises(InputError, match="no chat template; give one as chat_template"):
         generate(
@@ -283,7 +273,7 @@ def test_refusals_of_the_engine_reach_the_caller(job: GenerationJob, tmp_path: P
 
 
 def test_damaged_weights_are_named(job: GenerationJob, tmp_path: Path) -> None:
-    model = copy_of(Path(job.model), tmp_path / "model")
+    model = Path(shutil.copytree(job.model, tmp_path / "model"))
     weights = model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(CorruptError, match="weights are damaged"):
@@ -295,7 +285,7 @@ def test_damaged_weights_are_named(job: GenerationJob, tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_says_what_to_set(job: GenerationJob, tmp_path: Path) -> None:
     """Five million tokens of 256 bytes are more than the GiB that a CPU's cache has here."""
-    model = copy_of(Path(job.model), tmp_path / "model")
+    model = Path(shutil.copytree(job.model, tmp_path / "model"))
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 5_000_000}))
     long = job.model_copy(update={"model": str(model), "output": str(tmp_path / "out")})
@@ -303,10 +293,3 @@ def test_a_model_that_does_not_fit_says_what_to_set(job: GenerationJob, tmp_path
         PermanentError, match=r"does not fit: set .*smaller max_model_len.*KV\s+cache is needed"
     ):
         generate([long], advance=no_progress)
-
-
-def copy_of(folder: Path, target: Path) -> Path:
-    target.mkdir()
-    for file in folder.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
-    return target
