@@ -80,6 +80,12 @@ def test_run_names_every_missing_extra_at_once(monkeypatch: pytest.MonkeyPatch) 
         extras.require_for_run(engine=False)
 
 
+def test_modules_of_a_family_that_no_extra_brings_are_named() -> None:
+    with pytest.raises(PermanentError, match="a run needs no_such_module: install what has them"):
+        extras.require_for_run(modules=("json", "no_such_module"), engine=False)
+    extras.require_for_run(modules=("json",), engine=False)
+
+
 def test_engine_of_another_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is asked for its vLLM before the run begins."""
     python = tmp_path / "python"
