@@ -37,7 +37,7 @@ def verify(
     for difference in found.differences:
         print(f"{difference.kind}: {difference.file}: {difference.message}")
     if found.differences:
-        kinds = ", ".join(dict.fromkeys(one.kind for one in found.differences))
+        kinds = ", ".join(dict.fromkeys(difference.kind for difference in found.differences))
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
     computed = f"{len(found.tensors)} tensors (computed again by numpy)"
     print(f"{model}: {found.files} files and {computed} are as they should be")

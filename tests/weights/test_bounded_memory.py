@@ -61,9 +61,9 @@ def sparse_checkpoint(folder: Path, last: bytes, dtype: str = "BF16") -> Path:
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
 def test_two_alphas_of_a_large_tensor(tmp_path: Path, dtype: str) -> None:
     """Four such tensors pass through; what is held is less than one. fp8 is dequantized meanwhile."""
-    one, zero = (b"\x80\x3f", b"\0\0") if dtype == "BF16" else (b"\x38", b"\0")
+    unit, zero = (b"\x80\x3f", b"\0\0") if dtype == "BF16" else (b"\x38", b"\0")
     folders = [
-        sparse_checkpoint(tmp_path / "aligned", one, dtype),
+        sparse_checkpoint(tmp_path / "aligned", unit, dtype),
         sparse_checkpoint(tmp_path / "sft", zero, dtype),
         tmp_path,
     ]
