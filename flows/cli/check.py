@@ -6,7 +6,18 @@ import typer
 
 from flows.cli.judge_options import make_judge, print_estimate
 from flows.cli.option_groups import with_options
-from flows.cli.weight_options import ALIGNED, ALLOW, ALPHA, DEQUANTIZE, DTYPE, EXTRA, MERGE, SFT, VOCABULARY
+from flows.cli.weight_options import (
+    ALIGNED,
+    ALLOW,
+    ALPHA,
+    DEQUANTIZE,
+    DTYPE,
+    EXTRA,
+    MERGE,
+    SFT,
+    VOCABULARY,
+    collect_rarely,
+)
 from tasks.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +52,7 @@ def check(
     from tasks.weights.planner import make_plan
     from tasks.weights.recipe import Recipe
 
+    collect_rarely()
     if family is not None and (sft or aligned):
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
     entry = _find(family) if family is not None else None

@@ -18,6 +18,7 @@ from flows.cli.weight_options import (
     VOCABULARY,
     check_alphas,
     check_bytes,
+    collect_rarely,
     parse_module_alpha,
 )
 from tasks.core.errors import InputError
@@ -89,6 +90,7 @@ def extrapolate(
     from tasks.weights.recipe import Recipe
     from tasks.weights.signature import check_private_key
 
+    collect_rarely()
     if sign:
         check_private_key(sign)
     parents = open_parents(aligned, sft)

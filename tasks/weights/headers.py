@@ -125,11 +125,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _range(file: str, name: str, entry: object, start: int) -> TensorRange:
     """One tensor's entry, checked: offsets in the header count from the end of the header."""
-    match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
-            pass
-        case _:
-            raise _corrupt(file, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
+    dtype, shape, begin, end = _fields(file, name, entry)
     if dtype in PACKED:
         raise InputError(
             f"{file}: tensor {name!r} is {dtype}, several values in a byte: the checkpoint is quantized; "
@@ -145,6 +141,16 @@ def _range(file: str, name: str, entry: object, start: int) -> TensorRange:
             file, f"tensor {name!r}: {dtype} of shape {shape} is {nbytes} bytes, not {end - begin}"
         )
     return TensorRange(dtype=dtype, shape=tuple(shape), file=file, offset=start + begin, nbytes=nbytes)
+
+
+def _fields(file: str, name: str, entry: object) -> tuple[str, list[Any], int, int]:
+    """dtype, shape, begin and end; a match statement takes half of the time of a header of 20,000 tensors."""
+    if isinstance(entry, dict):
+        dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+        are_known = isinstance(dtype, str) and isinstance(shape, list) and isinstance(offsets, list)
+        if are_known and [type(offset) for offset in offsets] == [int, int]:
+            return dtype, shape, *offsets
+    raise _corrupt(file, f"the entry of tensor {name!r} is not dtype, shape and data_offsets")
 
 
 def _corrupt(file: str, what: str) -> CorruptError:

@@ -143,7 +143,7 @@ def _same_numbers(aligned: Side, tensor: TensorRange, sft: Side, other: TensorRa
 
 def _not_skippable(recipe: Recipe, aligned: Side, sft: Side, skipped: tuple[str, ...]) -> Complaints:
     """A sentence for each name of the SFT side alone that is neither a buffer nor a tied copy."""
-    if recipe.extra == "aligned":
+    if recipe.extra == "aligned" or not skipped:
         return
     places = {sft.tensors[name] for name in aligned.tensors if name in sft.tensors}
     for name in skipped:

@@ -16,7 +16,7 @@ _PACKED = re.compile(
     r"\.(qweight|qzeros|g_idx|absmax|quant_map|nested_absmax|weight_scale_inv|weight_scale|input_scale"
     r"|weight_packed|weight_shape|SCB)$|\.quant_state\.|_(blocks|scales)$"
 )
-_SMALL_DTYPES = re.compile(r"F8_|F4|F6_")
+_SMALL_DTYPES = ("F8_", "F4", "F6_")
 _STEPS = {
     "bitsandbytes": "load it with transformers, call model.dequantize() and save_pretrained, or use the "
     "16-bit checkpoint",
@@ -57,7 +57,10 @@ def _method(config: Mapping[str, Any]) -> str | None:
 
 
 def _is_packed(name: str, tensor: TensorRange) -> bool:
-    return tensor.scale is None and bool(_PACKED.search(name) or _SMALL_DTYPES.match(tensor.dtype))
+    if tensor.scale is not None:
+        return False
+    plain = name.endswith((".weight", ".bias")) and ".quant_state." not in name
+    return tensor.dtype.startswith(_SMALL_DTYPES) or not (plain or _PACKED.search(name) is None)
 
 
 def _kind(tensors: Mapping[str, TensorRange], packed: list[str]) -> str:

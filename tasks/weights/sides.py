@@ -14,7 +14,8 @@ from tasks.weights.headers import TensorRange
 __all__ = ["Side", "is_same_checkpoint", "naming_side", "read_side"]
 
 # What torch.compile, FSDP and activation checkpointing put into names, and what wraps a whole model.
-_INNER = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_INNER = re.compile(rf"(^|(?<=\.))({'|'.join(WRAPPERS)})\.")
 _OUTER = ("module.", "base_model.model.")
 
 
@@ -87,7 +88,8 @@ def naming_side(name: str, source: Source) -> Iterator[None]:
 def _unwrapped(tensors: dict[str, TensorRange]) -> tuple[dict[str, TensorRange], str]:
     """The tensors under the names that the model itself gives them, and what was taken off."""
     removed: dict[str, None] = {}
-    names = {name: _INNER.sub("", name) for name in tensors}
+    inner = any(wrapper in name for wrapper in WRAPPERS for name in tensors)
+    names = {name: _INNER.sub("", name) if inner else name for name in tensors}
     for name, plain in names.items():
         if name != plain:
             removed |= dict.fromkeys(match[0] for match in _INNER.finditer(name))

@@ -1,13 +1,12 @@
 """Heads that are tied to the input embedding: stored twice, once, or under the other's name."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tasks.weights.configuration import ties_words
 from tasks.weights.headers import TensorRange
 from tasks.weights.samples import same_bytes
 from tasks.weights.sides import Side
-from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
+from tasks.weights.vocabulary import is_head, is_input_embedding
 
 __all__ = ["is_tied_head", "stand_ins", "trained_head", "with_embedding"]
 
@@ -19,9 +18,9 @@ def with_embedding(side: Side, other: Side) -> Side:
 
     Engines look for the embedding: an output with the head alone would be loaded with a random one.
     """
-    head = _only(side.tensors, HEAD)
-    embedding = _only(other.tensors, INPUT_EMBEDDING)
-    if not (head and embedding and _ties(side)) or _only(side.tensors, INPUT_EMBEDDING):
+    head = _only(side.tensors, is_head)
+    embedding = _only(other.tensors, is_input_embedding)
+    if not (head and embedding and _ties(side)) or _only(side.tensors, is_input_embedding):
         return side
     tensors = {embedding if name == head else name: tensor for name, tensor in side.tensors.items()}
     notice = f"{side.name}: {head} is paired as {embedding}, which is tied to it and was not stored"
@@ -34,35 +33,37 @@ def stand_ins(aligned: Side, sft: Side) -> dict[str, TensorRange]:
     Either the aligned side stores both names at one place (a `.bin` does), or the SFT side's config
     ties the head to the embedding.
     """
-    places: dict[TensorRange, list[str]] = {}
+    missing = {name: tensor for name, tensor in aligned.tensors.items() if name not in sft.tensors}
+    if not missing:
+        return {}
+    places: dict[tuple[str, int], list[str]] = {}
     for name, tensor in aligned.tensors.items():
-        if name in sft.tensors:
-            places.setdefault(tensor, []).append(name)
-    embedding = _only(sft.tensors, INPUT_EMBEDDING)
+        if name not in missing:
+            places.setdefault((tensor.file, tensor.offset), []).append(name)
+    embedding = _only(sft.tensors, is_input_embedding)
     found: dict[str, TensorRange] = {}
-    for name, tensor in aligned.tensors.items():
-        if name in sft.tensors:
-            continue
-        aliases = places.get(tensor, []) if tensor.nbytes else []
+    for name, tensor in missing.items():
+        here = places.get((tensor.file, tensor.offset), []) if tensor.nbytes else []
+        aliases = [alias for alias in here if aligned.tensors[alias] == tensor]
         if len(aliases) == 1:
             found[name] = sft.tensors[aliases[0]]
-        elif embedding and HEAD.search(name) and _ties(sft):
+        elif embedding and is_head(name) and _ties(sft):
             found[name] = sft.tensors[embedding]
     return found
 
 
 def is_tied_head(side: Side, name: str) -> bool:
     """Whether the config says that this is the embedding once more."""
-    return bool(HEAD.search(name)) and _ties(side)
+    return is_head(name) and _ties(side)
 
 
 def trained_head(side: Side, other: Tensors) -> Iterator[tuple[str, str]]:
     """(tensor, reason) where one side alone stores a head of its own that a tie would drop."""
-    embedding = _only(side.tensors, INPUT_EMBEDDING)
+    embedding = _only(side.tensors, is_input_embedding)
     if embedding is None or not _ties(side):
         return
     for name, tensor in side.tensors.items():
-        if name in other or not HEAD.search(name):
+        if name in other or not is_head(name):
             continue
         if not same_bytes(side.source, tensor, side.source, side.tensors[embedding]):
             yield (
@@ -77,7 +78,7 @@ def _ties(side: Side) -> bool:
     return ties_words(side.config or {})
 
 
-def _only(tensors: Tensors, pattern: re.Pattern[str]) -> str | None:
-    """The name of the one weight matrix that matches."""
-    names = [name for name in tensors if pattern.search(name) and len(tensors[name].shape) == 2]
+def _only(tensors: Tensors, is_meant: Callable[[str], bool]) -> str | None:
+    """The name of the one weight matrix that is meant."""
+    names = [name for name in tensors if is_meant(name) and len(tensors[name].shape) == 2]
     return names[0] if len(names) == 1 else None

@@ -2,18 +2,27 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from tasks.core.values import Value
 from tasks.stores.source import Source
 from tasks.weights.recipe import Vocabulary
 from tasks.weights.tokens import row_tokens, same_tokenizer
 
-__all__ = ["HEAD", "INPUT_EMBEDDING", "RowRun", "Tokenizers", "is_vocabulary"]
+__all__ = [
+    "HEAD",
+    "INPUT_EMBEDDING",
+    "RowRun",
+    "Tokenizers",
+    "is_head",
+    "is_input_embedding",
+    "is_vocabulary",
+]
 
 INPUT_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|tok_embeddings|wte|embed_in|word_embeddings)\.weight$")
 HEAD = re.compile(r"(^|\.)(lm_head\.(weight|bias)|embed_out\.weight)$|^output\.weight$")
 EXAMPLES = 3
+NAMES_KEPT = 1 << 16
 
 
 class RowRun(Value):
@@ -30,7 +39,19 @@ class RowRun(Value):
 
 def is_vocabulary(name: str) -> bool:
     """Whether a tensor has a row for each token."""
-    return bool(INPUT_EMBEDDING.search(name) or HEAD.search(name))
+    return is_input_embedding(name) or is_head(name)
+
+
+@lru_cache(NAMES_KEPT)
+def is_input_embedding(name: str) -> bool:
+    """Whether a tensor is the model's first matrix, by its name; asked again and again while planning."""
+    return INPUT_EMBEDDING.search(name) is not None
+
+
+@lru_cache(NAMES_KEPT)
+def is_head(name: str) -> bool:
+    """Whether a tensor is the model's last matrix or its bias, by its name."""
+    return HEAD.search(name) is not None
 
 
 class Tokenizers:
