@@ -19,7 +19,7 @@ from tasks.search.result import SearchResult
 from tasks.stats.paired import paired_difference
 from tasks.stores.artefact import Store
 from tasks.weights.folder import model_artefact
-from tasks.weights.manifest import read_manifest
+from tasks.weights.manifest import Manifest, matching_notices, read_manifest
 from tasks.weights.recipe import Recipe
 
 __all__ = ["verdict"]
@@ -41,17 +41,20 @@ def verdict(
     search  what found α; where a judge scored, its race is the curve if there is no other
     """
     rows = side_by_side(judged)
+    content = model_artefact(Store(store), recipe).manifest()
+    manifest = read_manifest(content) if content is not None else None
     report = FamilyReport(
         family=family.name,
         alpha=recipe.alpha,
         verdicts=verdicts(family, recipe, judged),
         alpha_curve=tuple(_point(judgments) for judgments in curve) or search_curve(search),
         race=race_summary(search) if search else None,
-        norms=_norms(recipe, store),
+        norms=_norms(manifest),
         costs=_costs(judged),
         answers=rows.answers,
         dialogues=rows.dialogues,
         noise=noise_bands(judged),
+        notices=matching_notices(manifest) if manifest else (),
         settings=_settings(recipe, judged),
     )
     name = fingerprint(report)
@@ -77,14 +80,10 @@ def _point(judgments: Judgments) -> AlphaPoint:
     )
 
 
-def _norms(recipe: Recipe, store: str) -> tuple[TensorNorm, ...]:
-    content = model_artefact(Store(store), recipe).manifest()
-    if content is None:
-        return ()
-    statistics = read_manifest(content).statistics
+def _norms(manifest: Manifest | None) -> tuple[TensorNorm, ...]:
     return tuple(
         TensorNorm(name=tensor.name, aligned=tensor.norm, delta=tensor.update_norm)
-        for tensor in statistics
+        for tensor in (manifest.statistics if manifest else ())
         if isfinite(tensor.norm) and isfinite(tensor.update_norm)
     )
 

@@ -74,13 +74,9 @@ def plan_table(plan: "Plan", hint: str | None = None) -> None:
 
 def plan_notices(plan: "Plan") -> tuple[str, ...]:
     """The notices of a plan, one line each: how sides were matched, what is copied and left out."""
-    from tasks.weights.refusals import examples
+    from tasks.weights.manifest import matching_notices
 
-    lines = list(plan.notices)
-    if plan.copied:
-        lines.append(f"copied from the aligned side: {examples(plan.copied)}")
-    if plan.skipped:
-        lines.append(f"skipped of the SFT side: {examples(plan.skipped)}")
+    lines = list(matching_notices(plan))
     left_out = [name for name in plan.left_out if name not in ("README.md", ".gitattributes")]
     if left_out:
         lines.append(f"not copied: {_files(left_out)}")

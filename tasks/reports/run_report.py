@@ -83,6 +83,7 @@ class FamilyReport(Value):
     answers      comparisons that the page shows; dialogues: answers that are rated or verified
     noise        what the original differs by from itself under another seed, where it was asked twice
     race         the search that found α, None where it was given
+    notices      how the checkpoints were matched where names, rows and configs were not equal
     settings     provenance as it is shown: recipe, fingerprints, sampling, judge
     """
 
@@ -96,6 +97,7 @@ class FamilyReport(Value):
     dialogues: tuple[Dialogue, ...] = ()
     noise: tuple[NoiseBand, ...] = ()
     race: RaceSummary | None = None
+    notices: tuple[str, ...] = Field(default=(), exclude_if=lambda notices: not notices)
     settings: dict[str, str] = Field(default_factory=dict)
 
 

@@ -7,9 +7,11 @@ from tasks.stores.source import Source
 from tasks.weights.adapter import Adapter, read_adapter
 from tasks.weights.adapter_pairing import AdapterPairing, pair_adapter
 from tasks.weights.checkpoint import CheckpointLayout, read_checkpoint
+from tasks.weights.configuration import read_config
 from tasks.weights.headers import TensorRange
 from tasks.weights.jobs import FLOATS, Plan, TensorJob
 from tasks.weights.modules import alpha_of, module_alpha_errors
+from tasks.weights.output_config import config_changes
 from tasks.weights.recipe import Recipe
 from tasks.weights.shard_layout import lay_out, output_dtype
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
@@ -61,7 +63,7 @@ def _plan(
         side_files=of_adapter if merge else adapter.side_files,
         sft_side_files=_sft_side_files(layout, of_adapter) if merge else (),
         skipped=(),
-        notices=(_notice(recipe, pairing),),
+        notices=(_notice(recipe, pairing), *_config_changes(recipe, sft)),
         parameters=sum(job.elements for job in jobs if job.low_rank or job.aligned),
         output_bytes=sum(shard.bytes for shard in shards) if merge else adapter_bytes,
         input_bytes=adapter_bytes + weights,
@@ -74,6 +76,12 @@ def _notice(recipe: Recipe, pairing: AdapterPairing) -> str:
     written = "written again at (1 + α) times its scale" if recipe.adapter == "scale" else "merged"
     whole = f" and {len(pairing.saved)} whole tensors" if pairing.saved else ""
     return f"the aligned side is an adapter of {rank} on {len(pairing.low_rank)} tensors{whole}: {written}"
+
+
+def _config_changes(recipe: Recipe, sft: Source) -> Iterator[str]:
+    """Of a merge, whose config.json is the SFT model's."""
+    if recipe.adapter == "merge":
+        yield from config_changes(recipe, read_config(sft) or {})
 
 
 def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: AdapterPairing) -> TensorJob:

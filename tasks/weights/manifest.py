@@ -13,8 +13,9 @@ from tasks.core.values import Value
 from tasks.weights.jobs import Plan
 from tasks.weights.receipts import InputCheck, ShardReceipt, TensorStatistics
 from tasks.weights.recipe import Recipe
+from tasks.weights.refusals import examples
 
-__all__ = ["Manifest", "ModelFile", "build_index", "build_manifest", "read_manifest"]
+__all__ = ["Manifest", "ModelFile", "build_index", "build_manifest", "matching_notices", "read_manifest"]
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -52,6 +53,16 @@ class Manifest(Value):
     copied: tuple[str, ...] = Field(default=(), exclude_if=lambda copied: not copied)
     notices: tuple[str, ...] = Field(default=(), exclude_if=lambda notices: not notices)
     statistics: tuple[TensorStatistics, ...]
+
+
+def matching_notices(matched: Plan | Manifest) -> tuple[str, ...]:
+    """How a pair was matched where it was not by equal names alone: one line each."""
+    lines = list(matched.notices)
+    if matched.copied:
+        lines.append(f"copied from the aligned side: {examples(matched.copied)}")
+    if matched.skipped:
+        lines.append(f"skipped of the SFT side: {examples(matched.skipped)}")
+    return tuple(lines)
 
 
 def build_manifest(

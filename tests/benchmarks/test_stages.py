@@ -34,6 +34,8 @@ from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import sha256_of
 from tasks.stores.source import Checkpoint
 from tasks.verdict import verdict
+from tasks.weights.folder import model_artefact
+from tasks.weights.manifest import Manifest
 from tasks.weights.recipe import Recipe
 from tests.benchmarks.conftest import write_outputs
 from tests.servers.judge import JudgeServer, question_of
@@ -143,7 +145,20 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetc
     rated = [stage.fn(generation, asked, run.judge, run.store) for generation in (original, expo)]
     assert [(judgments.n_total, judgments.n_failed) for judgments in rated] == [(160, 0)] * 2
     won = [run.judged("original", SHORT[::-1]), run.judged("expo", LONG)]
+    made = Manifest(
+        recipe=RECIPE,
+        fingerprint=RECIPE.fingerprint,
+        code_version="0.1.0",
+        files=(),
+        inputs=(),
+        skipped=("model.rotary_emb.inv_freq",),
+        notices=("config.json: rope_theta is 1 on the aligned side, 2 on the SFT side, which was allowed",),
+        statistics=(),
+    )
+    model_artefact(Store(run.store), RECIPE).seal(made.model_dump_json().encode())
     report = _report(verdict.fn(_entry(), RECIPE, (won[0], rated[0], won[1], rated[1]), (), run.store))
+    skipped = "skipped of the SFT side: model.rotary_emb.inv_freq"
+    assert report.notices == (*made.notices, skipped), "how the pair was matched"
 
     by_name = {verdict.benchmark: verdict for verdict in report.verdicts}
     assert list(by_name) == ["alpaca_eval", "mt_bench"]

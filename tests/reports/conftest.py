@@ -99,6 +99,9 @@ def _family(
             StageCost(stage="judge AlpacaEval 2.0, expo α=0.5", seconds=7500.0, requests=1610, dollars=4.2),
         ),
         answers=answers or _answers(),
+        notices=(
+            "config.json: rope_theta is 1.0 on the aligned side, 2.0 on the SFT side, which was allowed",
+        ),
         settings={"sampling": "temperature 0.7"},
     )
 

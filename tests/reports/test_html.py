@@ -59,7 +59,8 @@ def test_only_the_pages_own_script_may_run(run_report: RunReport) -> None:
 
 def test_what_models_wrote_stays_data(make_family: FamilyMaker, run_report: RunReport) -> None:
     row = AnswerRow(instruction=EVIL, original=EVIL, expo="x", reference=EVIL, expo_preference=1.0)
-    family = make_family("demo", answers=(row,)).model_copy(update={"family": EVIL, "settings": {EVIL: EVIL}})
+    foreign = {"family": EVIL, "settings": {EVIL: EVIL}, "notices": (EVIL,)}
+    family = make_family("demo", answers=(row,)).model_copy(update=foreign)
     failure = Failure(family=EVIL, stage=EVIL, reason=EVIL)
     evil = run_report.model_copy(
         update={"name": EVIL, "families": (family,), "failures": (failure,), "note": EVIL}

@@ -146,3 +146,13 @@ def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, run
     for text in (terminal_table(run), render_markdown(run), render_summary(run, "page"), page):
         assert "not available (all differences are equal)" in " ".join(text.split())
     assert "smallest effect that this run could have found (with 80% power): 0" not in page
+
+
+def test_how_the_checkpoints_were_matched(run_report: RunReport) -> None:
+    """A difference that was allowed is in front of whoever reads the figures."""
+    (notice,) = run_report.families[0].notices
+    assert "was allowed" in notice
+    for text in (render_markdown(run_report), html.unescape(render_html(run_report))):
+        assert notice in text
+    plain = run_report.model_copy(update={"families": (run_report.families[0].model_copy(update={"notices": ()}),)})
+    assert "matched" not in render_markdown(plain)
