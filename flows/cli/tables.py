@@ -49,7 +49,7 @@ def plan_table(plan: "Plan", hint: str | None = None) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     recipe = plan.recipe
-    aligned = sorted({file for shard in plan.shards for file in shard.aligned_files})
+    aligned = sorted({file for shard in plan.shards for file in shard.aligned_files}) or ["an adapter"]
     sft = sorted({file for shard in plan.shards for file in shard.sft_files})
     table.add_row("aligned", f"{recipe.aligned.uri} at {recipe.aligned.commit[:12]}: {_files(aligned)}")
     table.add_row("SFT", f"{recipe.sft.uri} at {recipe.sft.commit[:12]}: {_files(sft)}")

@@ -22,16 +22,17 @@ def identical_files(aligned: Source, sft: Source) -> dict[str, str]:
 def without_identical(job: ShardJob, same: Mapping[str, str]) -> ShardJob:
     """The same shard, reading nothing of an SFT file that the aligned side has; `same` is SFT → aligned."""
     tensors = tuple(_once(tensor) if _is_same(tensor, same) else tensor for tensor in job.tensors)
-    left = {file for tensor in tensors if tensor.sft and not _kept(tensor) for file in tensor.sft.files}
+    places = (place for tensor in tensors if not _kept(tensor) for place in tensor.sft_places)
+    left = {file for place in places for file in place.files}
     return job.model_copy(update={"tensors": tensors, "sft_files": tuple(sorted(left))})
 
 
 def _is_same(tensor: TensorJob, same: Mapping[str, str]) -> bool:
     aligned, sft = tensor.aligned, tensor.sft
     # A scalar has no rows to keep.
-    if aligned is None or sft is None or not tensor.shape or tensor.rows or not tensor.elements:
+    if aligned is None or sft is None or not tensor.shape or tensor.rows or tensor.sft_parts:
         return False
-    if [same.get(file) for file in sft.files] != list(aligned.files):
+    if not tensor.elements or [same.get(file) for file in sft.files] != list(aligned.files):
         return False
     scale = sft.scale and sft.scale.model_copy(update={"file": aligned.files[-1]})
     return sft.model_copy(update={"file": aligned.file, "scale": scale}) == aligned

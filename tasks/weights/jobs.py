@@ -26,6 +26,8 @@ class TensorJob(Value):
     aligned, sft  where the inputs lie; sft is None for a buffer, copied from the aligned side; aligned is
                   None where an adapter makes the aligned tensor of the SFT one
     rows          where the vocabularies differ: which rows correspond; empty: all, in order
+    sft_parts     where the SFT side stores the tensor in several of equal size: these, in the order of their
+                  elements; `sft` stands for all of them then
     low_rank      the adapter's update of the SFT tensor; with no aligned tensor either, it is left as it is
     """
 
@@ -36,6 +38,7 @@ class TensorJob(Value):
     aligned: TensorRange | None
     sft: TensorRange | None
     rows: tuple[RowRun, ...] = ()
+    sft_parts: tuple[TensorRange, ...] = Field(default=(), exclude_if=lambda parts: not parts)
     low_rank: LowRank | None = Field(default=None, exclude_if=lambda update: update is None)
 
     @property
@@ -47,6 +50,17 @@ class TensorJob(Value):
     def extrapolated(self) -> bool:
         """Whether the tensor is computed; buffers are copied."""
         return self.sft is not None and self.dtype in FLOATS
+
+    @property
+    def sft_places(self) -> tuple[TensorRange, ...]:
+        """Where the SFT side's elements lie: one range, several parts, or none."""
+        return self.sft_parts or ((self.sft,) if self.sft else ())
+
+    def sft_at(self, first: int) -> TensorRange | None:
+        """The range of the SFT side that has the counterpart of element `first`."""
+        if not self.sft_parts:
+            return self.sft
+        return self.sft_parts[first * len(self.sft_parts) // self.elements]
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +92,11 @@ class ShardJob(Value):
 
     def scales(self, side: Literal["aligned", "sft"]) -> tuple[BlockScale, ...]:
         """The scales of a side's fp8 tensors that the shard needs, in the order of their bytes."""
-        places = (tensor.aligned if side == "aligned" else tensor.sft for tensor in self.tensors)
+        places = (
+            place
+            for tensor in self.tensors
+            for place in ((tensor.aligned,) if side == "aligned" else tensor.sft_places)
+        )
         found = {place.scale for place in places if place and place.scale}
         return tuple(sorted(found, key=lambda scale: (scale.file, scale.offset)))
 

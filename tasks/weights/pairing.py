@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from tasks.core.values import Value
 from tasks.weights.buffers import FLOATS, is_buffer
+from tasks.weights.experts import experts_apart
 from tasks.weights.fp8 import with_scales
 from tasks.weights.headers import TensorRange
 from tasks.weights.quantized import quantization
 from tasks.weights.recipe import Recipe
 from tasks.weights.refusals import examples, grouped
-from tasks.weights.renaming import experts_apart, rename_to
+from tasks.weights.renaming import rename_to
 from tasks.weights.samples import same_bytes
 from tasks.weights.sides import Side, is_same_checkpoint
 from tasks.weights.ties import is_tied_head, stand_ins, trained_head, with_embedding
@@ -26,6 +27,7 @@ class Pairing(Value):
 
     aligned     the aligned side's tensors by the names that the output gives them, in their order
     sft         for each of these its counterpart; None where the aligned tensor is copied
+    parts       of a tensor that the SFT side stores in several: these, in the order of their elements
     rows        for each vocabulary tensor whose rows are matched one by one, how
     skipped     names of the SFT side that nothing is made of: buffers, copies of tied weights, extras
     copied      names of the aligned side that are taken over as they are
@@ -35,6 +37,7 @@ class Pairing(Value):
 
     aligned: dict[str, TensorRange]
     sft: dict[str, TensorRange | None]
+    parts: dict[str, tuple[TensorRange, ...]]
     rows: dict[str, tuple[RowRun, ...]]
     skipped: tuple[str, ...]
     copied: tuple[str, ...]
@@ -87,6 +90,7 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
     return Pairing(
         aligned=aligned.tensors,
         sft={name: None if name in copied else known.get(name) for name in aligned.tensors},
+        parts=renamed.parts,
         rows=rows,
         skipped=skipped,
         copied=tuple(name for name in aligned.tensors if name in copied),
@@ -96,7 +100,9 @@ def pair_tensors(recipe: Recipe, aligned: Side, sft: Side) -> Pairing:
 
 
 def _refused(mismatches: tuple[str, ...]) -> Pairing:
-    return Pairing(aligned={}, sft={}, rows={}, skipped=(), copied=(), notices=(), mismatches=mismatches)
+    return Pairing(
+        aligned={}, sft={}, parts={}, rows={}, skipped=(), copied=(), notices=(), mismatches=mismatches
+    )
 
 
 def _unusable(side: Side) -> Iterator[str]:

@@ -99,6 +99,7 @@ def _tensor_job(recipe: Recipe, name: str, tensor: TensorRange, pairing: Pairing
         alpha=alpha_of(recipe, name),
         aligned=tensor,
         sft=sft,
+        sft_parts=pairing.parts.get(name, ()) if sft else (),
         rows=pairing.rows.get(name, ()),
     )
 

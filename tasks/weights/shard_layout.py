@@ -61,7 +61,9 @@ def _shard(recipe: Recipe, file: str, tensors: list[TensorJob]) -> ShardJob:
         file=file,
         tensors=tuple(tensors),
         aligned_files=tuple(sorted({file for job in tensors for file in _aligned_files(job)})),
-        sft_files=tuple(sorted({file for job in tensors if job.sft for file in job.sft.files})),
+        sft_files=tuple(
+            sorted({file for job in tensors for place in job.sft_places for file in place.files})
+        ),
         bytes=len(shard_header(tensors)) + sum(job.nbytes for job in tensors),
     )
 

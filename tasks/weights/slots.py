@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     """Elements [first, first + elements) of a tensor of the job, for one slot.
 
     tensor     position in the job's tensors
-    sft_first  first element on the SFT side; None where the aligned side is kept as it is
+    sft_first  first element of `sft_at` on the SFT side; None where the aligned side is kept as it is
     position   in the slot, in bytes
     """
 
@@ -52,10 +52,15 @@ def cut_shard(job: ShardJob, slot_bytes: int) -> dict[int, list[Piece]]:
 
 
 def spans(tensor: TensorJob) -> Iterator[tuple[int, int, int | None]]:
-    """A tensor's parts: first element, number of elements, first element on the SFT side.
+    """A tensor's parts: first element, number of elements, first element of `sft_at` on the SFT side.
 
     The last is None where the aligned side is kept as it is.
     """
+    if tensor.sft_parts:
+        size = tensor.elements // len(tensor.sft_parts)
+        for part in range(len(tensor.sft_parts)):
+            yield part * size, size, 0
+        return
     if not tensor.rows:
         yield 0, tensor.elements, 0 if tensor.sft else None
         return

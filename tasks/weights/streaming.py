@@ -50,7 +50,7 @@ def reads_of(job: ShardJob, side: Literal["aligned", "sft"]) -> Iterator[Read]:
         yield Read(scale.file, scale.offset, scale.offset + scale.nbytes)
     for tensor in job.tensors:
         for first, count, sft_first in spans(tensor):
-            place, start = (tensor.aligned, first) if side == "aligned" else (tensor.sft, sft_first)
+            place, start = (tensor.aligned, first) if side == "aligned" else (tensor.sft_at(first), sft_first)
             if place is not None and start is not None:
                 begin = place.offset + start * ITEM_BYTES[place.dtype]
                 yield Read(place.file, begin, begin + count * ITEM_BYTES[place.dtype])

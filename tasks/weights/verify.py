@@ -241,7 +241,7 @@ def _computed(tensor: TensorJob, parents: Parents, arithmetic: Arithmetic) -> It
                 continue
             new = old = _values(sources.aligned, aligned, first, count)
             if sft is not None and sft_start is not None:
-                old = _values(sources.sft, sft, sft_start + done, count)
+                old = _values(sources.sft, tensor.sft_at(start) or sft, sft_start + done, count)
             alpha = 0.0 if sft is None else tensor.alpha
             yield first, extrapolate_reference(new, old, alpha, arithmetic, tensor.dtype).tobytes()
 

@@ -46,7 +46,9 @@ class Worker:
             self._aligned, tensor.aligned, piece.first, piece.elements, self._aligned_buffer
         )
         if piece.sft_first is not None:
-            old = self._load(self._sft, tensor.sft, piece.sft_first, piece.elements, self._sft_buffer)
+            place = tensor.sft_at(piece.first)
+            assert place is not None
+            old = self._load(self._sft, place, piece.sft_first, piece.elements, self._sft_buffer)
         alphas = [job.tensors[piece.tensor].alpha for job in self._jobs]
         return self._kernel.run(new, old, alphas, self._views(piece, outs))
 

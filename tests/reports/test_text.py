@@ -154,5 +154,6 @@ def test_how_the_checkpoints_were_matched(run_report: RunReport) -> None:
     assert "was allowed" in notice
     for text in (render_markdown(run_report), html.unescape(render_html(run_report))):
         assert notice in text
-    plain = run_report.model_copy(update={"families": (run_report.families[0].model_copy(update={"notices": ()}),)})
+    family = run_report.families[0].model_copy(update={"notices": ()})
+    plain = run_report.model_copy(update={"families": (family,)})
     assert "matched" not in render_markdown(plain)

@@ -225,37 +225,3 @@ def test_trained_head_that_a_tie_drops(tmp_path: Path) -> None:
             tied(tmp_path / str(number), new_tensors, old_tensors)
     equal = tied(tmp_path / "equal", new, old | {HEAD: old[EMBEDDING].clone()})
     assert equal.skipped == (HEAD,)
-
-
-# --- experts
-
-EXPERTS, WIDTH, HIDDEN = 3, 4, 6
-STEM = "model.layers.0.mlp.experts"
-
-
-def one_by_one(seed: int, names: tuple[str, str, str]) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((WIDTH, HIDDEN), (WIDTH, HIDDEN), (HIDDEN, WIDTH))
-    return {
-        f"{STEM}.{expert}.{name}.weight": torch.randn(shape, generator=generator).bfloat16()
-        for expert in range(EXPERTS)
-        for name, shape in zip(names, shapes, strict=True)
-    }
-
-
-def fused(experts: Tensors, names: tuple[str, str, str]) -> dict[str, Tensor]:
-    gate, up, down = (
-        [experts[f"{STEM}.{expert}.{name}.weight"] for expert in range(EXPERTS)] for name in names
-    )
-    both = [torch.cat(pair) for pair in zip(gate, up, strict=True)]
-    return {f"{STEM}.gate_up_proj": torch.stack(both), f"{STEM}.down_proj": torch.stack(down)}
-
-
-@pytest.mark.parametrize("names", [("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2")])
-def test_experts_fused_on_the_sft_side(tmp_path: Path, names: tuple[str, str, str]) -> None:
-    new, old = one_by_one(1, names), one_by_one(2, names)
-    plan = plan_of(tmp_path, new, fused(old, names))
-    assert plan.notices == ("9 experts are stored one by one on the aligned side, together on the SFT side",)
-    found = run(plan, tmp_path)
-    for name, tensor in new.items():
-        assert torch.equal(found[name], expected(tensor, old[name])), name
