@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from tasks.core.errors import CorruptError, InputError, MismatchError, PermanentError
+from tasks.core.errors import CorruptError, InputError, MismatchError, PermanentError, RetryableError
 from tasks.stores.open import open_source
 from tasks.stores.source import Source
 from tasks.weights.adapter import is_adapter, read_adapter
@@ -92,10 +92,10 @@ def _compare(adapter: str, sft: Source, named: str, revision: str | None) -> Non
     """Two names for the same weights are fine: a local copy, another place of the same folder."""
     try:
         base = open_source(named, revision)
-    except PermanentError:
+    except (PermanentError, RetryableError) as error:  # a machine may have no way to the Hub
         _log.warning(
-            "%s: the base model that the adapter names, %s, is not here; %s is taken for it",
-            adapter, named, sft.checkpoint.uri,
+            "%s: the base model that the adapter names, %s, is not here (%s); %s is taken for it",
+            adapter, named, error, sft.checkpoint.uri,
         )  # fmt: skip
         return
     if base.checkpoint.commit != sft.checkpoint.commit and not _same_weights(base, sft):
