@@ -96,7 +96,7 @@ class FamilyReport(Value):
     answers: tuple[AnswerRow, ...] = ()
     dialogues: tuple[Dialogue, ...] = ()
     noise: tuple[NoiseBand, ...] = ()
-    race: RaceSummary | None = None
+    race: RaceSummary | None = Field(default=None, exclude_if=lambda race: race is None)
     notices: tuple[str, ...] = Field(default=(), exclude_if=lambda notices: not notices)
     settings: dict[str, str] = Field(default_factory=dict)
 
