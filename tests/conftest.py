@@ -29,8 +29,9 @@ ENGINE = "EXPO_TEST_ENGINE_PYTHON"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Path]:
     """Gives the session a cache and a Prefect home of its own, and takes the user's accounts away."""
+    assert pytestconfig.cache
     before = dict(os.environ)
     for name in list(os.environ):
         if name.startswith(ACCOUNTS):
@@ -39,6 +40,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _share_demo(tmp_path_factory, home / "cache")
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
+        # compiled once, or every session and test with a cache of its own would wait for it
+        "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled")),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

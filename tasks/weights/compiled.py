@@ -8,15 +8,13 @@ bits of fp16 as int16. The loops run without the interpreter's lock. They are co
 each combination of dtypes, and kept on disk for the next process.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+from tasks.weights.compiled_cache import kept
 from tasks.weights.recipe import Arithmetic
 
 __all__ = ["Array", "block_stats", "extrapolate"]
@@ -28,16 +26,6 @@ ROW = 8192
 
 i16, u16, u32, f32 = types.int16, types.uint16, types.uint32, types.float32
 INFINITY = u32(0x7F800000)  # the bits of fp32; those of NaN, but for the sign, are above
-
-
-def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles at the first call, or loads what an earlier process compiled."""
-    compiled: Callable[..., Any]
-    try:
-        compiled = njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder may be written: each process compiles for itself
-        compiled = njit(nogil=True)(function)
-    return compiled
 
 
 @intrinsic
@@ -164,7 +152,7 @@ def _block_stats_row(aligned, sft):
     return squares, update_squares, product, largest
 
 
-@_kept
+@kept
 def _rows(aligned, sft, base, factor, in_bf16, out):
     nonfinite = 0
     for row in range(0, len(out), ROW):
@@ -174,7 +162,7 @@ def _rows(aligned, sft, base, factor, in_bf16, out):
     return nonfinite
 
 
-@_kept
+@kept
 def _cast(side, out):
     nonfinite = 0
     for i in range(len(out)):
@@ -183,7 +171,7 @@ def _cast(side, out):
     return nonfinite
 
 
-@_kept
+@kept
 def _block_stats(aligned, sft):
     squares, update_squares, product, largest = 0.0, 0.0, 0.0, u32(0)
     for row in range(0, len(aligned), ROW):

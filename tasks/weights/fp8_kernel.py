@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.weights.compiled import _kept
+from tasks.weights.compiled_cache import kept
 
 __all__ = ["dequantize"]
 
@@ -12,7 +12,7 @@ __all__ = ["dequantize"]
 _VALUES = np.arange(256, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
 
 
-@_kept
+@kept
 def _dequantize(raw, first, width, grid, block_rows, block_columns, values, out):
     done, count = 0, len(raw)
     while done < count:

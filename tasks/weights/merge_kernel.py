@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from tasks.weights.compiled import INFINITY, ROW, Array, _kept, _load, _magnitude, _plus, _stored, extrapolate
+from tasks.weights.compiled import INFINITY, ROW, Array, _load, _magnitude, _plus, _stored, extrapolate
+from tasks.weights.compiled_cache import kept
 
 __all__ = ["add_update", "dora_rows", "low_rank_block", "update_stats"]
 
@@ -46,7 +47,7 @@ def _product_row(left, tile, skip, total):
         k += 1
 
 
-@_kept
+@kept
 def _low_rank(left, right, scale, first, out):
     rank, width = right.shape
     last = first + len(out)
@@ -88,7 +89,7 @@ def _stats_row(update, sft):
     return squares, update_squares, product, largest
 
 
-@_kept
+@kept
 def _add_rows(update, sft, factor, out):
     nonfinite = 0
     for row in range(0, len(out), ROW):
@@ -97,7 +98,7 @@ def _add_rows(update, sft, factor, out):
     return nonfinite
 
 
-@_kept
+@kept
 def _stats(update, sft):
     squares, update_squares, product, largest = 0.0, 0.0, 0.0, u32(0)
     for row in range(0, len(update), ROW):
@@ -109,7 +110,7 @@ def _stats(update, sft):
     return squares, update_squares, product, largest
 
 
-@_kept
+@kept
 def _dora(update, sft, magnitude, width):
     for row in range(len(magnitude)):
         start, stop = row * width, row * width + width

@@ -8,10 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core.caching import CacheImpl
 from torch import Tensor
 
-from tasks.weights.compiled import _kept, block_stats, extrapolate
+from tasks.weights.compiled import block_stats, extrapolate
 from tasks.weights.cuda import _block_stats as cuda_block_stats
 from tasks.weights.formula import DTYPES, extrapolate_block
 from tasks.weights.kernel import CpuKernel
@@ -149,9 +148,3 @@ def test_kernel_computes_every_alpha() -> None:
     assert [out.tolist() for out in outs] == [[1.0, 60000.0], [2.0, math.inf]]
     assert sums.nonfinite == (0, 1)
     assert sums.largest == 60000.0
-
-
-def test_without_a_folder_to_keep_the_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only installation compiles in each process."""
-    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    assert _kept(lambda value: value + 1)(1) == 2
