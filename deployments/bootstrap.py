@@ -11,6 +11,7 @@ stays, but for limits that are given here and the notification of the automation
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,11 +26,15 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from deployments.automations import automations, notification
+from deployments.exposure import unlocked
 from deployments.job_templates import PoolKind, base_job_template
+from flows.parameters import default_store
 from tasks.core.errors import ExpoError, InputError
 from tasks.runtime.limits import GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS
+from tasks.stores.s3 import filesystem
+from tasks.stores.s3_errors import s3_errors
 
-__all__ = ["bootstrap"]
+__all__ = ["bootstrap", "make_bucket"]
 
 ROOT = Path(__file__).parents[1]
 # priority 1 goes first: families before the parents that wait for them, nights when all else is quiet
@@ -100,6 +105,19 @@ def _automations(client: SyncPrefectClient, notify: str | None) -> list[str]:
     return done
 
 
+def make_bucket(store: str) -> list[str]:
+    """Makes the bucket of a store on an S3 server of one's own; on AWS buckets are made by their owner."""
+    if not store.startswith("s3://") or not os.environ.get("AWS_ENDPOINT_URL"):
+        return []
+    bucket = store.removeprefix("s3://").partition("/")[0]
+    with s3_errors(store):
+        files = filesystem(os.getpid())
+        if files.exists(bucket):
+            return []
+        files.mkdir(bucket)
+    return [f"bucket {bucket}"]
+
+
 def main() -> None:
     """Reads the options, bootstraps, and deploys prefect.yaml."""
     parser = argparse.ArgumentParser(prog="python -m deployments.bootstrap", description=bootstrap.__doc__)
@@ -109,10 +127,13 @@ def main() -> None:
     parser.add_argument("--judge-requests", type=int, help=f"in flight ({LIMITS[JUDGE_REQUESTS]})")
     parser.add_argument("--notify", metavar="TYPE/NAME", help="a webhook or notification block")
     given = parser.parse_args()
-    if not PREFECT_API_URL.value():
+    url = PREFECT_API_URL.value()
+    if not url:
         raise InputError("set PREFECT_API_URL to the server's, as http://127.0.0.1:4200/api")
     limits = {GPUS: given.gpus, HUB_DOWNLOADS: given.hub_downloads, JUDGE_REQUESTS: given.judge_requests}
-    for line in bootstrap(given.kind, limits, given.notify):
+    if warning := unlocked(url):
+        print(warning, file=sys.stderr)
+    for line in [*make_bucket(default_store()), *bootstrap(given.kind, limits, given.notify)]:
         print(line)
     deploy = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     subprocess.run([*deploy, "--prefect-file", "deployments/prefect.yaml"], cwd=ROOT, check=True)

@@ -21,6 +21,8 @@ OTHERS = {
     "POSTGRES_PASSWORD",
     "POSTGRES_USER",
 }
+# compose refuses to start where it is unset or empty, and says the words behind the question mark
+MUST_BE_GIVEN = re.compile(r"\$\{(\w+):\?[^}]+docker/\.env\}")
 
 
 def test_every_variable_is_read_by_somebody() -> None:
@@ -58,6 +60,7 @@ def test_kubernetes_server_has_the_settings_of_compose() -> None:
         "PREFECT_REDIS_MESSAGING_HOST",
         "PREFECT_SERVER_DOCKET_URL",
         "PREFECT_UI_API_URL",
+        "PREFECT_SERVER_API_AUTH_STRING",
     }
 
 
@@ -80,7 +83,11 @@ def test_command_is_one_that_exists(where: str, command: list[str]) -> None:
 def test_secrets_are_named_never_said() -> None:
     """A value that only a file or a Secret may hold is in no file of the project."""
     secret = re.compile(r"PASSWORD|TOKEN|API_KEY|SECRET_ACCESS_KEY|AUTH_STRING$")
-    said = {(where, name) for where, name, value in environment() if secret.search(name) and value}
+    said = {
+        (where, name)
+        for where, name, value in environment()
+        if secret.search(name) and value and not MUST_BE_GIVEN.fullmatch(value)
+    }
     assert said == {
         ("server.env.example", "POSTGRES_PASSWORD"),
         ("server.env.example", "PREFECT_SERVER_DATABASE_PASSWORD"),
@@ -92,6 +99,32 @@ def test_secrets_are_named_never_said() -> None:
         ignored = subprocess.run(["git", "check-ignore", "-q", f"docker/{name}"], cwd=ROOT)
         assert (DOCKER / f"{name}.example").exists() and ignored.returncode == 0, name
     assert not [manifest for manifest in manifests() if manifest["kind"] == "Secret"]
+
+
+def test_nothing_of_compose_answers_without_a_password() -> None:
+    given = {(where, name): value for where, name, value in environment() if where.startswith("compose ")}
+    for service in ("server", "services", "migrate"):
+        assert MUST_BE_GIVEN.fullmatch(given[f"compose {service}", "PREFECT_SERVER_API_AUTH_STRING"])
+    for service in ("bootstrap", "worker-cpu", "worker-gpu"):
+        assert MUST_BE_GIVEN.fullmatch(given[f"compose {service}", "PREFECT_API_AUTH_STRING"])
+    ports = [port for service in compose()["services"].values() for port in service.get("ports", ())]
+    assert ports == ["127.0.0.1:4200:4200"]
+    assert subprocess.run(["git", "check-ignore", "-q", "docker/.env"], cwd=ROOT).returncode == 0
+
+
+def test_only_its_own_pods_reach_dask() -> None:
+    (policy,) = (one for one in manifests() if one["kind"] == "NetworkPolicy")
+    (held,) = policy["spec"]["podSelector"]["matchExpressions"]
+    pods = {
+        one["spec"]["template"]["metadata"]["labels"]["app"]
+        for one in manifests()
+        if one["kind"] == "Deployment" and one["metadata"]["name"].startswith("dask")
+    }
+    assert set(held["values"]) == pods and policy["spec"]["policyTypes"] == ["Ingress"]
+    (rule,) = policy["spec"]["ingress"]
+    (source,) = rule["from"]
+    assert set(source) == {"podSelector"}  # of this namespace
+    assert set(source["podSelector"]["matchExpressions"][0]["values"]) == {*pods, "expo-run"}
 
 
 def _read_by_us() -> set[str]:

@@ -40,6 +40,7 @@ def test_kubernetes_job_may_run_where_the_manifests_say() -> None:
         manifest["metadata"]["name"] for manifest in manifests() if manifest["kind"] == "ServiceAccount"
     }
     pod = job["spec"]["template"]["spec"]
+    assert job["spec"]["template"]["metadata"]["labels"]["app"] == "expo-run"  # the network policy's
     assert job["metadata"]["namespace"] == "expo" and pod["serviceAccountName"] in accounts
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -24,7 +24,7 @@ from botocore.session import get_session  # type: ignore[import-untyped]
 from tests.servers.ports import reserve
 from tests.waiting import LIMIT
 
-__all__ = ["BUCKET", "S3Server", "weed_program"]
+__all__ = ["BUCKET", "GRPC_OFFSET", "S3Server", "free_ports", "weed_program"]
 
 BUCKET = "expo-tests"
 KEY, SECRET, REGION = "tests-key", "tests-secret", "us-east-1"
@@ -38,7 +38,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = dict(zip(COMPONENTS, _free_ports(len(COMPONENTS)), strict=True))
+        self._ports = dict(zip(COMPONENTS, free_ports(len(COMPONENTS)), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -121,7 +121,7 @@ def weed_program() -> str:
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Reserved ports whose neighbors at GRPC_OFFSET are too: below those that the system gives."""
     found: list[int] = []
     while len(found) < count:
