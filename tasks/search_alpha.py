@@ -16,6 +16,7 @@ from tasks.core.providers import provider_of
 from tasks.generation.devices import ENGINE_SLOTS, gpus_of
 from tasks.generation.interpreter import engine_name, engine_python
 from tasks.generation.settings import GenerationSettings
+from tasks.reports.html import render_race
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
@@ -24,6 +25,7 @@ from tasks.search.found import SEARCHES
 from tasks.search.held_out import HeldOut, digest, known_evaluations, read_prompts, split
 from tasks.search.objectives import open_objective
 from tasks.search.racing import Standing
+from tasks.search.report import race_summary
 from tasks.search.result import SearchResult, describe
 from tasks.search.run import (
     SearchConfig,
@@ -45,7 +47,7 @@ from tasks.weights.verify import verify
 
 __all__ = ["search_alpha"]
 
-PAGE = "search.md"
+MARKDOWN, PAGE = "search.md", "search.html"
 CHECKED_ANSWERS = 8
 
 
@@ -82,7 +84,9 @@ def search_alpha(
     _log_estimate(config, held_out, settings)
     result = _search(recipe, held_out, settings, config, Store(store), name)
     run_logger().info(describe(result))
-    artefact.write(PAGE, render_search(result).encode())
+    artefact.write(MARKDOWN, render_search(result).encode())
+    artefact.write(PAGE, render_race(race_summary(result), result.aligned, result.sft).encode())
+    run_logger().info(f"the race: {artefact.uri}/{PAGE}")
     artefact.seal(result.model_dump_json(indent=1).encode())
     return result
 

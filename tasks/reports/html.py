@@ -19,13 +19,13 @@ from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.reports import plots, templates
 from tasks.reports.history import History
 from tasks.reports.norms import norm_table
-from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.run_report import FamilyReport, RaceSummary, RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
 
-__all__ = ["render_history", "render_html"]
+__all__ = ["render_history", "render_html", "render_race"]
 
 MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words with each family
 _Item = tuple[str, tuple[tuple[str, str], ...]]  # a label, and question and reference of each turn
@@ -65,6 +65,14 @@ def render_history(history: History, store: str) -> str:
     environment = _environment()
     return environment.get_template("history.html").render(
         history=history, store=store, style=Markup(_page_file(environment, "report.css"))
+    )
+
+
+def render_race(race: RaceSummary, aligned: str, sft: str) -> str:
+    """The page of a search for the α of a pair: its plot and its table, without any script."""
+    environment = _environment()
+    return environment.get_template("search.html").render(
+        found=race, aligned=aligned, sft=sft, style=Markup(_page_file(environment, "report.css"))
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tasks.benchmarks.registry import measure_of
 from tasks.reports.history import Series
-from tasks.reports.run_report import AlphaPoint
+from tasks.reports.run_report import AlphaPoint, RacePoint
 from tasks.reports.svg import ACCENT, INK, LINE, MUTED, OUTCOMES, SURFACE, one_panel, style, svg, three_panels
 from tasks.stats.decision import Verdict
 from tasks.stats.formatting import signed
@@ -13,7 +13,7 @@ from tasks.stats.formatting import signed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["alpha_plot", "category_plot", "gain_plot", "history_plot", "length_plot"]
+__all__ = ["alpha_plot", "category_plot", "gain_plot", "history_plot", "length_plot", "race_plot"]
 
 TIE = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}  # of a moved name
 ROW = 0.34  # inches
@@ -123,6 +123,42 @@ def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:
         return svg(
             figure, "Win rate over the original against alpha, with mean length and share of cut answers"
         )
+
+
+def race_plot(points: Sequence[RacePoint], alpha: float | None) -> str:
+    """The gain over α = 0 of each candidate of a search, with its interval and how many prompts it answered.
+
+    points  at least one, rising
+    alpha   the choice; None: no α
+    """
+    with style():
+        figure, axes = one_panel(3.2)
+        axes.axhline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for place, point in enumerate(points):
+            tied = point.fate == "tied with the best"
+            color = ACCENT if tied else MUTED
+            axes.plot([place, place], [point.lower, point.upper], color=color, linewidth=2.4)
+            face = color if tied else SURFACE
+            axes.plot(place, point.gain, "o", color=face, markeredgecolor=color, markersize=7)
+            above = (place, max(point.gain, point.upper))
+            axes.annotate(
+                str(point.prompts),
+                above,
+                (0, 5),
+                textcoords="offset points",
+                ha="center",
+                color=MUTED,
+                size=8,
+            )
+            if point.alpha == alpha:
+                axes.axvspan(place - 0.4, place + 0.4, color=ACCENT, alpha=0.12, linewidth=0)
+        axes.set_xticks(range(len(points)), [f"{point.alpha:g}" for point in points], color=INK)
+        axes.margins(y=0.16)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_xlabel("α")
+        axes.set_ylabel("gain over α = 0")
+        return svg(figure, "Gain over alpha 0 of each candidate; the table below has the same figures")
 
 
 def history_plot(series: Series) -> str:

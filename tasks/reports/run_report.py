@@ -16,6 +16,7 @@ __all__ = [
     "AlphaPoint",
     "Failure",
     "FamilyReport",
+    "RacePoint",
     "RaceSummary",
     "RunReport",
     "StageCost",
@@ -39,16 +40,37 @@ class AlphaPoint(FiniteValue):
     truncated: float
 
 
+class RacePoint(FiniteValue):
+    """A candidate of a search: its mean gain over α = 0 with the 95% interval, in the objective's unit.
+
+    prompts  answered when its fate was decided
+    fate     how it left the race, in words; "tied with the best" if it did not
+    """
+
+    alpha: float
+    gain: float
+    lower: float
+    upper: float
+    prompts: int
+    fate: str
+
+
 class RaceSummary(Value):
     """The search that found α, as people read it.
 
     sentence   what it found, with the interval
+    alpha      the choice; None: no α
+    points     candidates that were scored, rising
+    notes      rails of the choice, a second objective, costs: sentences
     objective  what scored; engine: what answered
     rounds     prompts after each round of the race
     header, rows   the race's table: a row a candidate
     """
 
     sentence: str
+    alpha: float | None = None
+    points: tuple[RacePoint, ...] = ()
+    notes: tuple[str, ...] = ()
     objective: str
     engine: str
     rounds: tuple[int, ...]

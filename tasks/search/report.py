@@ -1,9 +1,9 @@
 """A search for α as the report of a run shows it."""
 
-from tasks.reports.run_report import AlphaPoint, RaceSummary
+from tasks.reports.run_report import AlphaPoint, RacePoint, RaceSummary
 from tasks.search.racing import Standing
 from tasks.search.result import SearchResult, describe
-from tasks.search.tables import HEADER, standing_rows
+from tasks.search.tables import HEADER, search_notes, standing_rows
 
 __all__ = ["race_summary", "search_curve"]
 
@@ -23,14 +23,29 @@ def search_curve(search: SearchResult | None) -> tuple[AlphaPoint, ...]:
 
 
 def race_summary(search: SearchResult) -> RaceSummary:
-    """The search in words and rows."""
+    """The search in words, rows and points."""
     return RaceSummary(
         sentence=describe(search),
+        alpha=search.alpha,
+        points=tuple(_race_point(standing) for standing in search.standings if standing.gain is not None),
+        notes=search_notes(search),
         objective=search.objective,
         engine=search.engine,
         rounds=search.rounds,
         header=HEADER,
         rows=tuple(standing_rows(search.standings)),
+    )
+
+
+def _race_point(standing: Standing) -> RacePoint:
+    gain, error = standing.gain or 0.0, standing.standard_error or 0.0
+    return RacePoint(
+        alpha=standing.alpha,
+        gain=gain,
+        lower=gain - HALF * error,
+        upper=gain + HALF * error,
+        prompts=standing.prompts,
+        fate=standing.fate,
     )
 
 

@@ -9,7 +9,7 @@ from tasks.search.rails import RailReading
 from tasks.search.result import SearchCosts, SearchResult, describe
 from tasks.stats.formatting import magnitude, signed
 
-__all__ = ["HEADER", "registry_entry", "render_search", "standing_rows", "standings_markdown"]
+__all__ = ["HEADER", "registry_entry", "render_search", "search_notes", "standing_rows", "standings_markdown"]
 
 HEADER = ("α", "prompts", "gain over α = 0", "± 2 SE", "outcome", "rails")
 
@@ -42,17 +42,24 @@ def render_search(result: SearchResult) -> str:
         describe(result),
         f"Objective: {result.objective}. Engine: {result.engine}.",
         standings_markdown(result.standings),
-        f"Rounds of {', '.join(map(str, result.rounds))} prompts. {_costs(result.costs)}",
+        f"Rounds of {', '.join(map(str, result.rounds))} prompts.",
+        *search_notes(result),
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def search_notes(result: SearchResult) -> tuple[str, ...]:
+    """The rails of the choice, what the second objective said, and the costs: a sentence or two each."""
+    notes = []
     if result.confirmation:
         rails = "; ".join(map(_rail, result.confirmation.rails))
-        parts.append(f"Rails of α = {result.confirmation.alpha:g} on the fresh prompts: {rails}.")
+        notes.append(f"Rails of α = {result.confirmation.alpha:g} on the fresh prompts: {rails}.")
         if second := result.confirmation.second:
-            parts.append(
+            notes.append(
                 f"By the second objective, which decided nothing: {signed(second.mean, 3)}, 95% "
                 f"{signed(second.lower, 3)} to {signed(second.upper, 3)}."
             )
-    return "\n\n".join(parts) + "\n"
+    return (*notes, _costs(result.costs))
 
 
 def registry_entry(result: SearchResult, name: str) -> str:

@@ -1,5 +1,6 @@
 """A search in the report: its curve, its race, its sentence."""
 
+from tasks.reports.html import render_race
 from tasks.search.racing import Standing
 from tasks.search.rails import RailReading, Vitals
 from tasks.search.report import race_summary, search_curve
@@ -55,6 +56,16 @@ def test_the_race_of_a_judge_is_the_alpha_curve() -> None:
     (point,) = search_curve(SEARCH)
     assert (point.alpha, point.win_rate, point.mean_length, point.truncated) == (2.0, 80.0, 90, 0.02)
     assert (round(point.lower, 2), round(point.upper, 2)) == (76.08, 83.92)
+
+
+def test_the_page_of_a_search_names_the_choice_and_shows_each_scored_candidate() -> None:
+    page = render_race(race_summary(SEARCH), "org/<b>aligned", "org/sft")
+    assert "<h1>α = 2</h1>" in page and "org/&lt;b&gt;aligned" in page
+    assert "broke a rail" in page and "no end token" in page
+    assert page.count("<svg") == 1 and "3 requests to a judge" not in page
+    assert [point.alpha for point in race_summary(SEARCH).points] == [0.0, 2.0]
+    none = race_summary(SEARCH.model_copy(update={"alpha": None, "confirmation": None}))
+    assert "<h1>No α</h1>" in render_race(none, "a", "b")
 
 
 def test_scores_that_are_no_win_rates_are_no_curve() -> None:
