@@ -69,14 +69,12 @@ def generate(
                 benchmark=instructions.benchmark,
             ),
         )
-    made = tuple(Generation.model_validate_json(target.manifest() or b"") for target, _ in targets)
-    for generation in made:
-        _check_failures(generation, max_failed)
-    return made
+    return tuple(_checked(target, max_failed) for target, _ in targets)
 
 
-def _check_failures(generation: Generation, max_failed: float) -> None:
-    """Of a generation that was made before, too: another run may have allowed more."""
+def _checked(artefact: Artefact, max_failed: float) -> Generation:
+    """A finished generation, if it has enough answers: an earlier run may have allowed fewer."""
+    generation = Generation.model_validate_json(artefact.manifest() or b"")
     failures, label = generation.summary.failures, generation.arm.label
     require_answered(label, generation.uri, failures, generation.summary.count, max_failed)
     if failures:
@@ -84,6 +82,7 @@ def _check_failures(generation: Generation, max_failed: float) -> None:
             f"{label}: {sum(failures.values())} of {generation.summary.count} answers were not given and "
             f"count as empty: {counts(failures)}"
         )
+    return generation
 
 
 def _artefact(

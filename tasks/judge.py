@@ -1,7 +1,8 @@
 """Stage judge: every answer of an arm compared with the reference's, or rated, by the judge."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.benchmarks.budget import Usage, dollars
@@ -44,15 +45,9 @@ def judge(
     finished = artefact.manifest()
     if finished and (done := _finished(finished, rejudge_failed)):
         return done
-    if finished:
-        artefact.remove(MANIFEST)
     start = time.monotonic()
-    try:
+    with _reopened(artefact, finished):
         file, usage = _ask(generation, reference, judge, artefact, rejudge_failed)
-    except BaseException:
-        if finished:  # it is as good as it was
-            artefact.seal(finished)
-        raise
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
         return Judgments.model_validate_json(by_another)
@@ -89,6 +84,19 @@ def _finished(manifest: bytes, rejudge_failed: bool) -> Judgments | None:
         "says nothing: they are asked again"
     )
     return None
+
+
+@contextmanager
+def _reopened(artefact: Artefact, finished: bytes | None) -> Iterator[None]:
+    """Without its manifest while the block judges again; where that fails, it is sealed as it was."""
+    if finished:
+        artefact.remove(MANIFEST)
+    try:
+        yield
+    except BaseException:
+        if finished:
+            artefact.seal(finished)
+        raise
 
 
 def _ask(

@@ -120,13 +120,7 @@ def score_annotations(
     judge = judge_of(rows)
     not_judged = why_not_judged(rows)
     n_failed = sum(not_judged.values())
-    if len(rows) - n_failed < min_judged * len(rows):
-        raise PermanentError(
-            f"{annotations}: {len(rows) - n_failed} of {len(rows)} items have a judgment and a figure "
-            f"needs {min_judged:.0%}; judge the rest first"
-        )
-    if n_failed == len(rows):
-        raise PermanentError(f"{annotations}: no item has a judgment; judge them first")
+    _require_judged(annotations, len(rows) - n_failed, len(rows), min_judged)
     if items is not None:
         rows = [row if row["instruction"] in items else {**row, "preference": None} for row in rows]
     load_package()
@@ -154,6 +148,16 @@ def score_annotations(
         n_draws=int(figures["n_draws"]),
         n_total=int(figures["n_total"]),
     )
+
+
+def _require_judged(annotations: Path, judged: int, count: int, min_judged: float) -> None:
+    if judged < min_judged * count:
+        raise PermanentError(
+            f"{annotations}: {judged} of {count} items have a judgment and a figure "
+            f"needs {min_judged:.0%}; judge the rest first"
+        )
+    if not judged:
+        raise PermanentError(f"{annotations}: no item has a judgment; judge them first")
 
 
 def item_preferences(annotations: Path) -> dict[str, float | None]:

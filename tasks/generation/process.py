@@ -68,7 +68,6 @@ def generate(
         _clear(engine_job.job)
         if found := most_complete(Path(engine_job.job.output), engine_job.fingerprint):
             advance(sum(len(batch.answers) for batch in found[1].values()))
-    for engine_job in todo:
         if engine_job.job.endpoint:
             answer_by_endpoint(engine_job.job, engine_job.fingerprint, advance)
     local = [engine_job for engine_job in todo if not engine_job.job.endpoint]
