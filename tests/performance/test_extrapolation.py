@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.performance import synthetic
+from tests.performance import planning, synthetic
 from tests.performance.accuracy import accuracy
 from tests.performance.extrapolation import main
 from tests.performance.measure import Program, run_process
@@ -52,3 +52,14 @@ def test_accuracy_sees_a_wrong_bit(tmp_path: Path, small: None) -> None:
 def test_a_program_that_fails_is_no_figure(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="exit status 1\nno room"):
         run_process(Program("broken", ("sh", "-c", "echo no room; exit 3")), tmp_path)
+
+
+def test_planning_is_measured_for_each_kind_of_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    planning.main(["--rounds", "1", "--layers", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" CPU")[0].rpartition(": ")[0] for line in lines] == [
+        "389 tensors, a pair that fits",
+        "389 tensors, a pair under a wrapper's prefix",
+        "389 tensors, a pair of other names",
+    ]
+    assert all(int(line.split()[-2]) <= 20 for line in lines)

@@ -1,4 +1,4 @@
-"""A refusal of twenty thousand tensors takes seconds and fits on one screen."""
+"""A plan of twenty thousand tensors takes seconds, and a refusal fits on one screen."""
 
 import math
 import time
@@ -59,3 +59,15 @@ def test_twenty_thousand_tensors_that_do_not_fit(
         make_plan(recipe(aligned, sft), aligned, sft)
     assert time.process_time() - begin < 10
     assert len(str(caught.value).splitlines()) <= 20
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_twenty_thousand_tensors_that_fit(tmp_path: Path, prefix: str) -> None:
+    """Also where a wrapper's prefix is taken off every name."""
+    entries = many()
+    aligned = skeleton(tmp_path / "aligned", entries)
+    sft = skeleton(tmp_path / "sft", {prefix + name: entry for name, entry in entries.items()})
+    begin = time.process_time()
+    plan = make_plan(recipe(aligned, sft), aligned, sft)
+    assert time.process_time() - begin < 10
+    assert plan.parameters == len(entries) and not plan.skipped
