@@ -113,12 +113,12 @@ def test_nothing_of_compose_answers_without_a_password() -> None:
 
 
 def test_only_its_own_pods_reach_dask() -> None:
-    (policy,) = (one for one in manifests() if one["kind"] == "NetworkPolicy")
+    (policy,) = (manifest for manifest in manifests() if manifest["kind"] == "NetworkPolicy")
     (held,) = policy["spec"]["podSelector"]["matchExpressions"]
     pods = {
-        one["spec"]["template"]["metadata"]["labels"]["app"]
-        for one in manifests()
-        if one["kind"] == "Deployment" and one["metadata"]["name"].startswith("dask")
+        manifest["spec"]["template"]["metadata"]["labels"]["app"]
+        for manifest in manifests()
+        if manifest["kind"] == "Deployment" and manifest["metadata"]["name"].startswith("dask")
     }
     assert set(held["values"]) == pods and policy["spec"]["policyTypes"] == ["Ingress"]
     (rule,) = policy["spec"]["ingress"]

@@ -16,7 +16,7 @@ INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"  # which stand for the container's lo
 
 def listening(process: "subprocess.Popen[bytes]") -> set[tuple[str, int]]:
     found = psutil.Process(process.pid).net_connections(kind="tcp")
-    return {tuple(one.laddr) for one in found if one.status == psutil.CONN_LISTEN}
+    return {tuple(entry.laddr) for entry in found if entry.status == psutil.CONN_LISTEN}
 
 
 def test_only_s3_listens_outside_and_it_asks_for_keys(tmp_path: Path) -> None:
