@@ -1,6 +1,7 @@
 """The judge: the model that compares answers, behind any OpenAI-compatible endpoint."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -12,6 +13,7 @@ from tasks.benchmarks.reasoning import reasoning_parser
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 from tasks.core.worker import OPENAI_URL, key_variable
+from tasks.generation.settings import ADDRESS
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -99,7 +101,7 @@ class Judge(Value):
     max_requests, max_cost  requests and US dollars that a run may use in all; it stops before that
     """
 
-    model_config = ConfigDict(serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True, hide_input_in_errors=True)
 
     model: str = Field(min_length=1)
     base_url: str | None = None
@@ -131,6 +133,11 @@ class Judge(Value):
     def _consistent(self) -> Self:
         if self.max_cost is not None and self.dollars_per_million is None:
             raise ValueError("max_cost needs dollars_per_million: the prices of the judge's tokens")
+        if self.base_url and "://" in self.base_url and not re.match(ADDRESS, self.base_url):
+            raise ValueError(
+                "a judge's address is http://host:port/v1, without user, password or key in it: "
+                "EXPO_ENDPOINT_KEYS names the variable of the environment that holds its key"
+            )
         if self.serve is not None and self.base_url is not None:
             raise ValueError("a judge has an endpoint (base_url) or is served by the run (serve), not both")
         if self.pairwise_sampling.top_logprobs is None:

@@ -1,6 +1,6 @@
 """How a run's answers are made: the sampling by benchmark and family, the seeds, an endpoint."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tasks.benchmarks.registry import find_benchmark
 from tasks.benchmarks.table import DEFAULT
@@ -23,6 +23,8 @@ class ArmEndpoints(Value):
 
     This program cannot check that the server has these models and templates.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     base_url: str = Field(pattern=ADDRESS)
     original: str = Field(min_length=1)

@@ -15,7 +15,10 @@ from typing import Self
 
 from tasks.core.errors import RetryableError
 
-__all__ = ["AppendFile"]
+__all__ = ["PRIVATE", "AppendFile"]
+
+PRIVATE = 0o600
+"""The mode of new files that may hold prompts and answers: for their owner alone."""
 
 
 class AppendFile:
@@ -27,7 +30,7 @@ class AppendFile:
         Raises:
             RetryableError: another process holds it; the message says `busy`.
         """
-        self._file = path.open("a+b")
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE), "a+b")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

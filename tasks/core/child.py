@@ -14,6 +14,7 @@ from threading import Thread
 from typing import NoReturn
 
 import tasks
+from tasks.core.append_file import PRIVATE
 from tasks.core.errors import InputError
 
 __all__ = ["child_environment", "exit_with_parent", "start_module"]
@@ -74,7 +75,7 @@ def start_module(
     path = [str(scratch), *filter(None, [os.environ.get("PYTHONPATH")])]
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab") as output:
             return subprocess.Popen(
                 [python, "-m", module, *arguments],
                 cwd=scratch,

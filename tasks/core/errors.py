@@ -11,6 +11,8 @@
 Every message says what was wrong, where, and what to do next.
 """
 
+import re
+
 __all__ = [
     "CorruptError",
     "ExpoError",
@@ -22,8 +24,15 @@ __all__ = [
 ]
 
 
+# User and password of a URL, which a proxy, an endpoint or a client's own message may have brought.
+_USER_OF_URL = re.compile(r"\b((?:https?|socks\w*)://)[^\s/'\"]*@")
+
+
 class ExpoError(Exception):
-    """Any error that this project raises on purpose."""
+    """Any error that this project raises on purpose; no message shows the user and password of a URL."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_USER_OF_URL.sub(r"\1", message))
 
 
 class RetryableError(ExpoError):

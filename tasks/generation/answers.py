@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tasks.core.append_file import PRIVATE
 from tasks.core.errors import PermanentError
 from tasks.core.values import canonical_json
 from tasks.generation.answer_journal import Answer, Batch, Header, most_complete
@@ -147,8 +148,11 @@ def require_answered(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is either there whole or not there."""
-    with whole_file(path) as part, part.open("wb") as file:
+    """Writes a file that is either there whole or not there, for its owner alone."""
+    with (
+        whole_file(path) as part,
+        os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as file,
+    ):
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

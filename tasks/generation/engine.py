@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.core.append_file import PRIVATE
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.values import Value, canonical_json
 from tasks.generation.answer_journal import Header
@@ -153,7 +154,7 @@ def _in_child(work: Callable[[], object]) -> int:
 def _do(engine_job: EngineJob, rank: Rank, on_cpu: bool, progress: int) -> VllmModel | None:
     """One job, with its log and, if it is refused, its failure in the job's folder."""
     folder = Path(engine_job.job.output)
-    log = os.open(folder / log_file(rank.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(folder / log_file(rank.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:

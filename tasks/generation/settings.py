@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tasks.core.values import Value
 
@@ -20,7 +20,7 @@ __all__ = [
 
 # A file of questions: a JSON list of {"instruction"}, or FastChat's JSON lines of {"question_id", "turns"}.
 QuestionForm = Literal["instructions", "dialogues"]
-ADDRESS = r"^https?://[^@]+$"  # a key in it would be shown
+ADDRESS = r"^https?://[^@?#]+$"  # a key in it would be shown
 MAX_FAILED = 0.05  # the share of answers that an endpoint may fail to give
 
 
@@ -80,6 +80,8 @@ class Endpoint(Value):
     model        the name under which it serves the arm's model
     api_key_env  the variable of the worker's environment that holds its key; None: it asks for none
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     base_url: str = Field(pattern=ADDRESS)
     model: str = Field(min_length=1)

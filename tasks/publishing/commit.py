@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.core.values import Value
+from tasks.core.worker import without_credentials
 from tasks.publishing.branch import branch_in, close_branch
 from tasks.publishing.repository import differing, holds, open_repository, prepare_repository
 from tasks.stores.artefact import MANIFEST, Artefact
@@ -42,7 +43,7 @@ class Published(Value):
     @property
     def url(self) -> str:
         """The page of the repository at this commit."""
-        return f"{constants.ENDPOINT}/{self.repo_id}/tree/{self.commit}"
+        return f"{without_credentials(constants.ENDPOINT)}/{self.repo_id}/tree/{self.commit}"
 
 
 def publish(

@@ -9,6 +9,7 @@ import aiohttp
 import botocore.exceptions as boto  # type: ignore[import-untyped]
 
 from tasks.core.errors import ExpoError, InputError, PermanentError, RetryableError
+from tasks.core.worker import without_credentials
 from tasks.stores.retry import is_retryable
 
 __all__ = ["code_of", "s3_errors"]
@@ -58,7 +59,7 @@ def _translate(error: Exception, uri: str) -> ExpoError | None:
     if is_retryable(status):
         return RetryableError(f"{uri}: the object store answered {status} ({code}); try again later")
     if isinstance(error, boto.BotoCoreError | aiohttp.ClientError | TimeoutError | ConnectionError):
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "AWS")
+        endpoint = without_credentials(os.environ.get("AWS_ENDPOINT_URL", "AWS"))
         return RetryableError(
             f"{uri}: no connection to {endpoint} ({type(error).__name__}); "
             "try again, or check AWS_ENDPOINT_URL"
