@@ -6,6 +6,7 @@ replacement character. Everywhere behind that, text is clean. A name is one line
 characters besides, for it stands in tables, in Markdown and on terminals.
 """
 
+import html
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.core.errors import InputError
 __all__ = [
     "clean",
     "clean_text",
+    "in_markdown",
     "one_line",
     "parse_json",
     "printable",
@@ -27,6 +29,7 @@ __all__ = [
 UNCLEAN = re.compile("[\x00\ud800-\udfff]")
 # what moves a cursor, sets colours, or turns the direction of text, but for the tab and the line feed
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+BRACKETS = re.compile(r"[\[\]`]")
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -43,6 +46,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """A foreign name: `printable`, with a single space for white space of any kind."""
     return printable(" ".join(text.split()))
+
+
+def in_markdown(text: str) -> str:
+    """A foreign name as text of Markdown: it opens no tag, no link, and no image that a page fetches."""
+    return BRACKETS.sub(r"\\\g<0>", html.escape(one_line(text), quote=False).replace("\\", "\\\\"))
 
 
 def clean(value: Any) -> Any:  # noqa: ANN401 - a JSON value

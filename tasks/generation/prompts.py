@@ -1,7 +1,11 @@
 """Prompts: chats rendered through a chat template into token ids."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.values import Value
@@ -11,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["PromptSet", "render", "render_prompts", "require_room"]
+
+RENDER_SECONDS = 60.0  # of computing, for one chat
 
 
 class PromptSet(Value):
@@ -49,22 +55,44 @@ def render(tokenizer: "PreTrainedTokenizerBase", template: str, chat: tuple[str,
     """The token ids of a chat (the user and the model in turn) with the generation prompt.
 
     Raises:
-        InputError: the template fails on it.
+        InputError: the template fails on it, or comes to no end.
     """
     from jinja2 import TemplateError
 
     roles = ("user", "assistant")
     try:
-        text: str = tokenizer.apply_chat_template(
-            [{"role": roles[number % 2], "content": said} for number, said in enumerate(chat)],
-            chat_template=template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
+        with _within_seconds(RENDER_SECONDS):
+            text: str = tokenizer.apply_chat_template(
+                [{"role": roles[number % 2], "content": said} for number, said in enumerate(chat)],
+                chat_template=template,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
     except TemplateError as error:
         raise InputError(f"the chat template fails on {len(chat)} messages: {error}") from error
     # The template writes every special token that belongs there; the tokenizer must add none.
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@contextmanager
+def _within_seconds(seconds: float) -> Iterator[None]:
+    """Ends a block that computes for longer; of the main thread, where engines render, and of no other."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise InputError(
+            f"the chat template computes for more than {seconds:g} s; correct it in a copy of the checkpoint"
+        )
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)  # by the processor's time: a busy machine is no fault
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def require_room(token_ids: tuple[tuple[int, ...], ...], max_model_len: int) -> None:

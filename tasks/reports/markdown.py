@@ -1,10 +1,8 @@
 """The report as Markdown: whole, as a file beside the page, and in short, for Prefect's UI."""
 
-import html
-
 from jinja2 import Environment
 
-from tasks.core.text_files import one_line
+from tasks.core.text_files import in_markdown
 from tasks.reports import templates
 from tasks.reports.run_report import RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
@@ -46,4 +44,4 @@ def _environment() -> Environment:
 
 def _cell(text: object) -> str:
     """Foreign text on one line of Markdown: no bar or line break may end a cell, no tag may open."""
-    return html.escape(one_line(str(text)), quote=False).replace("\\", "\\\\").replace("|", "\\|")
+    return in_markdown(str(text)).replace("|", "\\|")

@@ -14,6 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
 from tasks.core.family_result import FamilyResult
+from tasks.core.text_files import in_markdown
 from tasks.runtime.stage import failed_stage
 
 __all__ = ["publishes_outcome", "read_outcome"]
@@ -56,4 +57,6 @@ def read_outcome(client: SyncPrefectClient, run: UUID) -> FamilyResult | None:
 
 def _publish(result: FamilyResult) -> None:
     summary = result.reason or result.report or "extrapolated only"
-    create_table_artifact([result.model_dump()], key=OUTCOME, description=f"{result.family}: {summary}")
+    create_table_artifact(
+        [result.model_dump()], key=OUTCOME, description=in_markdown(f"{result.family}: {summary}")
+    )

@@ -43,6 +43,7 @@ ELEMENTS = 1 << 22
 """That are computed again at a time."""
 
 
+LARGEST_MANIFEST = 1_000_000_000  # bytes; 100,000 tensors have 50 MB
 PARENTS = "everything that depends on the parents: index, headers, side files, tensors"
 TENSORS = "the values of the tensors"
 SIGNED = f"its signature, {SIGNATURE}: give the public key of who made the model with --key"
@@ -91,6 +92,8 @@ def verify(
     files = model.files()
     if MANIFEST not in files:
         raise InputError(f"{model.checkpoint.uri}: no {MANIFEST}; no model of this program, or not finished")
+    if files[MANIFEST].size > LARGEST_MANIFEST:
+        return _only("manifest", f"{files[MANIFEST].size} bytes are too many for a manifest")
     content = model.read(MANIFEST, 0, files[MANIFEST].size)
     try:
         manifest = read_manifest(content)

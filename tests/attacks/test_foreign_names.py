@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,17 @@ from hypothesis import strategies as st
 
 from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError
 from tasks.core.names import is_plain_name
+from tasks.core.text_files import in_markdown
 from tasks.publishing.publication import publish_with_card
 from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import cache_folder, inside, remove_tree
 from tasks.stores.folder_source import FolderSource
+from tasks.stores.open import open_source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import RECEIPT, finished_shard, local_copy
 from tasks.weights.manifest import read_manifest
 from tasks.weights.planner import make_plan
+from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.weights.checkpoints import pair
 
@@ -204,3 +208,21 @@ def test_one_function_removes_recursively() -> None:
         or (isinstance(node, ast.keyword) and node.arg == "recursive")
     }
     assert found == {"tasks/stores/disk.py"}
+
+
+@pytest.mark.parametrize(
+    "name", ["![](http://collector.example/x)", "[a](javascript:b)", "<img src=x>", "`code`", "a\\![b](c)"]
+)
+def test_a_name_is_no_markup_in_markdown(name: str) -> None:
+    """Whoever opened the page of a run would fetch the picture."""
+    shown = in_markdown(name)
+    assert not re.search(r"(?<!\\)(\\\\)*[\[\]`]", shown) and "<" not in shown
+
+
+def test_a_manifest_of_gigabytes_is_not_read(model: Artefact) -> None:
+    assert model.local
+    (model.local / MANIFEST).unlink()
+    with (model.local / MANIFEST).open("wb") as file:
+        file.truncate(12 * 10**9)
+    (difference,) = verify(open_source(str(model.local))).differences
+    assert difference.message == "12000000000 bytes are too many for a manifest"

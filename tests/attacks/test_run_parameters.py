@@ -29,13 +29,13 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ELSEWHERE,
         "https://api.openai.com.collector.example/v1",
-        "https://api.openai.com@collector.example/v1",
         "http://api.openai.com/v1",
         "https://api.openai.com:8443/v1",
         "https://api.openai.com/v1/../collect",
     ],
 )
 def test_openais_key_goes_to_openais_address_alone(url: str) -> None:
+    assert key_variable("https://api.openai.com@collector.example/v1") is None
     assert api_key(Judge(model="m", base_url=url)) == "none"
     assert api_key(Judge(model="m")) == "sk-of-openai"
     assert api_key(Judge(model="m", base_url="https://API.openai.com:443/v1/")) == "sk-of-openai"

@@ -85,7 +85,13 @@ def test_a_published_models_address_has_no_password(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "url", ["https://me:hidden@host/v1", "https://host/v1?key=hidden", "http://h/#hidden"]
+    "url",
+    [
+        "https://me:hidden@host/v1",
+        "https://api.openai.com@collector.example/v1",
+        "https://host/v1?key=hidden",
+        "http://h/#hidden",
+    ],
 )
 def test_an_address_with_a_key_in_it_is_refused_and_not_shown(url: str) -> None:
     for make in (

@@ -81,3 +81,14 @@ def test_too_long_prompt_names_the_instruction() -> None:
     require_room(((1,) * 9, (1,) * 9), max_model_len=10)
     with pytest.raises(InputError, match=r"instruction 1: .* 10 tokens.*max_model_len"):
         require_room(((1,) * 9, (1,) * 10), max_model_len=10)
+
+
+def test_a_template_without_an_end_is_refused(
+    tokenizer: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.generation.prompts.RENDER_SECONDS", 0.2)
+    loops = "{% for a in range(99999) %}" * 4 + "x" + "{% endfor %}" * 4
+    with pytest.raises(InputError, match=r"computes for more than 0\.2 s"):
+        render(tokenizer, loops, ("Hi",))
+    assert render(tokenizer, "{{ messages[0].content }}", ("Hi",))
