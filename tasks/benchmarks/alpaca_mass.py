@@ -36,7 +36,7 @@ def parseable(choice: Choice) -> Choice:
     """The choice as it is, if alpaca_eval's parser can read all of it; else with what can be read of it."""
     tokens = _likeliest_tokens(choice)
     listed = choice["logprobs"]["content"][0]["top_logprobs"]
-    if len(tokens) == len(listed):
+    if len(tokens) == len(listed) and all(abs(entry["logprob"]) <= -LEAST_LOGPROB for entry in listed):
         return choice
     readable = [{"token": name, "logprob": math.log(p) if p else -math.inf} for name, p in tokens.items()]
     return {**choice, "logprobs": {"content": [{"top_logprobs": readable}]}}

@@ -75,6 +75,8 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     """A line's entry, None where the line is damaged: its question is asked again."""
     try:
         entry = json.loads(line)
-    except ValueError:
+        Usage.model_validate(entry["usage"])
+        whole = isinstance(entry["key"], str) and isinstance(entry["choice"], dict)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and {"key", "choice", "usage"} <= entry.keys() else None
+    return entry if whole else None

@@ -1,5 +1,6 @@
 """The journal: whatever is left of it after a kill is a whole beginning, and can be continued."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -44,6 +45,24 @@ def test_a_damaged_line_costs_only_itself(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"b"', b"\0\0\0"))
     with Journal(path) as journal:
         assert [journal.get(key) for key in "abc"] == [{"text": "a"}, None, {"text": "c"}]
+
+
+@given(
+    st.binary(max_size=30) | st.sampled_from([b"[" * 99_999, b"3", b"[]"]),
+    st.sampled_from(["key", "choice", "usage"]),
+)
+def test_any_line_is_an_entry_or_none(junk: bytes, field: str) -> None:
+    """Whatever another program has written into the file: what is whole in it is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        with Journal(path) as journal:
+            journal.add("a", {"text": "a"}, ONE)
+        entry = {"key": "b", "choice": {"text": "b"}, "usage": ONE.model_dump(), field: 3}
+        with path.open("ab") as file:
+            file.write(junk + b"\n" + json.dumps(entry).encode() + b"\n")
+        with Journal(path) as journal:
+            assert journal.get("a") == {"text": "a"} and journal.get("b") is None
+            assert journal.usage == ONE
 
 
 def test_two_processes_do_not_write_one_journal(tmp_path: Path) -> None:
