@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tasks.core.errors import CorruptError, InputError
@@ -102,7 +103,7 @@ def _indexed(source: Source, form: _Form) -> tuple[dict[str, str], tuple[str, ..
         return {}, ()
     weight_map = _weight_map(source, form.index_file)
     if form.single not in files or set(weight_map.values()) == {form.single}:
-        _check_files(source, form.index_file, weight_map)
+        _check_files(source, form, weight_map)
         return weight_map, ()
     if any(file in files for file in weight_map.values()):
         raise InputError(
@@ -112,11 +113,16 @@ def _indexed(source: Source, form: _Form) -> tuple[dict[str, str], tuple[str, ..
     return {}, (f"{form.index_file} names shards that are not there; {form.single} is read",)
 
 
-def _check_files(source: Source, index: str, weight_map: dict[str, str]) -> None:
+def _check_files(source: Source, form: _Form, weight_map: dict[str, str]) -> None:
+    index, suffix = form.index_file, Path(form.single).suffix
     for name, file in weight_map.items():
         # A listing has plain names only: this refuses `../x`, absolute paths and links out of the folder.
         if file not in source.files():
             raise CorruptError(f"{index}: tensor {name!r} is said to be in {file!r}, which is no file here")
+        if not file.endswith(suffix):  # the output's shards have these names
+            raise CorruptError(
+                f"{index}: tensor {name!r} is said to be in {file!r}, which is no {suffix} file"
+            )
 
 
 def _weight_map(source: Source, index: str) -> dict[str, str]:

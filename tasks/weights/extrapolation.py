@@ -85,7 +85,7 @@ def _make_all(
     remote = not are_local(*parents) or any(model.local is None for model in models)
     for model in models:
         model.remove_abandoned_parts()
-    _check_room(todo)
+    _check_room(todo, parents)
     meter = _Meter(advance)
 
     def make(jobs: Sequence[ShardJob]) -> Receipts:
@@ -128,12 +128,20 @@ def _results(futures: Sequence[Future[Receipts]], meter: _Meter) -> list[Receipt
         raise
 
 
-def _check_room(todo: Sequence[tuple[Plan, Artefact]]) -> None:
+def _check_room(todo: Sequence[tuple[Plan, Artefact]], parents: Parents) -> None:
     """All that is still to come has to fit; what goes to S3 passes through the disk shard by shard."""
     here = [(plan, model) for plan, model in todo if model.local]
     missing = sum(
         shard.bytes - (model.size(shard.file) or 0) for plan, model in here for shard in plan.shards
     )
+    for plan, model in here:
+        sides = {
+            **dict.fromkeys(plan.side_files, parents.aligned),
+            **dict.fromkeys(plan.sft_side_files, parents.sft),
+        }
+        missing += sum(
+            source.files()[name].size for name, source in sides.items() if model.size(name) is None
+        )
     if here:
         check_room(here[0][1].scratch(), missing)
 

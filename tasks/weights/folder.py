@@ -76,6 +76,7 @@ def claimed_model(plan: Plan, model: Artefact) -> Manifest | None:
         InputError: also where a run of another recipe has the claim.
     """
     require_apart(model, plan.recipe)
+    _require_folder(model)
     if manifest := finished_model(plan, model):
         return manifest
     if model.uri.startswith("hf://"):  # its branch is named after the recipe, which is a claim
@@ -109,6 +110,12 @@ def require_apart(model: Artefact, recipe: Recipe) -> None:
                 f"{model.uri}: it overlaps with the checkpoint {parent.uri}, which would be changed; "
                 "give a place that is neither inside of it nor around it"
             )
+
+
+def _require_folder(model: Artefact) -> None:
+    for path in (model.local, *model.local.parents) if model.local else ():
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{model.uri}: {path} is a file; give a folder, which is made if need be")
 
 
 def _overlap(first: str, second: str) -> bool:

@@ -21,6 +21,7 @@ from tasks.stores.artefact import MANIFEST, Artefact, Store
 from tasks.stores.disk import cache_folder, inside, remove_tree
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.open import open_source
+from tasks.weights.checkpoint import read_checkpoint
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import RECEIPT, finished_shard, local_copy
 from tasks.weights.manifest import read_manifest
@@ -208,6 +209,43 @@ def test_one_function_removes_recursively() -> None:
         or (isinstance(node, ast.keyword) and node.arg == "recursive")
     }
     assert found == {"tasks/stores/disk.py"}
+
+
+@pytest.mark.parametrize("shard", ["config.json", "modeling_x.py", "model.safetensors.receipt.json"])
+def test_an_index_names_weights_alone(tmp_path: Path, shard: str) -> None:
+    """A file that is both: the output's shards have these names."""
+    _, aligned, _ = pair(tmp_path)
+    index = aligned.folder() / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    name, file = next(iter(content["weight_map"].items()))
+    (aligned.folder() / shard).write_bytes((aligned.folder() / file).read_bytes())
+    content["weight_map"][name] = shard
+    index.write_text(json.dumps(content))
+    with pytest.raises(CorruptError, match=r"is said to be in .*, which is no \.safetensors file"):
+        read_checkpoint(FolderSource(aligned.folder()))
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_file_is_no_place_for_a_model(tmp_path: Path, out: str) -> None:
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file is a file; give a folder"):
+        extrapolate(make_plan(wanted, aligned, sft), aligned, sft, Artefact(str(tmp_path / out)))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_disk_has_to_have_room_for_side_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    (aligned.folder() / "tokenizer.json").write_bytes(bytes(123_456))
+    aligned = FolderSource(aligned.folder())
+    wanted = wanted.model_copy(update={"aligned": aligned.checkpoint})
+    asked: list[int] = []
+    monkeypatch.setattr("tasks.weights.extrapolation.check_room", lambda _, size: asked.append(size))
+    plan = make_plan(wanted, aligned, sft)
+    extrapolate(plan, aligned, sft, Artefact(str(tmp_path / "out")))
+    assert asked[0] >= sum(shard.bytes for shard in plan.shards) + 123_456
 
 
 @pytest.mark.parametrize(
