@@ -45,6 +45,7 @@ def nightly(
     anchors: str | None = None,
     fresh: bool = False,
     keep: Annotated[int, Field(ge=1)] = 60,
+    generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
     deployment: str | None = None,
 ) -> str:
     """Runs the families; a drop, a family without a verdict and a judge that drifts are events.
@@ -61,6 +62,8 @@ def nightly(
         anchors: A file of stored annotations, of which the judge judges a sample again each night.
         fresh: All families are answered and judged anew, with the night's own seed.
         keep: How many nights' reports are kept; older ones go, and nothing that a report refers to.
+        generation: How the answers are made, as in the flow expo; a fresh night sets its own first
+            seed, and always has an A/A run.
         deployment: The deployment that runs each family, as expo-family/gpu; None: in this process.
 
     Returns:
@@ -68,13 +71,15 @@ def nightly(
     """
     store = Store(store or default_store()).uri
     night = datetime.now(UTC).date()
-    seed = (night - FIRST_NIGHT).days % SEEDS if fresh else 0
+    if fresh:
+        seed = (night - FIRST_NIGHT).days % SEEDS
+        generation = generation.model_copy(update={"first_seed": seed, "noise_band": True})
     config = RunConfig(
         benchmarks=benchmarks,
         judge=judge,
         store=store,
         inputs=inputs,
-        generation=GenerationConfig(first_seed=seed, noise_band=fresh),
+        generation=generation,
     )
     state: Any = expo.with_options(flow_run_name=flow_run.name)(
         families, **dict(config), deployment=deployment, return_state=True

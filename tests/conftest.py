@@ -44,6 +44,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
         "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled")),
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # tests call stages outside of flows
         "DO_NOT_TRACK": "1",
     }
     if engine := os.environ.get(ENGINE):

@@ -1,0 +1,80 @@
+"""Both benchmarks from the flow to two verdicts, on small data that every machine has.
+
+The checkpoints are a stand-in's, extrapolated for real; an endpoint answers in place of vLLM.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.benchmarks.judge_config import Judge
+from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
+from tasks.reports.run_report import RunReport
+from tests.benchmarks.synthetic import CATEGORIES, INSTRUCTIONS, take_for_pinned
+from tests.servers.hub import use_in_this_process
+from tests.servers.judge import Body, JudgeServer
+from tests.zoo.serve import TOKEN, serve_zoo
+
+pytestmark = pytest.mark.slow
+
+NAME = "zephyr-7b-beta"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect(own_environment: Path) -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    take_for_pinned(monkeypatch)
+
+
+def _answers(body: Body) -> str:
+    """+ ExPO says more than the reference; the original next to nothing."""
+    return "word " * 100 if body["model"] == "expo" else "short"
+
+
+def _rating(body: Body) -> str:
+    return "[[8]]" if "word word" in body["messages"][1]["content"] else "[[5.5]]"
+
+
+def test_two_verdicts_and_nothing_paid_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.expo import expo
+    from flows.parameters import FamilyName
+
+    with serve_zoo((NAME,)) as hub, JudgeServer() as models, JudgeServer() as server:
+        use_in_this_process(monkeypatch, hub, tmp_path / "hf")
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr("tasks.stores.open._opened", {})
+        models.says, server.says = _answers, _rating
+
+        def run() -> RunReport:
+            uri = expo(
+                (FamilyName(NAME),),
+                benchmarks=("alpaca_eval", "mt_bench"),
+                judge=Judge(model="longer", base_url=server.url),
+                store=str(tmp_path / "store"),
+                generation=GenerationConfig(
+                    endpoint=ArmEndpoints(base_url=models.url, original="original", expo="expo")
+                ),
+            )
+            return RunReport.model_validate_json((Path(uri) / "report.json").read_bytes())
+
+        report = run()
+        asked = 2 * (len(INSTRUCTIONS) + 2 * len(CATEGORIES))
+        assert len(models.bodies) == len(server.bodies) == asked
+        again = run()
+        assert len(models.bodies) == len(server.bodies) == asked
+
+    win, rating = report.families[0].verdicts
+    assert (win.benchmark, win.outcome, win.n_judged, win.n_failed) == ("alpaca_eval", "better", 24, 0)
+    assert win.expo.score > 85 > 15 > win.original.score
+    assert (rating.benchmark, rating.outcome, rating.difference.n) == ("mt_bench", "better", 8)
+    assert (rating.original.score, rating.expo.score) == (5.5, 8)
+    assert set(rating.expo.categories) == set(CATEGORIES)
+    assert again.families == report.families
