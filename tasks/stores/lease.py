@@ -33,6 +33,8 @@ def hold_lease(folder: Path) -> str:
         id_, file = _held.get((os.getpid(), folder), ("", None))
         if file is not None and _is_at(file, folder / f"{id_}{SUFFIX}"):
             return id_
+        if file is not None:
+            file.close()  # somebody has removed it
         id_ = f"{os.getpid()}-{os.urandom(4).hex()}"
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -93,17 +93,15 @@ def open_browser(width: int = 1400, height: int = 1800) -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         size = f"--window-size={width},{height}"
         command = [CHROMIUM, *FLAGS, size, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        try:
-            assert process.stderr is not None
-            address = next(line.split()[-1] for line in process.stderr if "DevTools listening on" in line)
-            with connect(address, max_size=None) as root:
-                root.send(
-                    json.dumps({"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}})
-                )
-                target = json.loads(root.recv())["result"]["targetId"]
-            with connect(f"{address.rsplit('/', 2)[0]}/page/{target}", max_size=None) as socket:
-                yield Browser(socket)
-        finally:
-            process.kill()
-            process.wait()
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stderr is not None
+                address = next(line.split()[-1] for line in process.stderr if "DevTools listening on" in line)
+                with connect(address, max_size=None) as root:
+                    asked = {"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}}
+                    root.send(json.dumps(asked))
+                    target = json.loads(root.recv())["result"]["targetId"]
+                with connect(f"{address.rsplit('/', 2)[0]}/page/{target}", max_size=None) as socket:
+                    yield Browser(socket)
+            finally:
+                process.kill()

@@ -99,7 +99,7 @@ def test_files_that_cannot_be_compared_are_refused(
     for name, change in (("judge", {"annotator": "another"}), ("reference", {"output_1": "another"})):
         (tmp_path / f"{name}.json").write_text(json.dumps([{**row, **change} for row in rows]))
     for other, message in (
-        (mt_bench[0], "one is MT-Bench's"),
+        (mt_bench[0], "the second MT-Bench's; give two of a kind"),
         (tmp_path / "judge.json", "figures by different judges are not compared"),
         (tmp_path / "reference.json", "judged against two references"),
     ):

@@ -67,8 +67,9 @@ def test_a_library_with_a_handler_of_its_own_does_not_keep_it(number: signal.Sig
 
 def test_the_block_gets_a_moment_to_end_its_children(tmp_path: Path) -> None:
     code = (
-        "import time; from pathlib import Path; from flows.cli.interrupts import ends_on_signals\n"
-        "with ends_on_signals():\n"
+        "import time; from pathlib import Path; from flows.cli import interrupts\n"
+        "interrupts.GRACE_SECONDS = 1000  # however busy the machine is\n"
+        "with interrupts.ends_on_signals():\n"
         "    try:\n"
         "        print('ready', flush=True); time.sleep(1000)\n"
         f"    finally: Path({str(tmp_path / 'ended')!r}).touch()\n"
