@@ -17,7 +17,7 @@ __all__ = ["automations", "notification"]
 SILENCE = timedelta(seconds=90)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")
-OURS = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.expo"}
+OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.expo"}
 SUBJECT = "ExPO: {{ event.event }}"
 BODY = "{{ event.event }} of {{ event.resource.name }}\n{{ event.payload }}"
 
@@ -40,6 +40,8 @@ def automations(notify: ActionTypes) -> tuple[AutomationCore, ...]:
             actions=[
                 ChangeFlowRunState(
                     state=StateType.CRASHED,
+                    name=None,
+                    force=False,
                     message="no heartbeat for 90 s: the machine is dead; prefect flow-run retry goes on",
                 )
             ],
