@@ -4,6 +4,9 @@ A pickle is a program for a small stack machine. This one knows the instructions
 dict is written with, and three calls: an OrderedDict, a tensor over a storage, a parameter
 around a tensor. It makes descriptions of these; anything else that a pickle asks for is refused.
 
+Each instruction, which is a byte or more, leaves about a hundred bytes in memory: so their number has
+a limit, which a state dict of a hundred thousand tensors does not reach.
+
 A pickle of a few bytes can make tuples nested so deeply that hashing one overflows the C stack, or
 that printing one never ends: so only strings are keys, and reprlib prints the rest.
 """
@@ -18,6 +21,7 @@ from tasks.weights.headers import is_shape
 
 __all__ = ["Storage", "StoredTensor", "read_pickle"]
 
+MOST_INSTRUCTIONS = 4_000_000
 STORAGES = {
     "BFloat16Storage": "BF16",
     "HalfStorage": "F16",
@@ -68,7 +72,12 @@ def read_pickle(content: bytes) -> dict[str, StoredTensor]:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(content):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            if number == MOST_INSTRUCTIONS:
+                raise CorruptError(
+                    f"the pickle has more than {MOST_INSTRUCTIONS:,} instructions, as no state dict has; "
+                    "it may be an attack"
+                )
             machine.step(opcode.name, argument)
         state = machine.stack.pop()
     except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:

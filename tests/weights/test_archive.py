@@ -3,6 +3,8 @@
 import io
 import pickle
 import struct
+import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -160,6 +162,25 @@ def test_tuples_that_overflow_the_stack_or_never_end(tmp_path: Path, pickled: by
     """Hashing so many nested tuples ends the process, printing 2**99 elements never ends."""
     pack(tmp_path, pickled % tuples)
     refused(FolderSource(tmp_path), "the pickle|state dict")
+
+
+@pytest.mark.parametrize("repeated", [b"}", b"}\x94", b"\x94"], ids=["dicts", "kept dicts", "notes"])
+def test_ten_megabytes_of_instructions_take_bounded_memory(tmp_path: Path, repeated: bytes) -> None:
+    """Unbounded they took a gigabyte: each byte makes an object."""
+    pack(tmp_path, b"\x80\x04}" + repeated * (10_000_000 // len(repeated)) + b".")
+    code = (
+        "import resource, sys; from pathlib import Path; from tasks.core.errors import CorruptError\n"
+        "from tasks.stores.folder_source import FolderSource\n"
+        "from tasks.weights.checkpoint import read_checkpoint\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_checkpoint(FolderSource(Path(sys.argv[1])))\n"
+        "except CorruptError as error: print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    said, megabytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "more than 4,000,000 instructions" in said
+    assert int(megabytes) < 600
 
 
 @pytest.mark.parametrize("shape", [(2**80,), (1,) * 65])

@@ -61,6 +61,18 @@ def test_twenty_thousand_tensors_that_do_not_fit(
     assert len(str(caught.value).splitlines()) <= 20
 
 
+def test_a_hundred_thousand_tensors_on_one_side(tmp_path: Path) -> None:
+    entries = many(layers=260)
+    assert len(entries) > 100_000
+    aligned = skeleton(tmp_path / "aligned", entries)
+    sft = skeleton(tmp_path / "sft", dict(list(entries.items())[:1]))
+    begin = time.process_time()
+    with pytest.raises(MismatchError) as caught:
+        make_plan(recipe(aligned, sft), aligned, sft)
+    assert time.process_time() - begin < 30
+    assert len(str(caught.value).splitlines()) <= 20
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_twenty_thousand_tensors_that_fit(tmp_path: Path, prefix: str) -> None:
     """Also where a wrapper's prefix is taken off every name."""
