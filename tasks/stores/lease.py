@@ -4,6 +4,7 @@ A lease is a file that its process holds locked. The lock ends with the process,
 so no clock is needed. On a file system without locks there are no leases, and only age decides.
 """
 
+import atexit
 import errno
 import fcntl
 import os
@@ -74,6 +75,13 @@ def is_leased(path: Path) -> bool:
             return False
         raise
     return False
+
+
+@atexit.register
+def _close_all() -> None:
+    """The locks end with the process anyway; an open file at its end is a warning."""
+    for _, file in _held.values():
+        file.close()
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:

@@ -140,6 +140,7 @@ def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
 
     Raises:
         InputError: the folder holds another recipe's model, or files that are no model's.
+        CorruptError: a file of the model is missing, or is not the one that the manifest names.
     """
     content = model.manifest()
     if content is not None:
@@ -149,6 +150,7 @@ def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
             raise InputError(f"{model.uri}: the folder holds {error}, or give an empty folder") from error
         if manifest.fingerprint != plan.recipe.fingerprint:
             raise InputError(f"{model.uri}: another model is in this folder; give an empty one")
+        _require_files(model, manifest)
         return manifest
     names = set(model.names())
     if not _begun(model):
@@ -159,6 +161,20 @@ def finished_model(plan: Plan, model: Artefact) -> Manifest | None:
     if others:
         raise InputError(f"{model.uri}: the folder holds {', '.join(sorted(others)[:5])}; give an empty one")
     return None
+
+
+def _require_files(model: Artefact, manifest: Manifest) -> None:
+    """Holds each file against the manifest: here by its content, on S3 by the digest it was uploaded with."""
+    for file in manifest.files:
+        if model.local is not None:
+            is_sound = has_digest(inside(model.local, file.name), file.size, file.sha256)
+        else:
+            is_sound = model.size(file.name) == file.size and model.sha256(file.name) in (file.sha256, None)
+        if not is_sound:
+            raise CorruptError(
+                f"{model.uri}/{file.name}: missing, or not the file that the model's manifest names; "
+                f"remove {model.uri} and extrapolate again"
+            )
 
 
 def seal(plan: Plan, receipts: Sequence[ShardReceipt], parents: Parents, model: Artefact) -> Manifest:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tasks.core.errors import InputError, MismatchError, PermanentError
-from tasks.stores.artefact import Artefact
+from tasks.core.errors import CorruptError, InputError, MismatchError, PermanentError
+from tasks.stores.artefact import Artefact, Store
 from tasks.stores.disk import sha256_of
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.open import open_source, reopen
@@ -203,6 +203,20 @@ def test_whole_model_is_returned(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert extrapolate(plan, aligned, sft, model) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+@pytest.mark.parametrize("fault", ["another content", "missing"])
+def test_a_rerun_believes_no_file_by_its_name(tmp_path: Path, store: Store, fault: str) -> None:
+    wanted, aligned, sft = pair(tmp_path)
+    plan, model = make_plan(wanted, aligned, sft), store.artefact("models", wanted.fingerprint[:16])
+    whole = extrapolate(plan, aligned, sft, model)
+    assert extrapolate(plan, aligned, sft, model) == whole
+    name, size = whole.files[0].name, whole.files[0].size
+    model.remove(name)
+    if fault == "another content":
+        model.write(name, bytes(size))
+    with pytest.raises(CorruptError, match=rf"{name}: missing, or not the file .* extrapolate again"):
+        extrapolate(plan, aligned, sft, model)
 
 
 def test_target_that_is_a_parent_is_refused(tmp_path: Path) -> None:
