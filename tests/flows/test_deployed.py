@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.benchmarks.judge_config import Judge
@@ -32,6 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         temporary_settings({PREFECT_API_URL: url}),
     ):
         yield url
+        # This process has one worker for events: what it still holds would be tried again and again
+        # on a server that has ended, and the next test's events would wait behind it.
+        EventsWorker.drain_all()
+        APILogWorker.drain_all()
 
 
 @pytest.fixture
