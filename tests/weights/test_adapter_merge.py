@@ -260,9 +260,9 @@ def test_a_stated_dtype_of_a_merge_is_said(tmp_path: Path) -> None:
     """config.json is the SFT model's with one change, as for whole checkpoints."""
     save_llama(tmp_path / "sft", seed=1, tied=False)
     save_adapter(tmp_path / "sft", tmp_path / "adapter")
-    manifest = make(tmp_path / "adapter", tmp_path / "out", merge=True, output_dtype="bfloat16")
-    assert "config.json: its dtype is set to bfloat16, so that the model loads as written" in manifest.notices
+    manifest = make(tmp_path / "adapter", tmp_path / "out", merge=True, output_dtype="float32")
+    assert "config.json: its dtype is set to float32, so that the model loads as written" in manifest.notices
     stated = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert stated.get("dtype", stated.get("torch_dtype")) == "bfloat16"
-    assert {tensor.dtype for tensor in read_tensors(tmp_path / "out").values()} == {torch.bfloat16}
+    assert stated.get("dtype", stated.get("torch_dtype")) == "float32"
+    assert {tensor.dtype for tensor in read_tensors(tmp_path / "out").values()} == {torch.float32}
     assert not make(tmp_path / "adapter", tmp_path / "same", merge=True).notices[1:]
