@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.concurrency.sync import concurrency
 from prefect.events import AutomationCore, Event, EventTrigger, Posture, Resource
 from prefect.events.actions import DoNothing, PauseAutomation
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from tests.images.files import compose
 from tests.parts import lacks
@@ -37,6 +37,7 @@ from tests.waiting import LIMIT, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 TASKS = 20
+AUTH = "expo:a password of this test"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = reserve()
         environment = {
             **_settings(services["server"]["environment"]),
+            "PREFECT_SERVER_API_AUTH_STRING": AUTH,
+            "PREFECT_API_AUTH_STRING": AUTH,
             "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
             "PREFECT_SERVER_DATABASE_PORT": str(database.port),
             "PREFECT_SERVER_DATABASE_NAME": database.path.strip("/"),
@@ -77,7 +80,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def client(server: str) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
+    settings = {PREFECT_API_URL: server, PREFECT_API_AUTH_STRING: AUTH}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
         yield client
 
 
