@@ -21,9 +21,10 @@ from prefect import flow, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
 from prefect.concurrency.sync import concurrency
 from prefect.events import AutomationCore, Event, EventTrigger, Posture, Resource
-from prefect.events.actions import DoNothing, PauseAutomation
+from prefect.events.actions import ChangeFlowRunState
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from tests.images.files import compose
@@ -56,7 +57,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         environment = {
             **_settings(services["server"]["environment"]),
             "PREFECT_SERVER_API_AUTH_STRING": AUTH,
-            "PREFECT_API_AUTH_STRING": AUTH,
             "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
             "PREFECT_SERVER_DATABASE_PORT": str(database.port),
             "PREFECT_SERVER_DATABASE_NAME": database.path.strip("/"),
@@ -103,21 +103,24 @@ def test_flow_run_leaves_every_record(client: SyncPrefectClient) -> None:
 
 
 def test_event_reaches_an_automation(client: SyncPrefectClient) -> None:
-    """An event goes in at the API and through Redis, and the services act upon it: here one automation
-    switches another off."""
+    """An event goes in at the API and through Redis, and the services act upon it with the server's
+    password: here they crash a run, as the project's automation does to a run without heartbeats."""
+
+    @flow
+    def idle() -> None:
+        pass
+
     name = f"expo-stack-{uuid4()}"
+    run = client.create_flow_run(idle).id
+    crash = ChangeFlowRunState(state=StateType.CRASHED, name=None, message=name, force=False)
     trigger = EventTrigger(expect={name}, posture=Posture.Reactive, threshold=1)
-    idle = client.create_automation(
-        AutomationCore(name=f"{name}-idle", trigger=trigger, actions=[DoNothing()])
-    )
-    pause = PauseAutomation(source="selected", automation_id=idle)
-    client.create_automation(AutomationCore(name=f"{name}-switch", trigger=trigger, actions=[pause]))
-    assert _enabled(client, idle)
+    client.create_automation(AutomationCore(name=name, trigger=trigger, actions=[crash]))
 
     def acted() -> bool:
-        event = Event(event=name, resource=Resource({"prefect.resource.id": name}))
+        event = Event(event=name, resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run}"}))
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
-        return not _enabled(client, idle)
+        state = client.read_flow_run(run).state
+        return state is not None and state.is_crashed()
 
     wait_until(acted, "the automation acts", every=5)
 
@@ -153,12 +156,6 @@ def _begin(
 def _completed_tasks(client: SyncPrefectClient, run: UUID) -> list[str]:
     found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
     return [run.name for run in found if run.state and run.state.is_completed()]
-
-
-def _enabled(client: SyncPrefectClient, automation: UUID) -> bool:
-    found = client.read_automation(automation)
-    assert found
-    return found.enabled
 
 
 def _answers(url: str) -> bool:
