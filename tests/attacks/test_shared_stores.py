@@ -38,15 +38,6 @@ def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-@pytest.fixture
-def model(store: Store, tmp_path: Path) -> Artefact:
-    """A whole model of a store."""
-    wanted, aligned, sft = pair(tmp_path / "pair")
-    made = store.artefact("models", wanted.fingerprint[:16])
-    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
-    return made
-
-
 def _write(uri: str, name: str, folder: Path) -> None:
     """Writes a file directly, without an artefact's checks."""
     path = folder / "of-anybody"

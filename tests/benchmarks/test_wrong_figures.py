@@ -16,27 +16,11 @@ from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package, pro
 from tasks.benchmarks.alpaca_score import item_preferences, preferences, score_annotations
 from tasks.comparison.compare import compare
 from tasks.core.errors import InputError, PermanentError
-from tests.benchmarks.answers import rows_of
+from tests.benchmarks.answers import ITEMS, annotation_rows, rows_of
 from tests.servers.judge import JudgeServer
 
 Rows = list[dict[str, Any]]
 Judging = Callable[..., Path]
-N = 40
-
-
-def rows_by(model: str = "model", shift: float = 0.0) -> Rows:
-    return [
-        {
-            "instruction": f"question {index}",
-            "output_1": f"reference {index}",
-            "output_2": f"answer {index} of {model}",
-            "generator_1": "reference",
-            "generator_2": model,
-            "annotator": "a judge",
-            "preference": 1 + ((7 * index) % N) / (2 * N) + shift,
-        }
-        for index in range(N)
-    ]
 
 
 def write(path: Path, rows: Rows) -> Path:
@@ -76,7 +60,7 @@ def test_ordinary_texts_give_the_packages_own_prompts() -> None:
 
     assert utils.make_prompts is _make_prompts
     template = prompt_file().read_text()
-    frame = pd.DataFrame(rows_by())[["instruction", "output_1", "output_2"]]
+    frame = pd.DataFrame(annotation_rows())[["instruction", "output_1", "output_2"]]
     by_the_package = []
     for row in frame.to_dict("records"):
         prompt = template
@@ -102,7 +86,7 @@ def test_an_answer_with_a_placeholder_wins_nothing(judging: Judging, server: Jud
 
 def test_two_files_are_compared_over_what_both_have(tmp_path: Path) -> None:
     """Every figure of the table is of the shared items, so the difference is that of the two scores."""
-    before, after = rows_by("a"), rows_by("b", 0.2)[:-1]
+    before, after = annotation_rows("a"), annotation_rows("b", 0.2)[:-1]
     after[3]["preference"] = None
     found = compare(write(tmp_path / "a.json", before), write(tmp_path / "b.json", after), min_judged=0.9)
     first, second = found.scores
@@ -119,11 +103,11 @@ def test_two_files_are_compared_over_what_both_have(tmp_path: Path) -> None:
 
 def test_files_about_other_items_are_not_compared(tmp_path: Path) -> None:
     """Half of the items shared: the sign of the difference would hang on which of them are counted."""
-    few = rows_by("b")[: N // 2]
+    few = annotation_rows("b")[: ITEMS // 2]
     with pytest.raises(
         PermanentError, match="20 of 40 items are judged in all of them, and a verdict needs 95%"
     ):
-        compare(write(tmp_path / "a.json", rows_by("a")), write(tmp_path / "b.json", few))
+        compare(write(tmp_path / "a.json", annotation_rows("a")), write(tmp_path / "b.json", few))
 
 
 @pytest.mark.parametrize("mass", [(0.2, 0.2, 0.6), (1e-8, 1e-8, 0.9)])
@@ -151,7 +135,7 @@ def test_a_judge_that_says_something_else_has_not_judged(
 
 
 def changed(**fields: Any) -> Rows:  # noqa: ANN401
-    rows = rows_by()
+    rows = annotation_rows()
     rows[5] |= fields
     return rows
 
@@ -174,11 +158,12 @@ def changed(**fields: Any) -> Rows:  # noqa: ANN401
         (changed(instruction="question 4"), "item 5 has the same instruction as item 4"),
         (changed(output_2=None), "item 5 has no text in 'output_2'"),
         (
-            [{key: row[key] for key in row if key != "preference"} for row in rows_by()],
+            [{key: row[key] for key in row if key != "preference"} for row in annotation_rows()],
             "item 0 has no 'preference'",
         ),
         (
-            [{key: row[key] for key in row if key != "annotator"} for row in rows_by()[:1]] + rows_by()[1:],
+            [{key: row[key] for key in row if key != "annotator"} for row in annotation_rows()[:1]]
+            + annotation_rows()[1:],
             "judged by",
         ),
     ],
@@ -214,24 +199,24 @@ def test_a_file_that_is_none_ends_in_one_line(content: bytes, message: str, tmp_
 
 
 def test_a_byte_order_mark_other_fields_and_another_order_change_nothing(tmp_path: Path) -> None:
-    plain = score_annotations(write(tmp_path / "plain.json", rows_by()))
-    rows = [{**row, "time_per_example": 0.5, "note": {"a": [1]}} for row in reversed(rows_by())]
+    plain = score_annotations(write(tmp_path / "plain.json", annotation_rows()))
+    rows = [{**row, "time_per_example": 0.5, "note": {"a": [1]}} for row in reversed(annotation_rows())]
     (tmp_path / "other.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(rows).encode())
     found = score_annotations(tmp_path / "other.json")
-    assert found.win_rate == pytest.approx(plain.win_rate) and found.n_total == plain.n_total == N
+    assert found.win_rate == pytest.approx(plain.win_rate) and found.n_total == plain.n_total == ITEMS
 
 
 def test_half_a_pair_and_nul_become_the_replacement_character(tmp_path: Path) -> None:
     file = tmp_path / "annotations.json"
-    rows = rows_by()
+    rows = annotation_rows()
     rows[0] |= {"instruction": "half \ud83d", "output_2": "nul \x00"}
     file.write_text(json.dumps(rows))
     assert "half \ufffd" in preferences(file)
-    assert score_annotations(file).n_total == N
+    assert score_annotations(file).n_total == ITEMS
 
 
 def test_files_that_do_not_say_who_judged_are_not_compared(tmp_path: Path) -> None:
-    rows = [{key: value for key, value in row.items() if key != "annotator"} for row in rows_by()]
+    rows = [{key: value for key, value in row.items() if key != "annotator"} for row in annotation_rows()]
     file, other = write(tmp_path / "a.json", rows), write(tmp_path / "b.json", rows)
     assert score_annotations(file).judge == "unknown judge"
     with pytest.raises(InputError, match="does not say who judged"):
@@ -239,9 +224,9 @@ def test_files_that_do_not_say_who_judged_are_not_compared(tmp_path: Path) -> No
 
 
 def test_files_of_two_references_are_not_compared(tmp_path: Path) -> None:
-    other = [{**row, "generator_1": "another"} for row in rows_by("b")]
+    other = [{**row, "generator_1": "another"} for row in annotation_rows("b")]
     with pytest.raises(InputError, match="judged against two references, reference and another"):
-        compare(write(tmp_path / "a.json", rows_by("a")), write(tmp_path / "b.json", other))
+        compare(write(tmp_path / "a.json", annotation_rows("a")), write(tmp_path / "b.json", other))
 
 
 VALUES: st.SearchStrategy[Any] = (
@@ -249,12 +234,14 @@ VALUES: st.SearchStrategy[Any] = (
 )
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(sorted(rows_by()[0])), VALUES, max_size=7), max_size=4))
+@given(
+    st.lists(st.dictionaries(st.sampled_from(sorted(annotation_rows()[0])), VALUES, max_size=7), max_size=4)
+)
 def test_any_annotation_file_has_figures_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, changes: Rows
 ) -> None:
-    rows = [{**row, **change} for row, change in zip(rows_by(), changes, strict=False)]
-    rows += rows_by()[len(rows) :]
+    rows = [{**row, **change} for row, change in zip(annotation_rows(), changes, strict=False)]
+    rows += annotation_rows()[len(rows) :]
     file = write(tmp_path_factory.mktemp("any") / "annotations.json", rows)
     try:
         shares = item_preferences(file)
@@ -264,6 +251,6 @@ def test_any_annotation_file_has_figures_or_is_refused(
     assert all(share is None or 0 <= share <= 1 for share in shares.values())
     with suppress(PermanentError):  # too few judgments
         score = score_annotations(file)
-        assert 0 <= score.win_rate <= 100 and score.n_total + score.n_failed == N
+        assert 0 <= score.win_rate <= 100 and score.n_total + score.n_failed == ITEMS
         assert sum(score.not_judged.values()) == score.n_failed
         assert "NaN" not in score.model_dump_json()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -20,7 +19,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
 from tasks.core.family_result import FamilyResult
@@ -42,11 +40,7 @@ from tests.weights.adapters import merged_by_peft, save_adapter
 from tests.weights.checkpoints import pair, read_tensors
 from tests.weights.models import save_llama
 
-
-@pytest.fixture(scope="module", autouse=True)
-def server(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect")
 
 
 def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,9 @@
 The checkpoints are a stand-in's, extrapolated for real; an endpoint answers in place of vLLM.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
@@ -17,15 +15,9 @@ from tests.servers.hub import use_in_this_process
 from tests.servers.judge import Body, JudgeServer
 from tests.zoo.serve import TOKEN, serve_zoo
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 NAME = "zephyr-7b-beta"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
 
 
 @pytest.fixture(autouse=True)

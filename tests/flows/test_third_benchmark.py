@@ -4,11 +4,9 @@ The checkpoints are a stand-in's, extrapolated for real; an endpoint answers in 
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
 from tasks.benchmarks.table import BENCHMARKS
@@ -19,13 +17,9 @@ from tests.servers.hub import use_in_this_process
 from tests.servers.judge import Body, JudgeServer
 from tests.zoo.serve import TOKEN, serve_zoo
 
+pytestmark = pytest.mark.usefixtures("prefect")
+
 NAME = "zephyr-7b-beta"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.stores.artefact import Store
+from tasks.stores.artefact import Artefact, Store
 from tasks.stores.s3 import forget_clients
 from tests.parts import lacks
 from tests.servers.hub import HubServer, use_in_this_process
@@ -57,6 +57,19 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
     forget_clients()
     yield s3_server
     forget_clients()
+
+
+@pytest.fixture
+def model(store: Store, tmp_path: Path) -> Artefact:
+    """A whole model of a store, in a folder and in S3."""
+    from tasks.weights.extrapolation import extrapolate
+    from tasks.weights.planner import make_plan
+    from tests.weights.checkpoints import pair
+
+    wanted, aligned, sft = pair(tmp_path / "pair")
+    made = store.artefact("models", wanted.fingerprint[:16])
+    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
+    return made
 
 
 @pytest.fixture(params=["folder", "s3"])

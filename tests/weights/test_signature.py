@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tasks.core.errors import InputError
-from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.artefact import MANIFEST, Artefact
 from tasks.stores.open import open_source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
@@ -39,15 +39,6 @@ def make_keys(folder: Path, curve: ec.EllipticCurve | None = None, password: byt
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
     return make_keys(tmp_path / "keys")
-
-
-@pytest.fixture
-def model(store: Store, tmp_path: Path) -> Artefact:
-    """A whole model of a store, in a folder and in S3."""
-    wanted, aligned, sft = pair(tmp_path / "pair")
-    made = store.artefact("models", wanted.fingerprint[:16])
-    extrapolate(make_plan(wanted, aligned, sft), aligned, sft, made)
-    return made
 
 
 def faults(model: Artefact, public: Path) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from flows.cli.main import main
+from tests.benchmarks.answers import ITEMS, annotation_rows
 
 Rows = list[dict[str, Any]]
-N = 40
 
 
 class Done(NamedTuple):
@@ -47,29 +47,14 @@ def expo(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     return run
 
 
-def sound(model: str = "model", shift: float = 0.0) -> Rows:
-    return [
-        {
-            "instruction": f"question {index}",
-            "output_1": f"reference {index}",
-            "output_2": f"answer {index} of {model}",
-            "generator_1": "reference",
-            "generator_2": model,
-            "annotator": "a judge",
-            "preference": 1 + ((7 * index) % N) / (2 * N) + shift,
-        }
-        for index in range(N)
-    ]
-
-
 def changed(**fields: Any) -> Rows:  # noqa: ANN401
-    rows = sound()
+    rows = annotation_rows()
     rows[0] |= fields
     return rows
 
 
 def without(field: str) -> Rows:
-    return [{key: value for key, value in row.items() if key != field} for row in sound()]
+    return [{key: value for key, value in row.items() if key != field} for row in annotation_rows()]
 
 
 def rate(rows: Rows) -> float:
@@ -82,13 +67,13 @@ def write(path: Path, content: Rows | bytes) -> Path:
 
 
 SCORED: dict[str, Rows] = {
-    "sound": sound(),
-    "reversed": sound()[::-1],
-    "one item more": [*sound(), {**sound()[0], "instruction": "another"}],
-    "other fields": [{**row, "time": 0.5, "note": {"a": [None]}} for row in sound()],
+    "sound": annotation_rows(),
+    "reversed": annotation_rows()[::-1],
+    "one item more": [*annotation_rows(), {**annotation_rows()[0], "instruction": "another"}],
+    "other fields": [{**row, "time": 0.5, "note": {"a": [None]}} for row in annotation_rows()],
     "half a pair": changed(instruction="half \udc00", output_2="half a pair \ud83d here"),
     "nobody judged": without("annotator"),
-    "one item": sound()[5:6],
+    "one item": annotation_rows()[5:6],
 }
 REFUSED: dict[str, tuple[Rows | bytes, str]] = {
     "a preference of 0": (changed(preference=0), "item 0 has the preference '0'"),
@@ -96,13 +81,25 @@ REFUSED: dict[str, tuple[Rows | bytes, str]] = {
     "of a bit more than 2": (changed(preference=2.0000001), "item 0 has the preference '2.0000001'"),
     "of false": (changed(preference=False), "item 0 has the preference 'False'"),
     "as text": (changed(preference="2"), "item 0 has the preference '2', a text"),
-    "from 0 to 1": ([{**row, "preference": row["preference"] - 1} for row in sound()], "numbers from 1"),
+    "from 0 to 1": (
+        [{**row, "preference": row["preference"] - 1} for row in annotation_rows()],
+        "numbers from 1",
+    ),
     "of 5000 digits": (b'[{"preference": ' + b"9" * 5000 + b"}]", "thousands of digits"),
-    "an instruction twice": ([*sound(), sound()[0]], "item 40 has the same instruction as item 0"),
-    "a key twice": (json.dumps(sound()).encode().replace(b'"preference"', b'"annotator"', 1), "twice"),
+    "an instruction twice": (
+        [*annotation_rows(), annotation_rows()[0]],
+        "item 40 has the same instruction as item 0",
+    ),
+    "a key twice": (
+        json.dumps(annotation_rows()).encode().replace(b'"preference"', b'"annotator"', 1),
+        "twice",
+    ),
     "two models": (changed(generator_2="another"), "answers of another and model"),
     "two references": (changed(generator_1="another"), "references of another and reference"),
-    "Latin-1": (json.dumps(sound()).encode().replace(b"answer 0", b"caf\xe9"), "byte 0xe9 is not UTF-8"),
+    "Latin-1": (
+        json.dumps(annotation_rows()).encode().replace(b"answer 0", b"caf\xe9"),
+        "byte 0xe9 is not UTF-8",
+    ),
     "deep": (b"[" * 100_000, "nested too deeply"),
 }
 
@@ -129,7 +126,7 @@ def test_a_file_that_can_be_scored_has_the_right_figure(name: str, expo: Command
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_none_ends_in_one_line(name: str, expo: Command, tmp_path: Path) -> None:
     content, message = REFUSED[name]
-    file, other = write(tmp_path / "file.json", content), write(tmp_path / "sound.json", sound())
+    file, other = write(tmp_path / "file.json", content), write(tmp_path / "sound.json", annotation_rows())
     for arguments in (["score", "alpaca_eval", file], ["compare", other, file], ["compare", file, other]):
         done = expo(*arguments)
         assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
@@ -137,7 +134,10 @@ def test_a_file_that_is_none_ends_in_one_line(name: str, expo: Command, tmp_path
 
 
 def test_what_both_files_have_is_compared(expo: Command, tmp_path: Path) -> None:
-    before, after = sound("a"), [*sound("b", 0.1), {**sound("b")[0], "instruction": "another"}]
+    before, after = (
+        annotation_rows("a"),
+        [*annotation_rows("b", 0.1), {**annotation_rows("b")[0], "instruction": "another"}],
+    )
     done = expo("compare", write(tmp_path / "a.json", before), write(tmp_path / "b.json", after[::-1]))
     assert (done.status, done.err) == (0, "")
     words = " ".join(done.out.split())
@@ -148,13 +148,21 @@ def test_what_both_files_have_is_compared(expo: Command, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (sound("a"), sound("b")[: N // 2], "20 of 40 items are judged in all of them"),
-        (sound("a")[:1], sound("b")[:1], "a verdict needs at least two items"),
-        (without("annotator"), without("annotator"), "does not say who judged"),
-        (sound("a"), [{**row, "annotator": "another"} for row in sound("b")], "different judges"),
         (
-            sound("a"),
-            [{**row, "generator_1": "another"} for row in sound("b")],
+            annotation_rows("a"),
+            annotation_rows("b")[: ITEMS // 2],
+            "20 of 40 items are judged in all of them",
+        ),
+        (annotation_rows("a")[:1], annotation_rows("b")[:1], "a verdict needs at least two items"),
+        (without("annotator"), without("annotator"), "does not say who judged"),
+        (
+            annotation_rows("a"),
+            [{**row, "annotator": "another"} for row in annotation_rows("b")],
+            "different judges",
+        ),
+        (
+            annotation_rows("a"),
+            [{**row, "generator_1": "another"} for row in annotation_rows("b")],
             "judged against two references",
         ),
     ],
@@ -170,7 +178,10 @@ def test_two_files_that_cannot_be_compared_end_in_one_line(
 def test_names_in_a_file_reach_the_terminal_without_their_escapes(expo: Command, tmp_path: Path) -> None:
     name = "\x1b[31mred\r\nB against A: better"
     files = [
-        write(tmp_path / f"{n}.json", [{**row, "generator_2": name, "annotator": name} for row in sound(n)])
+        write(
+            tmp_path / f"{n}.json",
+            [{**row, "generator_2": name, "annotator": name} for row in annotation_rows(n)],
+        )
         for n in "ab"
     ]
     done = expo("compare", *files)

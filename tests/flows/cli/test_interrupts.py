@@ -33,6 +33,14 @@ def start(code: str) -> "subprocess.Popen[str]":
     return process
 
 
+def interrupted(code: str, number: signal.Signals) -> tuple[int, str]:
+    """The exit status of code that gets a signal once it is ready, and what it says on stderr."""
+    with start(code) as command:
+        command.send_signal(number)
+        _, errors = command.communicate(timeout=LIMIT)
+    return command.returncode, errors
+
+
 @pytest.mark.parametrize(("number", "status"), ENDINGS)
 def test_a_command_whose_threads_wait_for_nobody_ends(number: signal.Signals, status: int) -> None:
     code = (
@@ -41,10 +49,7 @@ def test_a_command_whose_threads_wait_for_nobody_ends(number: signal.Signals, st
         "with ends_on_signals(), Pool(1) as pool:\n"
         "    pool.submit(threading.Event().wait); print('ready', flush=True)\n"
     )
-    with start(code) as command:
-        command.send_signal(number)
-        _, errors = command.communicate(timeout=LIMIT)
-    assert (command.returncode, errors) == (status, MESSAGE)
+    assert interrupted(code, number) == (status, MESSAGE)
 
 
 @pytest.mark.parametrize(("number", "status"), ENDINGS)
@@ -59,10 +64,7 @@ def test_a_library_with_a_handler_of_its_own_does_not_keep_it(number: signal.Sig
         "        while True: time.sleep(1)\n"
         "    except RuntimeError: time.sleep(1000)\n"
     )
-    with start(code) as command:
-        command.send_signal(number)
-        _, errors = command.communicate(timeout=LIMIT)
-    assert (command.returncode, errors) == (status, MESSAGE)
+    assert interrupted(code, number) == (status, MESSAGE)
 
 
 def test_the_block_gets_a_moment_to_end_its_children(tmp_path: Path) -> None:
@@ -74,10 +76,8 @@ def test_the_block_gets_a_moment_to_end_its_children(tmp_path: Path) -> None:
         "        print('ready', flush=True); time.sleep(1000)\n"
         f"    finally: Path({str(tmp_path / 'ended')!r}).touch()\n"
     )
-    with start(code) as command:
-        command.send_signal(signal.SIGTERM)
-        command.communicate(timeout=LIMIT)
-    assert command.returncode == 143 and (tmp_path / "ended").exists()
+    status, _ = interrupted(code, signal.SIGTERM)
+    assert status == 143 and (tmp_path / "ended").exists()
 
 
 def test_a_signal_that_nohup_has_ignored_stays_ignored() -> None:
