@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import FamilyName, default_store
@@ -75,23 +76,12 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     target = _target(entry, recipes[0], config.publish_to)
     asked = [instructions(instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
     held_out = instructions(held_out_uri) if held_out_uri else None
-    seeds = {name: config.generation.seeds_of(name) for name in config.arms}
-    judged_often = asked * sum(map(len, seeds.values()))
+    judged_often = asked * sum(len(config.generation.seeds_of(name)) for name in config.arms)
     judges = _judges(entry, config.judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
 
-    arms = [Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms]
     if recipes[0].adapter:  # the original arm is a merge too: one pass makes all of them
         extrapolate_models(models_of_arms(recipes), store, config.inputs)
-    answers = []
-    for arm in arms:
-        if arm.name == "expo":  # the original is answering while the shards are written
-            extrapolate_models(recipes, store, config.inputs)
-        for questions, number in product(asked, seeds[arm.name]):
-            what = f"{questions.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
-            settings = reseeded(settings_of(entry, questions.benchmark), number)
-            endpoint, max_failed = config.generation.endpoint, config.generation.max_failed
-            answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
-            answers.append((questions, answer))
+    answers = _submit_answers(entry, recipes, asked, config, store)
     if config.generation.endpoint:  # an arm with too few answers is refused before the judge is paid
         for _, answer in answers:
             answer.result()
@@ -107,6 +97,23 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     if target:
         publish(recipes[0], target, report_uri, store)
     return report_uri
+
+
+def _submit_answers(
+    family: Family, recipes: Sequence[Recipe], asked: Sequence[Instructions], config: RunConfig, store: str
+) -> list[tuple[Instructions, PrefectFuture[Any]]]:
+    """Starts each arm on each benchmark, once a seed; the original answers while the shards are written."""
+    answers: list[tuple[Instructions, PrefectFuture[Any]]] = []
+    for arm in (Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms):
+        if arm.name == "expo":
+            extrapolate_models(recipes, store, config.inputs)
+        for questions, number in product(asked, config.generation.seeds_of(arm.name)):
+            what = f"{questions.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
+            settings = reseeded(settings_of(family, questions.benchmark), number)
+            endpoint, max_failed = config.generation.endpoint, config.generation.max_failed
+            answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
+            answers.append((questions, answer))
+    return answers
 
 
 def _alphas(family: Family, config: RunConfig, found: SearchResult | None) -> tuple[float, ...]:

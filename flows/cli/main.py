@@ -51,7 +51,8 @@ __all__ = ["app", "main"]
 AFTER_DEMO = """
 Your own two checkpoints, A (SFT) and B (aligned): folders, hub ids or s3://bucket/prefix
   expo check       --sft A --aligned B                              do they fit, what will it take
-  expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR        writes the model
+  expo search      --sft A --aligned B --prompts P --judge-model J  which α, or none
+  expo extrapolate --sft A --aligned B --alpha 0.3 --out DIR        writes the model; or --alpha from-search
   expo verify      DIR                                              computes it again from A and B
   expo run --help                                                   has both judged, as above"""
 
