@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
-from tasks.benchmarks.alpaca_judge import prompt_file
+from tasks.benchmarks.alpaca_annotators import prompt_file
 from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
 from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError
@@ -135,10 +135,15 @@ def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSe
     said = f"about {expected_answers(config, prompts):,} answers, at most {most:,} of {tokens:,} tokens"
     if config.objective.judge is not None:
         asked = most - len(prompts.choosing) - len(prompts.confirming)  # α = 0 is not judged
-        longest = len(prompt_file().read_text()) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
-        usage = Usage(requests=asked, prompt_tokens=round(asked * longest), completion_tokens=asked)
-        said += f"; {config.objective.judge.model} will judge at most: "
-        said += describe_usage(config.objective.judge, usage)
+        judge = config.objective.judge
+        template = prompt_file(judge.annotator).read_text()
+        longest = len(template) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
+        usage = Usage(
+            requests=asked,
+            prompt_tokens=round(asked * longest),
+            completion_tokens=asked * judge.pairwise_sampling.max_tokens,
+        )
+        said += f"; {judge.model} will judge at most: {describe_usage(judge, usage)}"
     run_logger().info(said)
 
 

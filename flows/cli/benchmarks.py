@@ -139,7 +139,7 @@ def status() -> None:
         raise typer.Exit(1)
 
 
-@with_options("judge", make_judge, only=("judge_model", "judge_url", "judge_serve"))
+@with_options("judge", make_judge, only=("judge_model", "judge_preset", "judge_url", "judge_serve"))
 def anchors(
     annotations: Annotated[Path, typer.Argument(help="Stored annotations of AlpacaEval's form.")],
     judge: "Judge | None" = None,
@@ -153,7 +153,7 @@ def anchors(
     from tasks.stats.agreement import agreement_sentence
 
     if judge is None:
-        raise InputError("anchors: no judge; give --judge-model or --judge-serve")
+        raise InputError("anchors: no judge; give --judge-model, --judge-preset or --judge-serve")
     found = measure.fn(str(annotations), judge, store, sample, occasion)
     print(found.model_dump_json(indent=1) if as_json else agreement_sentence(found.agreement))
 

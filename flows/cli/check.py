@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-@with_options("judge", make_judge, only=("judge_model", "judge_serve", "both_orders", "judge_price"))
+@with_options(
+    "judge", make_judge, only=("judge_model", "judge_preset", "judge_serve", "both_orders", "judge_price")
+)
 def check(
     family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
     sft: SFT = None,

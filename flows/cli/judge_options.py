@@ -2,7 +2,7 @@
 
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["OF_COMPARISONS", "make_judge", "print_estimate"]
 
 PANEL = "The judge"
+PRESET = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-preset",
+        metavar="NAME",
+        help="A judge by name: gpt-4.1, o4-mini, qwen3-32b, an annotator of alpaca_eval (docs/judges.md).",
+        rich_help_panel=PANEL,
+    ),
+]
 MODEL = Annotated[str | None, typer.Option("--judge-model", help="Its model's name.", rich_help_panel=PANEL)]
 URL = Annotated[
     str | None,
@@ -79,12 +88,28 @@ CONCURRENCY = Annotated[
     typer.Option("--judge-concurrency", min=1, max=256, help="Requests in flight.", rich_help_panel=PANEL),
 ]
 MAX_TOKENS = Annotated[
-    int,
+    int | None,
     typer.Option("--judge-max-tokens", min=1, help="Tokens of a rating's judgment.", rich_help_panel=PANEL),
 ]
 TEMPERATURE = Annotated[
-    float,
+    float | None,
     typer.Option("--judge-temperature", min=0, help="Of a rating's judgment.", rich_help_panel=PANEL),
+]
+ANNOTATOR = Annotated[
+    str | None,
+    typer.Option(
+        "--judge-annotator",
+        help="alpaca_eval's annotator that compares, as alpaca_eval_gpt4 (written rankings).",
+        rich_help_panel=PANEL,
+    ),
+]
+THINKS = Annotated[
+    bool,
+    typer.Option(
+        "--judge-thinks",
+        help="It thinks first, as o4-mini: no temperature and no log-probabilities are asked for.",
+        rich_help_panel=PANEL,
+    ),
 ]
 REASONING_PARSER = Annotated[
     str | None,
@@ -98,6 +123,7 @@ REASONING_PARSER = Annotated[
 
 def make_judge(
     judge_model: MODEL = None,
+    judge_preset: PRESET = None,
     judge_url: URL = None,
     judge_serve: SERVE = None,
     both_orders: BOTH_ORDERS = False,
@@ -109,44 +135,87 @@ def make_judge(
     judge_retries: RETRIES = 6,
     judge_max_wait: MAX_WAIT = 600,
     judge_concurrency: CONCURRENCY = 16,
-    judge_max_tokens: MAX_TOKENS = 2048,
-    judge_temperature: TEMPERATURE = 0,
+    judge_annotator: ANNOTATOR = None,
+    judge_thinks: THINKS = False,
+    judge_max_tokens: MAX_TOKENS = None,
+    judge_temperature: TEMPERATURE = None,
     judge_reasoning_parser: REASONING_PARSER = None,
 ) -> "Judge | None":
     """The judge of these options, None where none is named; a served one is called after its checkpoint.
 
     Raises:
-        InputError: the options contradict each other.
+        InputError: the options contradict each other, or there is no such preset.
     """
-    if judge_model is None and judge_serve is None:
+    if judge_model is None and judge_serve is None and judge_preset is None:
         if judge_url is not None:
             raise InputError(f"--judge-url {judge_url}: give --judge-model as well, its model's name there")
         return None
     from pydantic import ValidationError
 
-    from tasks.benchmarks.judge_config import Judge, JudgeSampling, ServeConfig
+    from tasks.benchmarks.judge_config import Judge, ServeConfig
 
     try:
+        start = _start(judge_preset, judge_thinks, judge_annotator)
         served = judge_serve and ServeConfig(checkpoint=judge_serve, reasoning_parser=judge_reasoning_parser)
-        return Judge(
-            model=judge_model or Path(str(judge_serve)).name,
-            base_url=judge_url,
-            serve=served or None,
-            both_orders=both_orders,
-            dollars_per_million=judge_price,
-            max_requests=max_judge_requests,
-            max_cost=max_judge_cost,
-            min_judged=min_judged,
-            timeout_s=judge_timeout,
-            retries=judge_retries,
-            max_wait_s=judge_max_wait,
-            max_concurrency=judge_concurrency,
-            grading_sampling=JudgeSampling(
-                max_tokens=judge_max_tokens, temperature=_number(judge_temperature)
-            ),
-        )
+        settings: dict[str, Any] = {
+            "both_orders": both_orders,
+            "max_requests": max_judge_requests,
+            "max_cost": max_judge_cost,
+            "min_judged": min_judged,
+            "timeout_s": judge_timeout,
+            "retries": judge_retries,
+            "max_wait_s": judge_max_wait,
+            "max_concurrency": judge_concurrency,
+        }
+        named = judge_model or (Path(judge_serve).name if judge_serve else None)
+        if named is not None:
+            settings["model"] = named
+            if judge_price is None and start:  # those of the preset's model
+                settings |= {"dollars_per_million": None, "price_date": ""}
+        if judge_price is not None:
+            settings |= {"dollars_per_million": judge_price, "price_date": ""}
+        if judge_url is not None or served:
+            settings |= {"base_url": judge_url, "serve": served or None}
+        grading = _grading(start, judge_max_tokens, judge_temperature)
+        return Judge.model_validate(start | settings | grading)
     except ValidationError as error:
         raise InputError("; ".join(f"the judge: {fault['msg']}" for fault in error.errors())) from None
+
+
+def _start(preset: str | None, thinks: bool, annotator: str | None) -> dict[str, Any]:
+    """The fields of a judge that the preset, the annotator and its thinking decide."""
+    from tasks.benchmarks.alpaca_annotators import find_annotator
+    from tasks.benchmarks.judge_presets import find_preset, thinking
+
+    found = {} if preset is None else _fields(find_preset(preset))
+    if thinks:
+        found |= _fields(thinking("any"), "annotator", "pairwise_sampling", "grading_sampling")
+        found |= _fields(thinking("any"), "verdict_sampling")
+    if annotator is not None:
+        found["annotator"] = annotator
+        if thinks and find_annotator(annotator).reads == "logprobs":
+            raise InputError(
+                f"--judge-thinks: annotator {annotator} reads log-probabilities; leave it out, or take "
+                "alpaca_eval_gpt4"
+            )
+        if not thinks:
+            found["pairwise_sampling"] = find_annotator(annotator).sampling
+    return found
+
+
+def _fields(judge: "Judge", *names: str) -> dict[str, Any]:
+    """Those that are set, or these."""
+    return {name: getattr(judge, name) for name in names or judge.model_fields_set}
+
+
+def _grading(start: dict[str, Any], max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    from tasks.benchmarks.judge_config import GRADING_SAMPLING
+
+    changes: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
+    if temperature is not None:
+        changes["temperature"] = _number(temperature)
+    sampling = start.get("grading_sampling", GRADING_SAMPLING)
+    return {"grading_sampling": sampling.model_copy(update=changes)}
 
 
 # without those that only ratings have

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks import alpaca_judge
+from tasks.benchmarks.alpaca_annotators import prompt_file
 from tasks.benchmarks.alpaca_data import DIFFICULTY, REFERENCE, REPOSITORY
 from tasks.benchmarks.alpaca_files import read_annotations
 from tasks.benchmarks.alpaca_mass import MIN_MASS
@@ -18,7 +19,7 @@ from tasks.benchmarks.alpaca_score import (
 )
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.data import cached, fetch, verified
-from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge
 from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure
 from tasks.benchmarks.rows import AnswerRow, Rows
 from tasks.core.errors import CorruptError, ExpoError, InputError
@@ -59,13 +60,14 @@ class _AlpacaEval(Benchmark):
     def judge_identity(self, judge: Judge) -> dict[str, Any]:
         return {
             "orders": {"seed": judge.seed, "both": judge.both_orders},
-            "prompt": sha256_of(alpaca_judge.prompt_file()),
+            "prompt": sha256_of(prompt_file(judge.annotator)),
             "sampling": judge.pairwise_sampling.arguments(),
-        }
+        } | ({} if judge.annotator == PUBLISHED_ANNOTATOR else {"annotator": judge.annotator})
 
     def judge_sampling(self, judge: Judge) -> str:
         orders = "; both orders" if judge.both_orders else ""
-        return f"{judge.pairwise_sampling.model_dump_json(exclude_none=True)}{orders}"
+        by = "" if judge.annotator == PUBLISHED_ANNOTATOR else f"; annotator {judge.annotator}"
+        return f"{judge.pairwise_sampling.model_dump_json(exclude_none=True)}{orders}{by}"
 
     def requests(self, answers: int, judge: Judge) -> int:
         return answers * (2 if judge.both_orders else 1)

@@ -1,31 +1,31 @@
 """AlpacaEval 2.0: each answer against the reference's, judged through alpaca_eval's own annotator.
 
-The annotator decides which output is shown first, fills the prompt and reads the preference
-from the log-probabilities, in the form of its `weighted_alpaca_eval_gpt4_turbo`. Only the
-requests are made here: alpaca_eval's own loses answers (it keeps a preference of -1
+The annotator decides which output is shown first, fills the prompt and reads the preference, from
+log-probabilities (`weighted_alpaca_eval_gpt4_turbo`) or from what was written (`alpaca_eval_gpt4`). Only
+the requests are made here: alpaca_eval's own loses answers (it keeps a preference of -1
 after ten rate limits, and up to 128 paid answers when it is killed).
 """
 
-import importlib.util
 import logging
 import math
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from tasks.benchmarks.alpaca_annotators import CHATML, Annotator, defect_of, find_annotator, reply_text
 from tasks.benchmarks.alpaca_files import Row, in_order_of, read_answers, write_rows
-from tasks.benchmarks.alpaca_mass import NAMES, defect, parseable
+from tasks.benchmarks.alpaca_mass import parseable
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.protocol import UNKNOWN_CAUSE
-from tasks.core.errors import InputError
-from tasks.core.values import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,22 +38,14 @@ __all__ = [
     "fill",
     "judge_answers",
     "load_package",
-    "prompt_file",
 ]
 
 ANNOTATIONS = "annotations.json"
-PROMPT = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 
 RAW = "preference_raw_completion"  # what the package calls the judge's answer
 WHY_NONE = "no_judgment"  # the cause, in the row of an item without a judgment
 PLACEHOLDERS = ("instruction", "output_1", "output_2")
-PARSER: dict[str, Any] = {"numerator_token": "m", "denominator_tokens": [*NAMES], "is_binarize": False}
 NO_JUDGMENT: Choice = {"text": "", "logprobs": {"content": [{"top_logprobs": []}]}}
-
-_CHATML = re.compile(
-    r"<\|im_start\|>system\n(?P<system>.*?)<\|im_end\|>\s*<\|im_start\|>user\n(?P<user>.*)<\|im_end\|>",
-    re.DOTALL,
-)
 
 
 def judge_answers(
@@ -78,25 +70,28 @@ def judge_answers(
         RetryableError: the endpoint cannot be reached or was too busy.
         PermanentError: it refuses what is asked, or gives too few judgments.
     """
-    expected = read_answers(reference)
+    annotator, expected = find_annotator(judge.annotator), read_answers(reference)
     judged = in_order_of(expected, read_answers(answers), answers)
     folder.mkdir(parents=True, exist_ok=True)
     failed: dict[str, Failure] = {}  # by prompt
     with Journal(folder / JOURNAL) as journal:
 
         def complete(prompts: Sequence[str], **sampling: object) -> dict[str, list[Any]]:
-            requests = [_request(prompt, judge, sampling) for prompt in prompts]
-            choices = ask_all(requests, judge, journal, defect=defect, advance=advance)
+            requests = [_request(prompt, judge, annotator, sampling) for prompt in prompts]
+            choices = ask_all(
+                requests, judge, journal, defect=partial(defect_of, annotator=annotator), advance=advance
+            )
             failed.update(
                 (prompt, choice)
                 for prompt, choice in zip(prompts, choices, strict=True)
                 if isinstance(choice, Failure)
             )
-            return _completions(choices)
+            return _completions(choices, annotator)
 
         shown_in = 2 if judge.both_orders else 1
         advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(judged, expected, strict=True)))
-        rows = [_with_cause(row, failed) for row in _annotate(expected, judged, judge, complete)]
+        annotated = _annotate(expected, judged, judge, annotator, complete)
+        rows = [_with_cause(row, failed, annotator) for row in annotated]
     check_share([*failed.values()], sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
@@ -104,7 +99,7 @@ def judge_answers(
 
 def expected_usage(reference: Path, judge: Judge) -> Usage:
     """What judging an arm will use if its answers are as long as the reference's."""
-    template = prompt_file().read_text()
+    template = find_annotator(judge.annotator).prompt.read_text()
     texts = [template + row["instruction"] + 2 * row["output"] for row in read_answers(reference)]
     once = estimate(
         [{"messages": [{"content": text}], **judge.pairwise_sampling.arguments()} for text in texts]
@@ -112,23 +107,18 @@ def expected_usage(reference: Path, judge: Judge) -> Usage:
     return once + once if judge.both_orders else once
 
 
-@cache
-def prompt_file() -> Path:
-    """alpaca_eval's own prompt, found without importing the package (which takes seconds)."""
-    spec = importlib.util.find_spec("alpaca_eval")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError("alpaca_eval is not installed: pip install alpaca_eval")
-    return Path(spec.submodule_search_locations[0]) / PROMPT
-
-
 def _annotate(
-    reference: list[Row], answers: list[Row], judge: Judge, complete: Callable[..., dict[str, list[Any]]]
+    reference: list[Row],
+    answers: list[Row],
+    judge: Judge,
+    by: Annotator,
+    complete: Callable[..., dict[str, list[Any]]],
 ) -> list[Row]:
     """Runs the package's annotator with this module's completions; the journal replaces its cache."""
     annotators = load_package()
     with tempfile.TemporaryDirectory(prefix="expo-") as folder:
         annotator = annotators.PairwiseAnnotator(
-            annotators_config=_write_config(judge, Path(folder)),
+            annotators_config=_write_config(judge, by, Path(folder)),
             seed=judge.seed,
             fn_completions=complete,
             caching_path=None,
@@ -147,11 +137,11 @@ def _annotate(
     return _both_orders(plain[: len(answers)], plain[len(answers) :]) if swapped else plain
 
 
-def _with_cause(row: Row, failed: Mapping[str, Failure]) -> Row:
+def _with_cause(row: Row, failed: Mapping[str, Failure], by: Annotator) -> Row:
     """A row without a preference, with why there is none: the package drops the judge's answer to it."""
     if row["preference"] is not None:
         return row
-    template, pair = prompt_file().read_text(), (row["output_1"], row["output_2"])
+    template, pair = by.prompt.read_text(), (row["output_1"], row["output_2"])
     for first, second in (pair, pair[::-1]):  # either may have been shown first
         texts = (row["instruction"], first, second)
         if failure := failed.get(fill(template, dict(zip(PLACEHOLDERS, texts, strict=True)))):
@@ -170,36 +160,31 @@ def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
     return merged
 
 
-def _write_config(judge: Judge, folder: Path) -> Path:
-    """The annotator's configuration. JSON is YAML; its one key is the annotator's name."""
-    config = {
-        "prompt_template": str(prompt_file()),
-        "completions_kwargs": {"model_name": judge.model, **judge.pairwise_sampling.arguments()},
-        "fn_completion_parser": "logprob_parser",
-        "completion_parser_kwargs": PARSER,
-        "completion_key": "completions_all",
-        "batch_size": 1,
-    }
+def _write_config(judge: Judge, by: Annotator, folder: Path) -> Path:
+    """The annotator's configuration; its one key is the annotator's name."""
     path = folder / "configs.yaml"
-    path.write_bytes(canonical_json({judge.model: config}))
+    path.write_text(yaml.safe_dump({judge.model: by.config(judge)}), encoding="utf-8")
     return path
 
 
-def _request(prompt: str, judge: Judge, sampling: dict[str, object]) -> Request:
+def _request(prompt: str, judge: Judge, by: Annotator, sampling: dict[str, object]) -> Request:
     """The prompt as two messages.
 
     alpaca_eval cuts it at every ChatML mark, also at those that an answer contains; here the
     judge always sees the whole answer. Without such marks the messages are the same.
     """
-    parts = _CHATML.fullmatch(prompt.strip())
+    parts = CHATML.fullmatch(prompt.strip())
     assert parts is not None, "alpaca_eval's prompt has another form"
     messages = [{"role": role, "content": parts[role].strip()} for role in ("system", "user")]
     settings = {name: value for name, value in sampling.items() if name != "model_name"}
-    return {"model": judge.model, "messages": messages, **settings}
+    return {"model": judge.model, "messages": messages, **settings, **by.request}
 
 
-def _completions(choices: Sequence[Choice | Failure]) -> dict[str, list[Any]]:
+def _completions(choices: Sequence[Choice | Failure], by: Annotator) -> dict[str, list[Any]]:
     """In the form of alpaca_eval's own `openai_completions`."""
+    if by.reads == "text":
+        texts = ["" if isinstance(choice, Failure) else reply_text(choice) for choice in choices]
+        return {"completions": texts, "completions_all": texts}
     done = [NO_JUDGMENT if isinstance(choice, Failure) else parseable(choice) for choice in choices]
     return {"completions": [choice.get("text", "") for choice in done], "completions_all": done}
 

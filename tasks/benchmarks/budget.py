@@ -51,7 +51,9 @@ def estimate(requests: Sequence[dict[str, Any]]) -> Usage:
     return Usage(
         requests=len(requests),
         prompt_tokens=math.ceil(characters / CHARACTERS_PER_TOKEN),
-        completion_tokens=sum(request["max_tokens"] for request in requests),
+        completion_tokens=sum(
+            request.get("max_completion_tokens") or request["max_tokens"] for request in requests
+        ),
     )
 
 
@@ -107,7 +109,7 @@ def describe_usage(judge: Judge, usage: Usage) -> str:
     text = f"{requests}, about {(usage.prompt_tokens + usage.completion_tokens) / 1e6:.2g} million tokens"
     price = dollars(judge, usage)
     if price is not None:
-        text += f", about ${price:.2f}"
+        text += f", about ${price:.2f}" + (f" at prices of {judge.price_date}" if judge.price_date else "")
     if judge.max_cost is not None:
         text += f" (limit ${judge.max_cost:.2f})"
     return text

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = [
     "GRADING_SAMPLING",
     "PAIRWISE_SAMPLING",
+    "PUBLISHED_ANNOTATOR",
     "RULE",
+    "VERDICT_SAMPLING",
     "Judge",
     "JudgeSampling",
     "ServeConfig",
@@ -37,25 +39,37 @@ Price = Annotated[float, Field(ge=0)]
 
 
 class JudgeSampling(Value):
-    """How the tokens of a judgment are drawn.
+    """How the tokens of a judgment are drawn. What is None is not sent: a model may refuse it.
 
-    top_logprobs  the likeliest tokens whose log-probabilities are wanted, None for none
+    max_tokens        of the reply, with its thought where a model thinks first
+    temperature       None for models that take none
+    top_logprobs      the likeliest tokens whose log-probabilities are wanted, None for none
+    reasoning_effort  of models that take one: "low", "medium", "high"
+    limit_name        the name under which the API takes `max_tokens`
     """
 
     max_tokens: int = Field(gt=0)
-    temperature: int | float = Field(ge=0)
+    temperature: int | float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_logprobs: int | None = Field(default=None, gt=0)
+    reasoning_effort: str | None = Field(default=None, exclude_if=lambda effort: effort is None)
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", exclude_if=lambda name: name == "max_tokens"
+    )
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of `chat.completions.create`."""
-        arguments = self.model_dump(exclude_none=True)
-        return arguments | ({"logprobs": True} if self.top_logprobs else {})
+        arguments = self.model_dump(exclude_none=True, exclude={"max_tokens", "limit_name"})
+        limit = {self.limit_name: self.max_tokens}
+        return limit | arguments | ({"logprobs": True} if self.top_logprobs else {})
 
 
-# as alpaca_eval's weighted_alpaca_eval_gpt4_turbo asks, and as FastChat's single-answer grading does
+# as alpaca_eval's weighted_alpaca_eval_gpt4_turbo asks, as FastChat's single-answer grading does, and as
+# Arena-Hard v2's configuration for gpt-4.1 does
 PAIRWISE_SAMPLING = JudgeSampling(max_tokens=1, temperature=1, top_p=1.0, top_logprobs=5)
 GRADING_SAMPLING = JudgeSampling(max_tokens=2048, temperature=0)
+VERDICT_SAMPLING = JudgeSampling(max_tokens=16000, temperature=0)
+PUBLISHED_ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"  # of AlpacaEval 2.0
 
 
 class ServeConfig(Value):
@@ -88,8 +102,10 @@ class Judge(Value):
                      only where the worker says so: see `tasks.core.worker`
     seed             decides, with the instruction, which output is shown first (0: as published)
     both_orders      each comparison in both orders, and the mean of the two: twice the requests
+    annotator        alpaca_eval's annotator whose prompt and parser AlpacaEval's comparisons have
     pairwise_sampling  of comparisons (AlpacaEval's, as published); "comparing" in what is stored
     grading_sampling   of ratings (MT-Bench's, as published); "rating" in what is stored
+    verdict_sampling   of written verdicts on two answers (Arena-Hard's, as published)
     max_concurrency  requests in flight
     timeout_s        seconds that one request may take, from its first byte to its last
     max_wait_s       seconds that a busy judge may ask to wait (Retry-After) before another try
@@ -98,6 +114,7 @@ class Judge(Value):
     min_judged       the share of judged items below which there is no figure at all
 
     dollars_per_million  US dollars for a million prompt tokens and completion tokens, if they cost
+    price_date           when they did, of prices that a preset brings
     max_requests, max_cost  requests and US dollars that a run may use in all; it stops before that
     """
 
@@ -119,6 +136,12 @@ class Judge(Value):
         validation_alias=AliasChoices("rating", "grading_sampling"),
         serialization_alias="rating",
     )
+    annotator: str = Field(
+        default=PUBLISHED_ANNOTATOR, exclude_if=lambda annotator: annotator == PUBLISHED_ANNOTATOR
+    )
+    verdict_sampling: JudgeSampling = Field(
+        default=VERDICT_SAMPLING, exclude_if=lambda sampling: sampling == VERDICT_SAMPLING
+    )
     max_concurrency: Annotated[int, Field(ge=1, le=256)] = 16
     timeout_s: float = Field(default=120, gt=0)
     retries: int = Field(default=6, ge=0)
@@ -126,6 +149,7 @@ class Judge(Value):
     max_wait_s: float = Field(default=600, ge=0)
     min_judged: float = Field(default=0.95, gt=0, le=1)
     dollars_per_million: tuple[Price, Price] | None = None
+    price_date: str = Field(default="", exclude_if=lambda date: not date)
     max_requests: int | None = Field(default=None, ge=0)
     max_cost: float | None = Field(default=None, ge=0)
 
@@ -140,8 +164,11 @@ class Judge(Value):
             )
         if self.serve is not None and self.base_url is not None:
             raise ValueError("a judge has an endpoint (base_url) or is served by the run (serve), not both")
-        if self.pairwise_sampling.top_logprobs is None:
-            raise ValueError("pairwise_sampling needs top_logprobs: a preference is read from them")
+        if self.annotator == PUBLISHED_ANNOTATOR and self.pairwise_sampling.top_logprobs is None:
+            raise ValueError(
+                "pairwise_sampling needs top_logprobs: this annotator reads a preference from them; for a "
+                "judge without log-probabilities take annotator alpaca_eval_gpt4, which reads a ranking"
+            )
         return self
 
     @property

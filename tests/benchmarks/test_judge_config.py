@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.alpaca_judge import prompt_file
+from tasks.benchmarks.alpaca_annotators import prompt_file
 from tasks.benchmarks.budget import Usage, dollars, estimate
 from tasks.benchmarks.judge_config import (
     GRADING_SAMPLING,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.benchmarks.alpaca_judge import PARSER, load_package
+from tasks.benchmarks.alpaca_annotators import find_annotator
+from tasks.benchmarks.alpaca_judge import load_package
 from tasks.benchmarks.alpaca_mass import defect, name_mass, parseable
 from tasks.benchmarks.asking import _likeliest_first
 from tasks.core.values import canonical_json
@@ -83,5 +84,5 @@ def test_any_list_of_tokens_is_a_preference_or_no_judgment(listed: list[Any], te
     kept = _likeliest_first(parse_completion(json.dumps({"choices": [reply]})).choice, 5)
     canonical_json(kept)
     if not defect(kept):
-        (preference,) = logprob_parser(parseable(kept), **PARSER)
+        (preference,) = logprob_parser(parseable(kept), **find_annotator().parser_arguments)
         assert 1 <= preference <= 2

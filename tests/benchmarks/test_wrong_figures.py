@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package, prompt_file
+from tasks.benchmarks.alpaca_annotators import prompt_file
+from tasks.benchmarks.alpaca_judge import _make_prompts, fill, load_package
 from tasks.benchmarks.alpaca_score import item_preferences, preferences, score_annotations
 from tasks.comparison.compare import compare
 from tasks.core.errors import InputError, PermanentError

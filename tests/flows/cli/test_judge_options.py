@@ -19,9 +19,43 @@ def test_options_make_a_judge() -> None:
     assert served == expected
 
 
+def test_a_preset_is_where_a_judge_starts() -> None:
+    named = make_judge(judge_preset="gpt-4.1", both_orders=True)
+    assert named is not None and named.both_orders
+    assert (named.model, named.dollars_per_million, named.price_date) == ("gpt-4.1", (2.0, 8.0), "2026-03")
+    dear = make_judge(judge_preset="gpt-4.1", judge_price=(3, 9))
+    assert dear is not None and (dear.dollars_per_million, dear.price_date) == ((3, 9), "")
+    other = make_judge("gpt-4.1-2025-04-14", judge_preset="gpt-4.1")  # another model's price is not known
+    assert other is not None and (other.model, other.dollars_per_million) == ("gpt-4.1-2025-04-14", None)
+    served = make_judge(judge_preset="qwen3-32b")
+    assert served is not None and served.serve and served.serve.checkpoint == "Qwen/Qwen3-32B"
+    here = make_judge(judge_preset="qwen3-32b", judge_url="http://127.0.0.1:8000/v1")
+    assert here is not None and here.serve is None and here.annotator == "alpaca_eval_gpt4"
+
+
+def test_a_judge_of_ones_own_is_described_by_settings() -> None:
+    judge = make_judge("mine", judge_url="http://127.0.0.1:8000/v1", judge_thinks=True)
+    assert judge is not None
+    for sampling in (judge.pairwise_sampling, judge.grading_sampling, judge.verdict_sampling):
+        assert sampling.arguments() == {"max_completion_tokens": 16000}
+    written = make_judge("mine", judge_annotator="alpaca_eval_gpt4")
+    assert written is not None
+    assert written.pairwise_sampling.arguments() == {"max_tokens": 100, "temperature": 0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"judge_preset": "gpt-9"}, "no judge preset 'gpt-9'"),
+        ({"judge_model": "m", "judge_annotator": "claude"}, "annotator 'claude' cannot be used here"),
+        (
+            {
+                "judge_model": "m",
+                "judge_thinks": True,
+                "judge_annotator": "weighted_alpaca_eval_gpt-4o-mini-2024-07-18",
+            },
+            "reads log-probabilities",
+        ),
         ({"judge_model": None, "judge_url": "http://127.0.0.1:1/v1"}, "give --judge-model as well"),
         ({"judge_model": "m", "judge_url": "http://127.0.0.1:1/v1", "judge_serve": "x"}, "not both"),
         ({"judge_model": "m", "max_judge_cost": 5.0}, "max_cost needs dollars_per_million"),
