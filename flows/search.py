@@ -85,12 +85,4 @@ def _entry(name: FamilyName | None, aligned: str | None, sft: str | None) -> Fam
         return find_family(name)
     if name is not None or aligned is None or sft is None:
         raise InputError("search: give a family, or both the aligned and the SFT checkpoint")
-    return Family(
-        name="search",
-        group="experimental",
-        aligned=aligned,
-        sft=sft,
-        alpha=0.0,
-        alpha_source="to be searched for",
-        architecture="unknown",
-    )
+    return Family.of_pair(aligned, sft)

@@ -1,6 +1,6 @@
 """Stage search_alpha: the α of a pair, raced for on held-out prompts in one engine, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ def search_alpha(
     settings: GenerationSettings,
     config: SearchConfig,
     store: str,
+    on_round: Callable[[Sequence[Standing]], None] | None = None,
 ) -> SearchResult:
     """Finds the α of a pair, or none; the result is an artefact, sealed by everything that decided it.
 
@@ -69,6 +70,7 @@ def search_alpha(
         recipe: of the pair, at whatever α.
         prompts: a file of held-out prompts, or a uri of the family's provider.
         evaluation: the family's own evaluation, whose prompts are refused; None: the known sets alone.
+        on_round: gets the standings after each round, beside the log.
 
     Raises:
         InputError: prompts of an evaluation set, or too few; an objective that does not exist.
@@ -82,7 +84,7 @@ def search_alpha(
     if (found := artefact.manifest()) is not None:
         return SearchResult.model_validate_json(found)
     _log_estimate(config, held_out, settings)
-    result = _search(recipe, held_out, settings, config, Store(store), name)
+    result = _search(recipe, held_out, settings, config, Store(store), name, on_round)
     run_logger().info(describe(result))
     artefact.write(MARKDOWN, render_search(result).encode())
     artefact.write(PAGE, render_race(race_summary(result), result.aligned, result.sft).encode())
@@ -98,6 +100,7 @@ def _search(
     config: SearchConfig,
     store: Store,
     name: str,
+    on_round: Callable[[Sequence[Standing]], None] | None,
 ) -> SearchResult:
     """The race and the confirmation in one engine; the choice is written while the engine can be compared."""
     work = store.artefact(SEARCHES, name[:16]).work_dir()
@@ -114,7 +117,7 @@ def _search(
             work, recipe, aligned, sft, config.settings(settings), held_out,
             advance=progress.advance, say=run_logger().warning, python=engine_python(),
         ) as answers:  # fmt: skip
-            after_round = partial(_show_round, progress, held_out)
+            after_round = partial(_after_round, progress, held_out, on_round)
             result = run_search(recipe, config, answers, held_out, objective, second, name, after_round)
             if result.alpha is not None:
                 _check_written(recipe, result.alpha, answers, held_out, store)
@@ -147,8 +150,13 @@ def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSe
     run_logger().info(said)
 
 
-def _show_round(progress: Progress, prompts: HeldOut, standings: Sequence[Standing]) -> None:
-    """The race after a round, in the log and as an artifact of the run."""
+def _after_round(
+    progress: Progress,
+    prompts: HeldOut,
+    on_round: Callable[[Sequence[Standing]], None] | None,
+    standings: Sequence[Standing],
+) -> None:
+    """The race after a round, in the log, as an artifact of the run, and to the caller."""
     progress.expect(answers_left(standings, prompts))
     running = [f"{standing.alpha:g}" for standing in standings if standing.fate == "tied with the best"]
     answered = max(standing.prompts for standing in standings)
@@ -157,6 +165,8 @@ def _show_round(progress: Progress, prompts: HeldOut, standings: Sequence[Standi
     )
     if FlowRunContext.get():
         create_markdown_artifact(standings_markdown(standings), key="expo-search-race")
+    if on_round:
+        on_round(standings)
 
 
 def _check_written(

@@ -49,10 +49,8 @@ def check(
     With a judge named, also what judging both arms takes.
     """
     from flows.cli.tables import plan_table
-    from tasks.weights.adapter_base import adapter_mode, open_parents
-    from tasks.weights.hints import exchanged
-    from tasks.weights.planner import make_plan
-    from tasks.weights.recipe import Recipe
+    from flows.library.pair_models import check as check_pair
+    from tasks.weights.pair_settings import PairSettings
 
     collect_rarely()
     if family is not None and (sft or aligned):
@@ -61,20 +59,16 @@ def check(
     aligned, sft = entry.checkpoints if entry else (aligned, sft)
     if aligned is None:
         raise InputError("check: give a family's name (see `expo families`), or both --sft and --aligned")
-    parents = open_parents(aligned, sft)
     usual = entry.alpha if entry else 0.5
-    recipe = Recipe(
-        aligned=parents.aligned.checkpoint,
-        sft=parents.sft.checkpoint,
-        alpha=usual if alpha is None else alpha,
-        output_dtype=dtype,
+    settings = PairSettings(
+        dtype=dtype,
         vocabulary=vocabulary,
         extra=extra,
-        allow=tuple(sorted({*(allow or ()), *(entry.allow if entry else ())})),
+        allow=(*(allow or ()), *(entry.allow if entry else ())),
         dequantize=dequantize,
-        adapter=adapter_mode(parents.aligned, merge),
+        merge=merge,
     )
-    plan_table(make_plan(recipe, *parents), exchanged(*parents))
+    plan_table(check_pair(aligned, sft, usual if alpha is None else alpha, settings))
     if judge is not None:
         print_estimate(judge)
 

@@ -28,7 +28,6 @@ from tasks.weights.options import Arithmetic, Device, Nonfinite
 if TYPE_CHECKING:
     from tasks.weights.jobs import Plan
     from tasks.weights.pass_options import Parents, PassOptions
-    from tasks.weights.recipe import Recipe
 
 __all__ = ["extrapolate"]
 
@@ -85,9 +84,10 @@ def extrapolate(
     MODULE is attention, mlp, embeddings, head, norms or a regular expression; LAYERS is FIRST-LAST.
     $EXPO_MEMORY (1GB) bounds what the shards that are made at once hold in buffers.
     """
-    from tasks.weights.adapter_base import adapter_mode, open_parents
+    from flows.library.pair_models import plans_of
+    from tasks.weights.adapter_base import open_parents
+    from tasks.weights.pair_settings import PairSettings
     from tasks.weights.pass_options import PassOptions
-    from tasks.weights.recipe import Recipe
     from tasks.weights.signature import check_private_key
 
     collect_rarely()
@@ -95,55 +95,44 @@ def extrapolate(
         check_private_key(sign)
     parents = open_parents(aligned, sft)
     alphas = _alphas(alpha, parents, store)
-    recipe = Recipe(
-        aligned=parents.aligned.checkpoint,
-        sft=parents.sft.checkpoint,
-        alpha=alphas[0],
+    settings = PairSettings(
+        dtype=dtype,
+        module_alphas=tuple(parse_module_alpha(text) for text in module_alpha or ()),
         arithmetic=arithmetic,
-        output_dtype=dtype,
         vocabulary=vocabulary,
         extra=extra,
-        allow=tuple(sorted(set(allow or ()))),
+        allow=tuple(allow or ()),
         dequantize=dequantize,
         nonfinite=nonfinite,
-        module_alphas=tuple(parse_module_alpha(text) for text in module_alpha or ()),
         shard_bytes=parse_bytes(shard_size) if shard_size else None,
-        adapter=adapter_mode(parents.aligned, merge),
+        merge=merge,
     )
     options = PassOptions(inputs="stream" if stream else "download", device=device)
     if out.startswith("hf://"):
         if len(alphas) > 1:
             raise InputError(f"--out {out}: a repository holds one model; give one α, or a folder or s3://…")
+        recipe = settings.recipe(parents, alphas[0])
         extrapolate_to_hub(recipe, parents, out.removeprefix("hf://"), options, sign)
         return
-    _extrapolate_to(out, recipe, alphas, parents, options, sign)
+    _extrapolate_to(out, plans_of(parents, alphas, settings), parents, options, sign)
 
 
 def _extrapolate_to(
-    out: str,
-    recipe: "Recipe",
-    alphas: tuple[float, ...],
-    parents: "Parents",
-    options: "PassOptions",
-    sign: Path | None,
+    out: str, plans: "tuple[Plan, ...]", parents: "Parents", options: "PassOptions", sign: Path | None
 ) -> None:
     """Writes one model for each α, signed if a private key is given, and says what was written where."""
     from flows.cli.tables import plan_notices, progress_bar
+    from flows.library.pair_models import folders_of, plain_alpha, write_models
     from tasks.stores.artefact import Artefact
-    from tasks.weights.extrapolation import extrapolate_all
-    from tasks.weights.planner import make_plans
     from tasks.weights.signature import sign as sign_model
 
-    plans = make_plans([recipe.model_copy(update={"alpha": value}) for value in alphas], *parents)
-    folders = [out] if len(alphas) == 1 else [f"{out.rstrip('/')}/alpha-{_plain(value)}" for value in alphas]
-    models = [Artefact(_uri(folder)) for folder in folders]
     with progress_bar("extrapolating", sum(plan.output_bytes for plan in plans)) as advance:
-        extrapolate_all(plans, parents, models, options, advance)
+        models = write_models(plans, parents, out, options, advance)
     if sign:
         for model in models:
-            sign_model(model, sign)
-    for folder, plan in zip(folders, plans, strict=True):
-        print(f"{folder}: {_size(plan)}, α = {_plain(plan.recipe.alpha)}")
+            sign_model(Artefact(model.uri), sign)
+    for folder, plan in zip(folders_of(plans, out), plans, strict=True):
+        print(f"{folder}: {_size(plan)}, α = {plain_alpha(plan.recipe.alpha)}")
     for notice in plan_notices(plans[0]):
         print(notice)
 
@@ -164,11 +153,3 @@ def _alphas(given: list[str], parents: "Parents", store: str) -> tuple[float, ..
 
         found[FROM_SEARCH] = alpha_of_search(Store(store), parents.aligned.checkpoint, parents.sft.checkpoint)
     return tuple(dict.fromkeys(found[text] if text in found else float(text) for text in given))
-
-
-def _plain(alpha: float) -> str:
-    return str(alpha).removesuffix(".0")
-
-
-def _uri(text: str) -> str:
-    return text if "://" in text else str(Path(text).expanduser().resolve())

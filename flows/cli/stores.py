@@ -45,13 +45,14 @@ def publish(
     For a model that is there already, updates only the model card, if there is a verdict for it.
     """
     from flows.cli.tables import progress_bar
+    from flows.library.pair_models import place_of
     from tasks.publishing.publication import publish_with_card
     from tasks.stores.artefact import Artefact
     from tasks.weights.signature import check_private_key
 
     if sign:
         check_private_key(sign)
-    artefact = Artefact(_uri(model))
+    artefact = Artefact(place_of(model))
     verdicts = _verdicts(artefact, store)
     total = sum(artefact.size(name) or 0 for name in artefact.names())
     with progress_bar("publishing", total) as advance:
@@ -88,9 +89,10 @@ def gc(
 ) -> None:
     """Lists files that no manifest references: unfinished artefacts, strays, transfers that were given up."""
     from flows.cli.tables import orphans_table
+    from flows.library.pair_models import place_of
     from tasks.stores.gc import find_orphans, remove
 
-    found = find_orphans(store if "://" in store else _uri(store), timedelta(days=older_than))
+    found = find_orphans(place_of(store), timedelta(days=older_than))
     orphans_table(found)
     if delete:
         for orphan in found:
@@ -112,7 +114,3 @@ def _verdicts(model: "Artefact", store: str | None) -> "tuple[Verdict, ...]":
     if content is None:  # `publish_with_card` refuses it
         return ()
     return verdicts_of(Store(store or own), read_manifest(content).fingerprint)
-
-
-def _uri(text: str) -> str:
-    return text if "://" in text else str(Path(text).expanduser().resolve())

@@ -41,7 +41,7 @@ def family_table(entry: "Family") -> None:
     Console().print(table)
 
 
-def plan_table(plan: "Plan", hint: str | None = None) -> None:
+def plan_table(plan: "Plan") -> None:
     """Prints on one screen what an extrapolation reads, writes, copies and skips, and what it takes."""
     from tasks.weights.extrapolation import memory_needed
 
@@ -66,8 +66,6 @@ def plan_table(plan: "Plan", hint: str | None = None) -> None:
         table.add_row("time", _duration(plan.input_bytes + plan.output_bytes))
     for notice in plan_notices(plan):
         table.add_row("notice", Text(notice))
-    if hint:
-        table.add_row("notice", Text(hint))
     table.add_row("fingerprint", recipe.fingerprint[:16])
     Console().print(table)
 

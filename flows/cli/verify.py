@@ -27,13 +27,16 @@ def verify(
 
     Computed again are the first and last tensor of each shard, and others drawn at random.
     """
-    from tasks.stores.open import open_source, reopen
+    from flows.library.pair_models import verify as verify_model
     from tasks.weights.signature import check_public_key
-    from tasks.weights.verify import verify as verify_model
 
-    public_key = check_public_key(key) if key else None
-    parents = None if files_only else reopen
-    found = verify_model(open_source(model), parents, "all" if every else tensors, seed, public_key)
+    found = verify_model(
+        model,
+        tensors=None if every else tensors,
+        files_only=files_only,
+        seed=seed,
+        public_key=check_public_key(key) if key else None,
+    )
     for difference in found.differences:
         print(f"{difference.kind}: {difference.file}: {difference.message}")
     if found.differences:

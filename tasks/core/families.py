@@ -5,6 +5,7 @@ those of the project's (`zephyr-7b-beta: {tensor_parallel_size: 2}`).
 """
 
 import os
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -92,6 +93,19 @@ class Family(Value):
             raise ValueError(f"judge: a family's own is called {self.name}:… and comes from its provider")
         return self
 
+    @classmethod
+    def of_pair(cls, aligned: str, sft: str) -> Self:
+        """An entry for two checkpoints that are no family of the registry; its α is to be searched for."""
+        return cls(
+            name="search",
+            group="experimental",
+            aligned=aligned,
+            sft=sft,
+            alpha=0.0,
+            alpha_source="to be searched for",
+            architecture="unknown",
+        )
+
     @property
     def gpus(self) -> int:
         """GPUs that one engine uses."""
@@ -133,10 +147,12 @@ def find_family(name: str) -> Family:
     """One family by name.
 
     Raises:
-        InputError: there is no such family; the message names those that there are.
+        InputError: there is no such family; the message names the nearest, and those that there are.
     """
     if name not in registry():
-        raise InputError(f"no family {name!r}; there are {', '.join(names())}")
+        near = get_close_matches(name, names(), n=3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"no family {name!r}; there are {', '.join(names())}{meant}")
     return registry()[name]
 
 

@@ -55,6 +55,13 @@ def test_unknown_family_names_the_known_ones() -> None:
         find_family("zephyr")
 
 
+def test_unknown_family_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"did you mean tulu-2-dpo-7b( or [\w.-]+)*\?$"):
+        find_family("tulu-2-dpo-7B")
+    with pytest.raises(InputError, match=r"[^?]$"):
+        find_family("qqqq")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -149,6 +149,19 @@ def test_from_two_folders_to_a_verified_model(expo: Expo, pair: tuple[Path, Path
     assert "nothing was removed" in expo("gc", tmp_path / "out").stderr  # no store, and gc says so
 
 
+def test_one_import_has_the_library(base: Base, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    code = """
+import sys, expo_flows as expo
+sft, aligned, out = sys.argv[1:]
+(model,) = expo.extrapolate(aligned, sft, 0.3, out)
+assert expo.verify(model.uri, tensors=None).differences == ()
+print(expo.check(aligned, sft).parameters, model.alpha)
+"""
+    command = [str(base.python), "-I", "-c", code, *map(str, pair), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.stdout == "8192 0.3\n", done.stderr
+
+
 def test_from_s3_to_the_hub(
     expo: Expo, pair: tuple[Path, Path], s3_server: S3Server, hub: HubServer, tmp_path: Path
 ) -> None:
