@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from tasks.benchmarks.protocol import Score
     from tasks.stats.decision import Verdict
 
-__all__ = ["anchors", "benchmark_name", "compare", "data", "score"]
+__all__ = [
+    "AS_JSON",
+    "MIN_JUDGED",
+    "NAMES",
+    "anchors",
+    "benchmark_name",
+    "compare",
+    "data",
+    "print_score",
+    "score",
+]
 
 AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")]
 DIFFICULTY = Annotated[
@@ -56,11 +66,15 @@ def score(
     """Prints the figures of a file of judgments, of a run here or of anybody else's."""
     from tasks.benchmarks.registry import find_benchmark
 
-    found = find_benchmark(benchmark).score(file, min_judged=min_judged, extra=difficulty)
+    print_score(find_benchmark(benchmark).score(file, min_judged=min_judged, extra=difficulty), as_json)
+
+
+def print_score(score: "Score", as_json: bool) -> None:
+    """Prints the figures of a file of judgments as a table, or as JSON."""
     if as_json:
-        print(found.model_dump_json(indent=1))
+        print(score.model_dump_json(indent=1))
     else:
-        _print_table(_lines(found))
+        _print_table(_lines(score))
 
 
 def compare(
@@ -168,6 +182,7 @@ def _lines(score: "Score") -> dict[str, str]:
         if name == "not_judged":
             lines |= {label: counts(value)} if value else {}
         elif isinstance(value, dict):
+            lines |= {label: ""} if value else {}
             lines |= {f"  {category}": _text(figure) for category, figure in value.items()}
         elif value is not None and value != "":
             # why there is no figure stands in the figure's place

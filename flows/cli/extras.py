@@ -18,7 +18,8 @@ CLUSTER = ("dask", "prefect_dask")
 DEMO = ("tokenizers", "torch", "transformers")
 ENGINE = ("vllm",)
 SIGN = ("OpenSSL", "cryptography", "model_signing")
-EXTRAS = {"run": RUN, "cluster": CLUSTER, "demo": DEMO, "cpu": ENGINE, "sign": SIGN}
+GUARDS = ("langdetect", "lm_eval", "nltk")
+EXTRAS = {"run": RUN, "cluster": CLUSTER, "demo": DEMO, "cpu": ENGINE, "sign": SIGN, "guards": GUARDS}
 EXTRA_OF = {
     **{module: extra for extra, modules in EXTRAS.items() for module in modules},
     "torch": "cuda",  # the smallest that has it

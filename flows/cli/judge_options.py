@@ -237,6 +237,8 @@ def print_estimate(judge: "Judge") -> None:
     orders = "; comparing in both orders doubles the comparisons" if judge.both_orders else ""
     print(f"judging both arms by {judge.model}, if answers are as long as the references'{orders}:")
     for benchmark in map(find_benchmark, benchmark_names()):
+        if benchmark.own_judge():  # a rule asks nobody
+            continue
         usage = benchmark.expected_usage(judge)
         known = describe_usage(judge, usage.times(2)) if usage else "not known before `expo data fetch`"
         print(f"  {benchmark.measure.title}: {known}")

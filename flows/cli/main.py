@@ -11,6 +11,7 @@
     expo history                                         each family's gain over the runs of a store
     expo data fetch                                      downloads the benchmarks' data
     expo score alpaca_eval annotations.json              the figures of any file of judgments
+    expo guard ifeval answers.json                       the figures of stored answers, by a rule
     expo compare A.json B.json                           decides whether B's model is better than A's
     expo demo                                            a run of a family trained on the spot
 
@@ -28,6 +29,7 @@ from flows.cli import benchmarks, extras
 from flows.cli.check import check
 from flows.cli.extrapolate import extrapolate
 from flows.cli.generation_options import make_generation
+from flows.cli.guard import guard
 from flows.cli.history import history
 from flows.cli.interrupts import ends_on_signals
 from flows.cli.judge_options import make_judge
@@ -128,6 +130,7 @@ app.command()(gc)
 app.command()(history)
 app.command()(search)
 app.command()(benchmarks.score)
+app.command()(guard)
 app.command()(benchmarks.compare)
 app.command()(benchmarks.anchors)
 app.add_typer(benchmarks.data, name="data")

@@ -154,6 +154,14 @@ class Benchmark(Protocol):
         """Temperatures by category, in place of the sampling's."""
         return {}
 
+    def require(self) -> None:
+        """Refuses a run before anything is spent, where what scores its answers is not installed.
+
+        Raises:
+            PermanentError: with one line that says what to install.
+        """
+        return
+
     def own_judge(self) -> Judge | None:
         """The rule of a verified benchmark, under whose name its figures stand."""
         return Judge(model=self.rule, base_url=f"{RULE}{self.name}") if self.rule else None

@@ -5,6 +5,8 @@ __all__ = ["BENCHMARKS", "DEFAULT"]
 BENCHMARKS = {
     "alpaca_eval": "tasks.benchmarks.alpaca_eval",
     "mt_bench": "tasks.benchmarks.mt_bench",
+    "ifeval": "tasks.benchmarks.ifeval",
+    "gsm8k": "tasks.benchmarks.gsm8k",
 }
 # What a run judges if it does not say; a family's own file of instructions has its form.
 DEFAULT = "alpaca_eval"

@@ -15,12 +15,14 @@ def find_judges(family: Family, judge: Judge | None, benchmarks: Sequence[str]) 
 
     Raises:
         InputError: the family brings none and the run names none, or its own does not know a benchmark.
+        PermanentError: what scores a benchmark's answers is not installed.
     """
     return {name: _find(family, judge, name) for name in benchmarks}
 
 
 def _find(family: Family, judge: Judge | None, name: str) -> Judge:
     benchmark = find_benchmark(name)
+    benchmark.require()
     if rule := benchmark.own_judge():
         return rule
     if family.judge:

@@ -21,6 +21,7 @@ class ArmMetrics(FiniteValue):
     truncated, repeating, empty   shares of the answers, 0 to 1
     first_turn, second_turn   of two turns: the mean rating of each turn
     categories      of rated answers: the mean rating of each category
+    kinds           of instructions that a rule checks: the share in % that was followed, by their kind
     unparsed        judgments without a rating, which are in no figure
     not_judged      items without a judgment, by cause ("low mass", "timeout", "unparsed", …)
     not_answered    answers that an endpoint did not give, by cause; they count as empty ones
@@ -40,6 +41,7 @@ class ArmMetrics(FiniteValue):
     first_turn: float | None = None
     second_turn: float | None = None
     categories: dict[str, float] = Field(default_factory=dict)
+    kinds: dict[str, float] = Field(default_factory=dict, exclude_if=lambda kinds: not kinds)
     unparsed: int = 0
     not_judged: dict[str, int] = Field(default_factory=dict, exclude_if=lambda counts: not counts)
     not_answered: dict[str, int] = Field(default_factory=dict, exclude_if=lambda counts: not counts)
