@@ -6,6 +6,7 @@ rank decides: so lora_alpha times (1 + α), and nothing else, is the ExPO model.
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,17 @@ from tasks.weights.adapter import ADAPTER_CONFIG, Adapter, read_adapter
 from tasks.weights.adapter_pairing import pair_adapter
 from tasks.weights.checkpoint import read_checkpoint
 from tasks.weights.headers import TensorRange
+from tasks.weights.jobs import Plan
 from tasks.weights.manifest import ModelFile
 from tasks.weights.modules import alpha_of
-from tasks.weights.receipts import InputCheck
+from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 
-__all__ = ["expected_files", "scaled_config", "write_scaled_adapter"]
+__all__ = ["expected_files", "require_trained", "scaled_config", "write_scaled_adapter"]
+
+# peft stores a magnitude in the weights' dtype, bf16 at the coarsest: with it, a row that nothing has
+# trained moves by one rounding of its norm.
+MAGNITUDE_ROUNDING = 2.0**-8
 
 
 def write_scaled_adapter(
@@ -87,6 +93,37 @@ def scaled_config(recipe: Recipe, adapter: Adapter, sft: Source) -> bytes:
     return json.dumps(content, indent=2).encode() + b"\n"
 
 
+def require_trained(plan: Plan, receipts: Sequence[ShardReceipt], aligned: Source) -> None:
+    """Refuses a merged DoRA adapter whose factors and magnitudes are as they were before training.
+
+    Its updates are not zero, as those of other untrained adapters: a magnitude is a rounded norm.
+
+    Raises:
+        CorruptError: it was never trained.
+    """
+    updates = {tensor.name: tensor.low_rank for shard in plan.shards for tensor in shard.tensors}
+    if not any(update and update.magnitude for update in updates.values()):
+        return
+    for tensor in (tensor for receipt in receipts for tensor in receipt.statistics):
+        rounding = MAGNITUDE_ROUNDING if updates[tensor.name] else 0.0
+        if not tensor.update_norm <= rounding * tensor.norm:
+            return
+    if not any(_changes(aligned, update.a, update.b) for update in updates.values() if update):
+        raise _untrained(aligned)
+
+
+def _changes(aligned: Source, a: TensorRange, b: TensorRange) -> bool:
+    """Whether B·A can be other than zero: an untrained B is zero, of an embedding A."""
+    return bool(_values(aligned, a).any() and _values(aligned, b).any())
+
+
+def _untrained(aligned: Source) -> CorruptError:
+    return CorruptError(
+        f"{aligned.checkpoint.uri}: the adapter changes nothing, its factors are as they were before "
+        "training; save the trained one"
+    )
+
+
 def _number(value: float) -> float | int:
     return int(value) if value.is_integer() else value
 
@@ -103,10 +140,7 @@ def _check_trained(adapter: Adapter, aligned: Source) -> None:
             )
         trained = trained or bool(a.any() and b.any())
     if not trained:
-        raise CorruptError(
-            f"{aligned.checkpoint.uri}: the adapter changes nothing, its factors are as they were before "
-            "training; save the trained one"
-        )
+        raise _untrained(aligned)
 
 
 def _values(aligned: Source, tensor: TensorRange) -> NDArray[np.generic]:

@@ -18,7 +18,7 @@ from tasks.stores.disk import has_digest, inside, sha256_of
 from tasks.stores.local import SCRATCH
 from tasks.stores.source import Source
 from tasks.weights.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from tasks.weights.adapter_output import write_scaled_adapter
+from tasks.weights.adapter_output import require_trained, write_scaled_adapter
 from tasks.weights.checkpoint import INDEX
 from tasks.weights.configuration import CONFIG
 from tasks.weights.jobs import Plan, ShardJob
@@ -183,7 +183,7 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], parents: Parents, model: 
     Of an adapter at another scale there are no shards: its files are written here.
 
     Raises:
-        CorruptError: a shard's receipt is missing.
+        CorruptError: a shard's receipt is missing, or the adapter was never trained.
         MismatchError: every update is zero: the two checkpoints have the same weights.
     """
     made = {receipt.job: receipt for receipt in receipts}
@@ -193,7 +193,7 @@ def seal(plan: Plan, receipts: Sequence[ShardReceipt], parents: Parents, model: 
         raise CorruptError(f"{model.uri}: no receipt of {', '.join(missing)}; run the extrapolation again")
     for file, job in jobs.items():
         _require_receipt(model, file, job)
-    _check_update([made[job] for job in jobs.values()], plan)
+    _check_update([made[job] for job in jobs.values()], plan, parents.aligned)
     others = [_write_side_file(name, plan, parents.aligned, model) for name in plan.side_files]
     others += [_write_side_file(name, plan, parents.sft, model) for name in plan.sft_side_files]
     inputs: list[InputCheck] = []
@@ -233,13 +233,14 @@ def local_copy(artefact: Artefact) -> Path:
     return folder
 
 
-def _check_update(receipts: Sequence[ShardReceipt], plan: Plan) -> None:
+def _check_update(receipts: Sequence[ShardReceipt], plan: Plan, aligned: Source) -> None:
     norms = [tensor.update_norm for receipt in receipts for tensor in receipt.statistics]
     if norms and not any(norms):
         raise MismatchError(
             f"{plan.recipe.aligned.uri} and {plan.recipe.sft.uri} have the same weights: every update is "
             "zero, so there is nothing to extrapolate; is one a copy of the other?"
         )
+    require_trained(plan, receipts, aligned)
 
 
 def _require_receipt(model: Artefact, file: str, job: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks.core.errors import MismatchError
+from tasks.core.errors import CorruptError, MismatchError
 from tasks.stores.artefact import Artefact
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.open import reopen
@@ -266,3 +266,32 @@ def test_a_stated_dtype_of_a_merge_is_said(tmp_path: Path) -> None:
     assert stated.get("dtype", stated.get("torch_dtype")) == "float32"
     assert {tensor.dtype for tensor in read_tensors(tmp_path / "out").values()} == {torch.float32}
     assert not make(tmp_path / "adapter", tmp_path / "same", merge=True).notices[1:]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("moved", ["nothing", "magnitudes", "head"])
+def test_dora_before_its_training(tmp_path: Path, moved: str, dtype: torch.dtype) -> None:
+    """Magnitudes are rounded norms, so no update is exactly zero. With one part trained it is merged."""
+    save_llama(tmp_path / "sft", seed=1, dtype=dtype, tied=False)
+    settings: dict[str, Any] = {"modules_to_save": ["lm_head"]} if moved == "head" else {}
+    save_adapter(tmp_path / "sft", tmp_path / "adapter", use_dora=True, init_lora_weights=True, **settings)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    norms = _row_norms(tmp_path / "sft", tensors, dtype)
+    factor = 1.02 if moved == "magnitudes" else 1.0
+    save_file(tensors | {name: factor * norm for name, norm in norms.items()}, file)
+    if moved == "nothing":
+        with pytest.raises(CorruptError, match="the adapter changes nothing"):
+            make(tmp_path / "adapter", tmp_path / "out", merge=True)
+        assert not (tmp_path / "out" / "manifest.json").exists()
+    else:
+        assert make(tmp_path / "adapter", tmp_path / "out", merge=True).files
+
+
+def _row_norms(sft: Path, adapter: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The adapter's magnitudes as peft starts them: the rows' norms, in the weights' dtype."""
+    weights, norms = read_tensors(sft), {}
+    for name in (name for name in adapter if name.endswith("lora_magnitude_vector")):
+        module = name.removeprefix("base_model.model.").removesuffix(".lora_magnitude_vector")
+        norms[name] = weights[f"{module}.weight"].float().norm(dim=1).to(dtype).to(adapter[name].dtype)
+    return norms
