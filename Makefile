@@ -6,6 +6,7 @@
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
 #   make repeat   the whole suite five times; the counts must be equal
 #   make coverage the suite, with the lines and branches that no process ran
+#   make docs     the site, in out/site; a broken link is an error
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make pythons  the base installation in a fresh environment of each Python that is found here
 #   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv
@@ -22,7 +23,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
 AT_ONCE := -n logical --maxprocesses 4
 
-.PHONY: demo test fuzz repeat coverage drills check pythons newest clean
+.PHONY: demo test fuzz repeat coverage drills docs check pythons newest clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -64,6 +65,9 @@ newest: $(VENV)/.test
 	$(NEWEST)/bin/python -m pip list | grep -iE "^(prefect|fastapi|pydantic|numpy|numba|huggingface_hub) "
 	EXPO_TEST_ENGINE_PYTHON=$(CURDIR)/$(VENV)/bin/python $(NEWEST)/bin/python -m pytest -q \
 	    tests/flows tests/deployments tests/images
+
+docs: $(VENV)/.test
+	$(VENV)/bin/python -m mkdocs build --strict --clean -f docs/site/mkdocs.yml
 
 check: $(VENV)/.test
 	$(VENV)/bin/deptry flows tasks deployments
