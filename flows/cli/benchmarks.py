@@ -192,20 +192,24 @@ def _lines(score: "Score") -> dict[str, str]:
 
 def _lengths(verdict: "Verdict") -> dict[str, str]:
     """Lengths and length-controlled figures, where the files have them."""
+    from tasks.benchmarks.registry import measure_of
     from tasks.stats.formatting import change, interval, signed
 
     before, after = verdict.original, verdict.expo
     lines = {"mean length": change(before.mean_length, after.mean_length, 0)} if before.mean_length else {}
     if before.lc_win_rate is not None and after.lc_win_rate is not None:
-        lines["length-controlled, %"] = change(before.lc_win_rate, after.lc_win_rate, 2)
-    if verdict.lc_gain is not None and verdict.lc_interval:
-        lines["length-controlled B − A"] = (
-            f"{signed(verdict.lc_gain)} (95% interval {interval(*verdict.lc_interval)})"
-        )
+        controlled = f"{measure_of(verdict.benchmark).control}-controlled"
+        lines[f"{controlled}, %"] = change(before.lc_win_rate, after.lc_win_rate, 2)
+        if verdict.lc_gain is not None and verdict.lc_interval:
+            lines[f"{controlled} B − A"] = (
+                f"{signed(verdict.lc_gain)} (95% interval {interval(*verdict.lc_interval)})"
+            )
     return lines
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - any field of a score
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_text(figure)}" for name, figure in value.items())
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 

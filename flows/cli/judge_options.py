@@ -89,11 +89,11 @@ CONCURRENCY = Annotated[
 ]
 MAX_TOKENS = Annotated[
     int | None,
-    typer.Option("--judge-max-tokens", min=1, help="Tokens of a rating's judgment.", rich_help_panel=PANEL),
+    typer.Option("--judge-max-tokens", min=1, help="Tokens of a written judgment.", rich_help_panel=PANEL),
 ]
 TEMPERATURE = Annotated[
     float | None,
-    typer.Option("--judge-temperature", min=0, help="Of a rating's judgment.", rich_help_panel=PANEL),
+    typer.Option("--judge-temperature", min=0, help="Of a written judgment.", rich_help_panel=PANEL),
 ]
 ANNOTATOR = Annotated[
     str | None,
@@ -176,8 +176,7 @@ def make_judge(
             settings |= {"dollars_per_million": judge_price, "price_date": ""}
         if judge_url is not None or served:
             settings |= {"base_url": judge_url, "serve": served or None}
-        grading = _grading(start, judge_max_tokens, judge_temperature)
-        return Judge.model_validate(start | settings | grading)
+        return Judge.model_validate(start | settings | _written(start, judge_max_tokens, judge_temperature))
     except ValidationError as error:
         raise InputError("; ".join(f"the judge: {fault['msg']}" for fault in error.errors())) from None
 
@@ -208,14 +207,15 @@ def _fields(judge: "Judge", *names: str) -> dict[str, Any]:
     return {name: getattr(judge, name) for name in names or judge.model_fields_set}
 
 
-def _grading(start: dict[str, Any], max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
-    from tasks.benchmarks.judge_config import GRADING_SAMPLING
+def _written(start: dict[str, Any], max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    """The sampling of ratings and of verdicts on two answers, with what the options change in both."""
+    from tasks.benchmarks.judge_config import GRADING_SAMPLING, VERDICT_SAMPLING
 
     changes: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     if temperature is not None:
         changes["temperature"] = _number(temperature)
-    sampling = start.get("grading_sampling", GRADING_SAMPLING)
-    return {"grading_sampling": sampling.model_copy(update=changes)}
+    defaults = {"grading_sampling": GRADING_SAMPLING, "verdict_sampling": VERDICT_SAMPLING}
+    return {name: start.get(name, sampling).model_copy(update=changes) for name, sampling in defaults.items()}
 
 
 # without those that only ratings have

@@ -7,8 +7,9 @@ A file comes from a data set on the Hub, through the Hub's cache, or from a web 
 fetched from the web or imported lies in $EXPO_CACHE/data.
 """
 
+import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -29,6 +30,8 @@ class DataFile(NamedTuple):
 
     url                    its address on the web, or
     repository, revision   the data set on the Hub in which it lies under its name
+    git_blob               of a file whose sha256 is not known ("" then): the id of its git object, the sha1
+                           of its length and content
     """
 
     name: str
@@ -36,11 +39,21 @@ class DataFile(NamedTuple):
     url: str | None = None
     repository: str = ""
     revision: str = ""
+    git_blob: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What its content must give: see `digest_of`."""
+        return self.sha256 or self.git_blob
 
     @property
     def path(self) -> Path:
         """Where it is kept on this machine."""
-        return cache_folder() / "data" / self.sha256[:12] / Path(self.name).name
+        return cache_folder() / "data" / self.digest[:12] / Path(self.name).name
+
+    def digest_of(self, path: Path) -> str:
+        """The digest of a file's content, of the kind that this one is pinned by."""
+        return sha256_of(path) if self.sha256 else git_blob_of(path)
 
 
 def fetch(file: DataFile) -> Path:
@@ -85,14 +98,24 @@ def import_from(folder: Path, files: Sequence[DataFile]) -> tuple[DataFile, ...]
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with copies of the data files")
-    missing = {file.sha256: file for file in files if not file.path.is_file()}
+    missing = {file.digest: file for file in files if not file.path.is_file()}
     taken = []
     for path in _candidates(folder, files):
-        if file := missing.pop(sha256_of(path), None):
+        digests = dict.fromkeys(file.digest_of(path) for file in _of_each_kind(missing.values()))
+        for file in [missing.pop(digest) for digest in digests if digest in missing]:
             with whole_file(file.path) as part:
                 shutil.copyfile(path, part)
             taken.append(file)
     return tuple(taken)
+
+
+def git_blob_of(path: Path) -> str:
+    """The id (40 hex digits) of the git object that holds a file's content."""
+    sha1 = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha1.update(block)
+    return sha1.hexdigest()
 
 
 def verified(path: Path, file: DataFile) -> Path:
@@ -101,10 +124,11 @@ def verified(path: Path, file: DataFile) -> Path:
     Raises:
         CorruptError: it is not.
     """
-    digest = sha256_of(path)
-    if digest != file.sha256:
+    digest = file.digest_of(path)
+    if digest != file.digest:
+        kind = "sha256" if file.sha256 else "git object id"
         raise CorruptError(
-            f"{path}: its sha256 is {digest}, not the pinned {file.sha256}; remove it, and {_by_hand(file)}"
+            f"{path}: its {kind} is {digest}, not the pinned {file.digest}; remove it, and {_by_hand(file)}"
         )
     return path
 
@@ -131,6 +155,11 @@ def _from_web(file: DataFile, url: str) -> Path:
     except OSError as error:
         raise RetryableError(f"{url}: cannot be reached: {error}") from error
     return file.path
+
+
+def _of_each_kind(files: Collection[DataFile]) -> Collection[DataFile]:
+    """One that is pinned by sha256, and one by git object, of those that there are."""
+    return {bool(file.sha256): file for file in files}.values()
 
 
 def _candidates(folder: Path, files: Sequence[DataFile]) -> Iterator[Path]:

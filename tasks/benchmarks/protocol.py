@@ -59,6 +59,7 @@ class Measure(Value):
     metric     the metric's name on the Hub
     dataset    the benchmark's name on the Hub
     length_controlled  whether there is a length-controlled score beside the plain one
+    control    what that score controls: length, or style (length and markdown)
     min_mass   of preferences that are read from probabilities: the part of the likeliest tokens'
                that the verdict tokens must have together, below which there is no judgment
     """
@@ -71,7 +72,13 @@ class Measure(Value):
     metric: str
     dataset: str
     length_controlled: bool = False
+    control: Literal["length", "style"] = "length"
     min_mass: float | None = None
+
+    @property
+    def controlled(self) -> str:
+        """What the controlled score is called: "length-controlled win rate"."""
+        return f"{self.control}-controlled {self.score}"
 
 
 class Score(FiniteValue):

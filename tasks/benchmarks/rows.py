@@ -14,6 +14,7 @@ class AnswerRow(FiniteValue):
 
     original_preference, expo_preference  0 (the reference is better) to 1 (the arm is better),
                                           None where the judge gave none
+    benchmark  "" in reports of one such benchmark only: it is then that of their verdicts
     """
 
     instruction: str
@@ -22,6 +23,7 @@ class AnswerRow(FiniteValue):
     reference: str = ""
     original_preference: float | None = None
     expo_preference: float | None = None
+    benchmark: str = Field(default="", exclude_if=lambda name: not name)
 
 
 class DialogueTurn(FiniteValue):

@@ -5,6 +5,7 @@ __all__ = ["BENCHMARKS", "DEFAULT"]
 BENCHMARKS = {
     "alpaca_eval": "tasks.benchmarks.alpaca_eval",
     "mt_bench": "tasks.benchmarks.mt_bench",
+    "arena_hard": "tasks.benchmarks.arena_hard",
     "ifeval": "tasks.benchmarks.ifeval",
     "gsm8k": "tasks.benchmarks.gsm8k",
 }

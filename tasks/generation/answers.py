@@ -60,7 +60,8 @@ def answers_content(job: GenerationJob, questions: Sequence[Question], answers: 
     """The file of answers, in the order of the questions and in the form of their file.
 
     instructions: a JSON list of {"instruction", "output", "generator"} (and "dataset" where the
-    instruction has one). dialogues: FastChat's, a line a question, with both turns.
+    instruction has one). dialogues: FastChat's, a line a question, with both turns. prompts: Arena-Hard's, a
+    line a prompt.
     It holds nothing that differs between two runs of the same job, such as times.
     """
     if job.form == "dialogues":
@@ -69,6 +70,9 @@ def answers_content(job: GenerationJob, questions: Sequence[Question], answers: 
             for at, question in enumerate(questions)
         ]
         return b"".join(canonical_json(row) + b"\n" for row in rows)
+    if job.form == "prompts":
+        pairs = zip(questions, answers, strict=True)
+        return b"".join(canonical_json(_of_arena_hard(job, *pair)) + b"\n" for pair in pairs)
     outputs = []
     for question, answer in zip(questions, answers, strict=True):
         keys = ("dataset", "instruction")
@@ -80,6 +84,14 @@ def answers_content(job: GenerationJob, questions: Sequence[Question], answers: 
 def _of_fastchat(job: GenerationJob, question: Question, answers: Sequence[Answer]) -> dict[str, Any]:
     choice = {"index": 0, "turns": [answer.output.strip() for answer in answers]}
     return {"question_id": question.item["question_id"], "model_id": job.generator, "choices": [choice]}
+
+
+def _of_arena_hard(job: GenerationJob, question: Question, answer: Answer) -> dict[str, Any]:
+    messages = [
+        {"role": "user", "content": question.turns[0]},
+        {"role": "assistant", "content": {"answer": answer.output}},
+    ]
+    return {"uid": question.item["uid"], "model": job.generator, "messages": messages}
 
 
 def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) -> GenerationSummary | None:

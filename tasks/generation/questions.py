@@ -1,5 +1,6 @@
 """The items of a benchmark's file of questions, as turns of a user."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def read_questions(path: Path, form: QuestionForm) -> tuple[Question, ...]:
 
     instructions  a JSON list of objects with an "instruction", one turn each, as AlpacaEval has it
     dialogues     a line an object with "question_id", "category" and "turns", all as many, as FastChat has it
+    prompts       a line an object with "uid", "prompt" and, if it has one, a "category", as Arena-Hard has it
 
     Raises:
         InputError: no such file, not of that form, or empty; as `read_json` besides.
@@ -31,8 +33,7 @@ def read_questions(path: Path, form: QuestionForm) -> tuple[Question, ...]:
     items = read_json(path) if form == "instructions" else [row for _, row in read_json_lines(path)]
     if not isinstance(items, list) or not items:
         raise InputError(f"{path}: expected a JSON list of at least one instruction")
-    read = _instruction if form == "instructions" else _turns
-    questions = tuple(read(path, number, item) for number, item in enumerate(items))
+    questions = tuple(READERS[form](path, number, item) for number, item in enumerate(items))
     if len({len(question.turns) for question in questions}) > 1:
         raise InputError(f"{path}: the items have different numbers of turns; give all as many")
     return questions
@@ -52,3 +53,20 @@ def _turns(path: Path, number: int, item: Any) -> Question:  # noqa: ANN401
     if "question_id" not in item or not isinstance(item.get("category"), str):
         raise InputError(f'{path}: item {number} has no "question_id" or no "category"')
     return Question(turns=tuple(turns), category=item["category"], item=item)
+
+
+def _prompt(path: Path, number: int, item: Any) -> Question:  # noqa: ANN401
+    for field in ("uid", "prompt"):
+        if not isinstance(item.get(field), str) or not item[field]:
+            raise InputError(f"{path}: item {number} has no text under {field!r}")
+    category = item.get("category")
+    return Question(
+        turns=(item["prompt"],), category=category if isinstance(category, str) else None, item=item
+    )
+
+
+READERS: dict[QuestionForm, Callable[[Path, int, Any], Question]] = {
+    "instructions": _instruction,
+    "dialogues": _turns,
+    "prompts": _prompt,
+}

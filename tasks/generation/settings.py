@@ -18,8 +18,9 @@ __all__ = [
 ]
 
 
-# A file of questions: a JSON list of {"instruction"}, or FastChat's JSON lines of {"question_id", "turns"}.
-QuestionForm = Literal["instructions", "dialogues"]
+# A file of questions: a JSON list of {"instruction"}, FastChat's JSON lines of {"question_id", "turns"}, or
+# Arena-Hard's of {"uid", "prompt"}.
+QuestionForm = Literal["instructions", "dialogues", "prompts"]
 ADDRESS = r"^https?://[^@?#]+$"  # a key in it would be shown
 MAX_FAILED = 0.05  # the share of answers that an endpoint may fail to give
 

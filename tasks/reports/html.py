@@ -101,8 +101,9 @@ def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
 
 def _sets(family: FamilyReport) -> Iterator[tuple[str, str, list[_Row]]]:
     """A title, a scale and rows for each benchmark that the family has answers of."""
-    if family.answers:
-        yield _title(family, "pairwise"), "preference", [_compared(row) for row in family.answers]
+    for name in dict.fromkeys(row.benchmark for row in family.answers):
+        title = measure_of(name).title if name else _title(family, "pairwise")
+        yield title, "preference", [_compared(row) for row in family.answers if row.benchmark == name]
     for name in dict.fromkeys(row.benchmark for row in family.dialogues):
         rows = [_rated(row) for row in family.dialogues if row.benchmark == name]
         judging = benchmark_of_verdict(name).judging if name else "graded"
@@ -112,7 +113,12 @@ def _sets(family: FamilyReport) -> Iterator[tuple[str, str, list[_Row]]]:
 
 def _title(family: FamilyReport, judging: Judging) -> str:
     """The benchmark of a family's verdicts that is judged in this way."""
-    named = (v.benchmark for v in family.verdicts if benchmark_of_verdict(v.benchmark).judging == judging)
+    own_name = {row.benchmark for row in family.answers}
+    named = (
+        verdict.benchmark
+        for verdict in family.verdicts
+        if benchmark_of_verdict(verdict.benchmark).judging == judging and verdict.benchmark not in own_name
+    )
     return next((measure_of(name).title for name in named), judging)
 
 

@@ -68,11 +68,13 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
 
 
 def category_plot(verdict: Verdict) -> str:
-    """A rated benchmark by category: two bars each, the mean rating of the original and of + ExPO.
+    """A benchmark by category: two bars each, the score of the original and of + ExPO.
 
     verdict  with categories in both arms
     """
     names = [name for name in verdict.original.categories if name in verdict.expo.categories]
+    measure = measure_of(verdict.benchmark)
+    top = 10 if verdict.original.first_turn is not None else 100
     with style():
         figure, axes = one_panel(2.8)
         for arm, shift, color in ((verdict.original, -0.2, MUTED), (verdict.expo, 0.2, ACCENT)):
@@ -80,16 +82,15 @@ def category_plot(verdict: Verdict) -> str:
             ratings = [arm.categories[name] for name in names]
             axes.bar(places, ratings, width=0.36, color=color)
             for place, rating in zip(places, ratings, strict=True):
-                axes.text(place, rating + 0.15, f"{rating:.1f}", ha="center", color=INK, size=8)
+                axes.text(place, rating + 0.015 * top, f"{rating:.1f}", ha="center", color=INK, size=8)
         axes.set_xticks(range(len(names)), names, color=INK)
         axes.tick_params(axis="x", length=0)
-        axes.set_ylim(0, 10.9)
-        axes.set_yticks([0, 2, 4, 6, 8, 10])
+        axes.set_ylim(0, 1.09 * top)
+        axes.set_yticks([tick * top // 5 for tick in range(6)])
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-        axes.set_ylabel("mean rating")
-        title = measure_of(verdict.benchmark).title
-        return svg(figure, f"{title}: mean rating by category, the original beside + ExPO")
+        axes.set_ylabel(measure.axis)
+        return svg(figure, f"{measure.title}: {measure.axis} by category, the original beside + ExPO")
 
 
 def alpha_plot(curve: Sequence[AlphaPoint], alpha: float) -> str:

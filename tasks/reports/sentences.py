@@ -33,12 +33,13 @@ def reason(verdict: Verdict) -> str:
 def length_controlled(verdict: Verdict) -> str:
     """The gain under length control in words, or why there is none; "" for a benchmark without it."""
     before, after = verdict.original.lc_win_rate, verdict.expo.lc_win_rate
+    controlled = measure_of(verdict.benchmark).controlled.capitalize()
     if before is None or after is None or verdict.lc_gain is None:
-        return f"Length-controlled win rate {verdict.lc_note}." if verdict.lc_note else ""
+        return f"{controlled} {verdict.lc_note}." if verdict.lc_note else ""
     ends = verdict.lc_interval
     sure = f"95% interval {interval(*ends)}" if ends else "without an interval of its own"
     return (
-        f"Length-controlled win rate {change(before, after)}, {signed(verdict.lc_gain)} "
+        f"{controlled} {change(before, after)}, {signed(verdict.lc_gain)} "
         f"{verdict.unit} ({sure}); the verdict does not rest on it."
     )
 

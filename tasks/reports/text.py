@@ -30,7 +30,9 @@ def terminal_table(report: RunReport, color: bool = False) -> str:
     file = StringIO()
     console = _console(file, color)
     for (benchmark, judge), verdicts in by_benchmark(report.verdicts):
-        console.print(_table(f"{measure_of(benchmark).title}, judged by {one_line(judge)}", verdicts))
+        measure = measure_of(benchmark)
+        gain = f"{measure.control[0].upper()}C gain"
+        console.print(_table(f"{measure.title}, judged by {one_line(judge)}", verdicts, gain))
         console.print(_reasons(verdicts))
         if len(verdicts) > 1:
             console.print(RULE, markup=False)
@@ -115,11 +117,12 @@ def _series_table(series: Series) -> Table:
     return table
 
 
-def _table(title: str, verdicts: list[Verdict]) -> Table:
+def _table(title: str, verdicts: list[Verdict], gain: str) -> Table:
+    """The verdicts on one benchmark; `gain`: what the length- or style-controlled gain is called in short."""
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("family", "verdict"):
         table.add_column(name, no_wrap=True)
-    for name in ("α", "score", "gain", "95% interval", "p", "LC gain", "length", "published"):
+    for name in ("α", "score", "gain", "95% interval", "p", gain, "length", "published"):
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(*_row(verdict))

@@ -27,6 +27,7 @@ __all__ = [
     "detectable",
     "gain_error",
     "holm",
+    "mean_interval",
     "paired_difference",
 ]
 
@@ -118,6 +119,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def mean_interval(sums: ArrayLike, counts: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """The 95% percentile bootstrap interval of Σ sums / Σ counts, by resampling units.
+
+    sums, counts  shape (units,), at least two: the sum of each unit's values, and how many they are
+    """
+    rng = np.random.default_rng(seed)
+    return _interval(np.asarray(sums, np.float64), np.asarray(counts, np.float64), rng)
 
 
 def _differences(original: ArrayLike, expo: ArrayLike) -> FloatArray:

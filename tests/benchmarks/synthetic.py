@@ -11,13 +11,20 @@ from typing import Any
 import pytest
 
 from tasks.benchmarks.alpaca_data import REFERENCE
+from tasks.benchmarks.arena_hard_data import CREATIVE_ANSWERS, HARD, HARD_ANSWERS
+from tasks.benchmarks.arena_hard_data import QUESTIONS as ARENA_QUESTIONS
 from tasks.benchmarks.data import DataFile
 from tasks.benchmarks.mt_bench_data import PROMPTS, QUESTIONS, REFERENCES
+from tasks.benchmarks.pairwise_prompts import CREATIVE
 
-__all__ = ["CATEGORIES", "INSTRUCTIONS", "take_for_pinned"]
+__all__ = ["ARENA", "CATEGORIES", "INSTRUCTIONS", "arena_answers", "take_for_pinned"]
 
 INSTRUCTIONS = tuple(f"Explain in a few words what the number {number} is good for." for number in range(24))
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+ARENA = [
+    {"uid": f"{number:016x}", "category": category, "prompt": f"Task {number}: {category}, please."}
+    for number, category in enumerate([HARD] * 16 + [CREATIVE] * 8)
+]
 WITH_REFERENCE = ("math", "reasoning", "coding")
 TEMPLATES = {
     "single-v1": "[Question] {question} [Answer] {answer}",
@@ -35,8 +42,24 @@ def take_for_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     for file, rows in _contents().items():
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(_text(file, rows))
-        written[file.path] = file.sha256
+        written[file.path] = file.digest
     monkeypatch.setattr("tasks.benchmarks.data.sha256_of", written.__getitem__)
+    monkeypatch.setattr("tasks.benchmarks.data.git_blob_of", written.__getitem__)
+
+
+def arena_answers(model: str, outputs: Sequence[str]) -> list[dict[str, Any]]:
+    """A model's answers to ARENA, in Arena-Hard's form."""
+    return [
+        {
+            "uid": row["uid"],
+            "model": model,
+            "messages": [
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": {"answer": output}},
+            ],
+        }
+        for row, output in zip(ARENA, outputs, strict=True)
+    ]
 
 
 def _contents() -> dict[DataFile, Sequence[dict[str, Any]]]:
@@ -55,6 +78,9 @@ def _contents() -> dict[DataFile, Sequence[dict[str, Any]]]:
             for text in INSTRUCTIONS
         ],
         QUESTIONS: questions,
+        ARENA_QUESTIONS: ARENA,
+        HARD_ANSWERS: arena_answers("o3-mini", ["A solution, step by step. " * 4] * len(ARENA)),
+        CREATIVE_ANSWERS: arena_answers("gemini", ["Once upon a time. " * 4] * len(ARENA)),
         PROMPTS: [
             {"name": name, "type": "single", "system_prompt": "Rate it.", "prompt_template": template}
             for name, template in TEMPLATES.items()

@@ -80,7 +80,7 @@ def test_what_judging_takes_is_not_known_without_the_data(
     _no_data: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_estimate(JUDGE)
-    assert capsys.readouterr().out.count("not known before `expo data fetch`") == 2
+    assert capsys.readouterr().out.count("not known before `expo data fetch`") == 3
 
 
 def test_what_judging_takes_is_known_once_the_data_is_there(

@@ -1,0 +1,151 @@
+"""What benchmarks of written pairwise verdicts have in common: Arena-Hard, and prompts of one's own."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.pairwise_files import answers_of, read_pairs, text_of_answer, writer_of
+from tasks.benchmarks.pairwise_judge import JUDGMENTS, Matchup, judge_matchups
+from tasks.benchmarks.pairwise_prompts import CREATIVE, system_prompt
+from tasks.benchmarks.pairwise_score import PairwiseScore, causes_of, item_shares, score_pairs
+from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged
+from tasks.benchmarks.rows import AnswerRow, Rows
+from tasks.core.errors import InputError
+from tasks.core.text_files import one_line, read_json_lines
+from tasks.core.values import fingerprint
+
+__all__ = ["PairwiseBenchmark", "answers_by_uid", "direct_matchups"]
+
+
+class PairwiseBenchmark(Benchmark):
+    """Prompts of one turn; each answer is judged against another in both orders, by a written verdict."""
+
+    judging = "pairwise"
+    form = "prompts"
+    judgments = JUDGMENTS
+
+    @abstractmethod
+    def matchups(self, answers: Path, reference: Path) -> list[Matchup]:
+        """What is judged: each answer with the one that it is judged against.
+
+        Raises:
+            InputError: the answers are not those to the prompts.
+        """
+
+    @abstractmethod
+    def references(self, answers: Mapping[str, str]) -> Mapping[str, str]:
+        """By uid the answers that both arms are judged against, as a report shows them.
+
+        answers  an arm's, by uid
+        """
+
+    def judge_identity(self, judge: Judge) -> dict[str, Any]:
+        prompts = fingerprint({"prompts": [system_prompt(name) for name in ("", CREATIVE)]})
+        return {"prompts": prompts, "sampling": judge.verdict_sampling.arguments()}
+
+    def judge_sampling(self, judge: Judge) -> str:
+        return f"{judge.verdict_sampling.model_dump_json(exclude_none=True)}; both orders"
+
+    def requests(self, answers: int, judge: Judge) -> int:
+        return 2 * answers
+
+    def judge(
+        self,
+        answers: Path,
+        reference: Path,
+        judge: Judge,
+        folder: Path,
+        *,
+        advance: Callable[[int], None],
+        again: bool = False,
+    ) -> Path:
+        return judge_matchups(self.matchups(answers, reference), judge, folder, advance=advance, again=again)
+
+    def count(self, judgments: Path) -> Counts:
+        pairs = read_pairs(judgments)
+        causes = causes_of(pairs)
+        unparsed = causes.get("unparsed", 0)
+        return Counts(len(pairs), sum(causes.values()) - unparsed, unparsed, causes)
+
+    def score(
+        self,
+        judgments: Path,
+        *,
+        items: Collection[Hashable] | None = None,
+        min_judged: float = MIN_JUDGED,
+        extra: Path | None = None,
+    ) -> PairwiseScore:
+        return score_pairs(judgments, items=items, min_judged=min_judged)
+
+    def item_scores(self, judgments: Path) -> dict[str, float | None]:
+        return item_shares(judgments)
+
+    def rows(self, original: Judged, expo: Judged) -> Rows:
+        answers = [answers_by_uid(arm.answers) for arm in (original, expo)]
+        prompts = {
+            row["uid"]: text if isinstance(text := row["messages"][0].get("content"), str) else ""
+            for _, row in read_json_lines(original.answers)
+        }
+        references = self.references(answers[0])
+        pairs = [{pair.uid: pair for pair in read_pairs(arm.judgments)} for arm in (original, expo)]
+        return Rows(
+            answers=tuple(
+                AnswerRow(
+                    instruction=prompts[uid],
+                    original=answers[0][uid],
+                    expo=answers[1][uid],
+                    reference=references.get(uid, ""),
+                    original_preference=pair.share,
+                    expo_preference=pairs[1][uid].share,
+                    benchmark=self.name,
+                )
+                for uid, pair in pairs[0].items()
+                if uid in pairs[1] and uid in answers[0] and uid in answers[1]
+            )
+        )
+
+    def recognizes(self, judgments: Path) -> bool:
+        """JSON lines with games."""
+        if judgments.suffix != ".jsonl":
+            return False
+        try:
+            return "games" in read_json_lines(judgments)[0][1]
+        except InputError:
+            return False
+
+    def model_of(self, judgments: Path) -> str:
+        return one_line(str(read_pairs(judgments)[0].row.get("model", judgments.stem)))
+
+    def require_comparable(self, first: Path, second: Path) -> None:
+        against = [
+            {pair.uid: one_line(str(pair.row.get("baseline", ""))) for pair in read_pairs(file)}
+            for file in (first, second)
+        ]
+        for uid, baseline in against[0].items():
+            if against[1].get(uid, baseline) != baseline:
+                raise InputError(
+                    f"{first}, {second}: judged against two baselines, {baseline} and {against[1][uid]}; "
+                    "only scores against the same answers can be compared"
+                )
+
+
+def answers_by_uid(path: Path) -> dict[str, str]:
+    """The answers' texts of a file of Arena-Hard's form, by uid."""
+    return {row["uid"]: text_of_answer(row) or "" for _, row in read_json_lines(path)}
+
+
+def direct_matchups(answers: Path, other: Path, prompts: Sequence[Any]) -> list[Matchup]:
+    """Each answer of a file against the other file's answer to the same prompt; raises as `answers_of`."""
+    found, against = (answers_of(path, tuple(prompts)) for path in (answers, other))
+    names = writer_of(found), writer_of(against)
+    return [
+        Matchup(
+            prompt,
+            text_of_answer(found[prompt.uid]) or "",
+            text_of_answer(against[prompt.uid]) or "",
+            *names,
+        )
+        for prompt in prompts
+    ]
