@@ -13,6 +13,7 @@
     expo score alpaca_eval annotations.json              the figures of any file of judgments
     expo guard ifeval answers.json                       the figures of stored answers, by a rule
     expo compare A.json B.json                           decides whether B's model is better than A's
+    expo judge A.json B.json --judge-preset gpt-4.1      judges two files of answers and compares them
     expo demo                                            a run of a family trained on the spot
 
 Imports are inside the commands: `expo --help` answers at once, and `expo extrapolate`
@@ -32,6 +33,7 @@ from flows.cli.generation_options import make_generation
 from flows.cli.guard import guard
 from flows.cli.history import history
 from flows.cli.interrupts import ends_on_signals
+from flows.cli.judge import judge as judge_answers
 from flows.cli.judge_options import make_judge
 from flows.cli.option_groups import with_options
 from flows.cli.progress import hide_own_tracebacks, show_progress
@@ -133,6 +135,7 @@ app.command()(benchmarks.score)
 app.command()(guard)
 app.command()(benchmarks.compare)
 app.command()(benchmarks.anchors)
+app.command(name="judge")(judge_answers)
 app.add_typer(benchmarks.data, name="data")
 
 

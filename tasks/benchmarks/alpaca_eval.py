@@ -8,7 +8,7 @@ from typing import Any
 from tasks.benchmarks import alpaca_judge
 from tasks.benchmarks.alpaca_annotators import prompt_file
 from tasks.benchmarks.alpaca_data import DIFFICULTY, REFERENCE, REPOSITORY
-from tasks.benchmarks.alpaca_files import read_annotations
+from tasks.benchmarks.alpaca_files import in_order_of, read_annotations, read_answers
 from tasks.benchmarks.alpaca_mass import MIN_MASS
 from tasks.benchmarks.alpaca_score import (
     AlpacaEvalScore,
@@ -75,6 +75,9 @@ class _AlpacaEval(Benchmark):
     def expected_usage(self, judge: Judge, questions: Path | None = None) -> Usage | None:
         questions = questions or cached(REFERENCE)
         return alpaca_judge.expected_usage(questions, judge) if questions else None
+
+    def require_answers(self, answers: Path, reference: Path) -> None:
+        in_order_of(read_answers(reference), read_answers(answers), answers)
 
     def judge(
         self,

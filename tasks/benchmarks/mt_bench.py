@@ -83,6 +83,16 @@ class _MTBench(Benchmark):
         files = mt_bench_files() if questions else cached_files()
         return expected_usage(files, judge) if files else None
 
+    def require_answers(self, answers: Path, reference: Path) -> None:
+        asked = {row["question_id"] for _, row in read_json_lines(reference)}
+        turns = read_turns(answers)
+        if others := sorted(turns.keys() - asked):
+            raise InputError(f"{answers}: question {others[0]} is none of {reference}'s")
+        if missing := sorted(asked - turns.keys()):
+            raise InputError(
+                f"{answers}: no answer to question {missing[0]} of {reference}: answer all of them"
+            )
+
     def judge(
         self,
         answers: Path,

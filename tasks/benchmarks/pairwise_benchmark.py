@@ -51,6 +51,9 @@ class PairwiseBenchmark(Benchmark):
     def requests(self, answers: int, judge: Judge) -> int:
         return 2 * answers
 
+    def require_answers(self, answers: Path, reference: Path) -> None:
+        self.matchups(answers, reference)
+
     def judge(
         self,
         answers: Path,

@@ -132,6 +132,7 @@ class Benchmark(Protocol):
     judgments    the name of its file of judgments
     reference    what the digest in a report is of: "questions", "reference outputs"
     takes_files  whether a family may bring a file of its own, in the benchmark's form
+    against_original  whether both arms are judged against the original's answers
     rule         verified only: the name and version of the rule
     """
 
@@ -143,6 +144,7 @@ class Benchmark(Protocol):
     judgments: str
     reference: str = "questions"
     takes_files: bool = False
+    against_original: bool = False
     rule: str = ""
 
     @abstractmethod
@@ -191,6 +193,14 @@ class Benchmark(Protocol):
         questions  the file that is asked; None: the benchmark's own, if it is on this machine
         """
         return Usage()
+
+    def require_answers(self, answers: Path, reference: Path) -> None:
+        """Refuses a file that does not answer what was asked, before anybody is paid for judging it.
+
+        Raises:
+            InputError: an answer is missing, there twice, or to another question: names the first.
+        """
+        return
 
     @abstractmethod
     def judge(

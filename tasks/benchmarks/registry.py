@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from tasks.benchmarks import own_prompts
 from tasks.benchmarks.data import DataFile
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.protocol import Benchmark, Measure
@@ -18,6 +19,7 @@ __all__ = [
     "benchmark_of_verdict",
     "data_files",
     "find_benchmark",
+    "is_benchmark",
     "judge_fingerprint",
     "measure_of",
 ]
@@ -34,21 +36,28 @@ def find_benchmark(name: str) -> Benchmark:
     Raises:
         InputError: there is none; the message names those that there are.
     """
+    if own_prompts.is_own(name):
+        return own_prompts.benchmark_of(name)
     if name not in BENCHMARKS:
         raise InputError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     benchmark: Benchmark = import_module(BENCHMARKS[name]).BENCHMARK
     return benchmark
 
 
+def is_benchmark(name: str) -> bool:
+    """Whether a name is one of the table, or that of prompts of one's own that were registered."""
+    return name in BENCHMARKS or own_prompts.is_own(name)
+
+
 def benchmark_of_verdict(name: str) -> Benchmark:
     """The benchmark that a verdict names; of a family's own file (a path, demo:…) the one of its form."""
-    return find_benchmark(name if name in BENCHMARKS else DEFAULT)
+    return find_benchmark(name if is_benchmark(name) else DEFAULT)
 
 
 def measure_of(name: str) -> Measure:
     """How the scores of a verdict's benchmark are written; a family's own file has its own name as title."""
     measure = benchmark_of_verdict(name).measure
-    return measure if name in BENCHMARKS else measure.model_copy(update={"title": name, "dataset": name})
+    return measure if is_benchmark(name) else measure.model_copy(update={"title": name, "dataset": name})
 
 
 def data_files() -> tuple[DataFile, ...]:
@@ -69,7 +78,7 @@ def judge_fingerprint(judge: Judge, benchmark: str) -> str:
 
 
 def _known(name: str) -> str:
-    if name not in BENCHMARKS:
+    if not is_benchmark(name):
         raise ValueError(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     return name
 

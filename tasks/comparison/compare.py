@@ -13,7 +13,7 @@ from tasks.comparison.pairing import arm_result, paired_items, scores_of
 from tasks.core.errors import InputError
 from tasks.stats.decision import Verdict, decide
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "compare_as"]
 
 
 class Comparison(NamedTuple):
@@ -35,7 +35,19 @@ def compare(
         InputError: the files are of two benchmarks, judges or references.
         PermanentError: too little of them was judged in both.
     """
-    benchmark, files = _benchmark_of(first, second), (first, second)
+    return compare_as(_benchmark_of(first, second), first, second, extra, min_judged=min_judged)
+
+
+def compare_as(
+    benchmark: Benchmark,
+    first: Path,
+    second: Path,
+    extra: Path | None = None,
+    *,
+    min_judged: float = MIN_JUDGED,
+) -> Comparison:
+    """The same for two files that are known to be of this benchmark; raises as `compare`."""
+    files = (first, second)
     benchmark.require_comparable(first, second)
     items = paired_items(benchmark, files, min_judged)
     before, after = scores_of(benchmark, files, items, min_judged, extra)

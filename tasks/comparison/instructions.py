@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tasks.benchmarks.registry import find_benchmark
-from tasks.benchmarks.table import BENCHMARKS, DEFAULT
+from tasks.benchmarks.registry import benchmark_of_verdict, find_benchmark, is_benchmark
+from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import InputError
 from tasks.core.families import Family
 from tasks.core.providers import provider_of
@@ -41,7 +41,7 @@ def find_instructions(uri: str) -> Instructions:
         InputError: there is no such file, or it is not of its form.
         RetryableError: the Hub did not answer.
     """
-    benchmark = find_benchmark(uri if uri in BENCHMARKS else DEFAULT)
+    benchmark = benchmark_of_verdict(uri)
     path = local_file(uri)
     questions = read_questions(path, benchmark.form)
     return Instructions(
@@ -61,7 +61,7 @@ def instructions_of(family: Family, benchmark: str) -> str:
 
 def local_file(uri: str) -> Path:
     """The file on this machine's disk by its uri; raises as `find_instructions`."""
-    if uri in BENCHMARKS:
+    if is_benchmark(uri):
         return find_benchmark(uri).questions()
     if provider := provider_of(uri):
         return provider.find(uri)

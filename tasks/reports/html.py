@@ -18,6 +18,7 @@ from tasks.benchmarks.registry import benchmark_of_verdict, measure_of
 from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.reports import plots, templates
 from tasks.reports.history import History
+from tasks.reports.judged import JudgedReport, pair_sentence
 from tasks.reports.norms import norm_table
 from tasks.reports.run_report import FamilyReport, RaceSummary, RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
@@ -25,11 +26,12 @@ from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
 
-__all__ = ["render_history", "render_html", "render_race"]
+__all__ = ["render_history", "render_html", "render_judged", "render_race"]
 
 MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words with each family
 _Item = tuple[str, tuple[tuple[str, str], ...]]  # a label, and question and reference of each turn
 _Row = tuple[_Item, list[list[Any]]]  # the item, and what each turn has of both arms
+ARMS = ("original", "+ ExPO")
 SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
 
 
@@ -48,15 +50,26 @@ def render_html(report: RunReport) -> str:
         "rule": RULE,
         "sentence": sentence,
     }
-    script = _page_file(environment, "answers.js")
     return environment.get_template("report.html").render(
         report=report,
         groups=by_benchmark(report.verdicts),
         outcomes=Counter(verdict.outcome for verdict in report.verdicts),
         answers=_answers(report.families),
-        style=Markup(_page_file(environment, "report.css")),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_style_and_script(environment),
+    )
+
+
+def render_judged(report: JudgedReport) -> str:
+    """The page on two files of answers; whatever models and judges wrote is text in it, as in a run's."""
+    environment = _environment()
+    environment.globals |= {"judging": judging, "length_controlled": length_controlled, "reason": reason}
+    return environment.get_template("judged.html").render(
+        report=report,
+        verdict=report.verdict,
+        measure=measure_of(report.verdict.benchmark),
+        sentence=pair_sentence(report),
+        answers=_answers((report.as_family(),)) | {"names": report.names},
+        **_style_and_script(environment),
     )
 
 
@@ -76,6 +89,16 @@ def render_race(race: RaceSummary, aligned: str, sft: str) -> str:
     )
 
 
+def _style_and_script(environment: Environment) -> dict[str, Any]:
+    """The page's own style, and the browser of answers with the digest that allows it."""
+    script = _page_file(environment, "answers.js")
+    return {
+        "style": Markup(_page_file(environment, "report.css")),
+        "script": Markup(script),
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
 def _environment() -> Environment:
     environment = templates.environment(html=True)
     environment.globals |= {"plot": _plot, "symbols": SYMBOLS}
@@ -85,6 +108,7 @@ def _environment() -> Environment:
 def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
     """The data of the browser of answers. Families share questions and references: each is stored once.
 
+    names  of the two arms
     items  [[label, [[question, reference] of each turn]], …]
     sets   [{"family", "benchmark", "scale", "rows": [[item, [[original, expo, original's value, expo's,
            the judge's words on each] of each turn]], …]}, …]; the scale is "preference",
@@ -96,7 +120,7 @@ def _answers(families: tuple[FamilyReport, ...]) -> dict[str, Any]:
         for title, scale, rows in _sets(family):
             shown = [[items.setdefault(item, len(items)), turns] for item, turns in rows]
             sets.append({"family": family.family, "benchmark": title, "scale": scale, "rows": shown})
-    return {"items": list(items), "sets": sets}
+    return {"items": list(items), "sets": sets, "names": ARMS}
 
 
 def _sets(family: FamilyReport) -> Iterator[tuple[str, str, list[_Row]]]:

@@ -6,8 +6,9 @@
     rating: { tie: 0.25, write: (value) => String(Math.round(100 * value) / 100) },
     verified: { tie: 0.5, write: (value) => (value > 0.5 ? "right" : "wrong") },
   };
-  const LABELS = { win: "+ ExPO better", loss: "original better", tie: "tie", unjudged: "not judged" };
   const data = JSON.parse(document.getElementById("data").textContent);
+  const [FIRST, SECOND] = data.names;
+  const LABELS = { win: `${SECOND} better`, loss: `${FIRST} better`, tie: "tie", unjudged: "not judged" };
   const $ = (id) => document.getElementById(id);
   const list = $("list"), detail = $("detail"), search = $("search");
   const radios = [...document.querySelectorAll("input[name=filter]")];
@@ -94,8 +95,8 @@
     row.node.setAttribute("aria-selected", "true");
     const shown = row.turns.flatMap((turn, index) => {
       const columns = element("div", "columns",
-        answer("original", "original", turn.original, turn.before, turn.beforeWords),
-        answer("+ ExPO", "expo", turn.expo, turn.after, turn.afterWords));
+        answer(FIRST, "original", turn.original, turn.before, turn.beforeWords),
+        answer(SECOND, "expo", turn.expo, turn.after, turn.afterWords));
       if (turn.reference || row.turns.length === 1) columns.append(answer("reference", "reference", turn.reference));
       const heading = row.turns.length > 1 ? [element("h4", "turn", `Turn ${index + 1}`)] : [];
       return [...heading, element("div", "text instruction", turn.question), columns];
