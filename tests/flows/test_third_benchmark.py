@@ -87,5 +87,5 @@ def test_one_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
     from flows.expo import expo
     from flows.parameters import FamilyName
 
-    with pytest.raises(Exception, match="no benchmark 'products'; there are alpaca_eval, mt_bench, sums"):
+    with pytest.raises(Exception, match=r"no benchmark 'products'; there are alpaca_eval, .*, sums"):
         expo((FamilyName(NAME),), benchmarks=("products",), store=str(tmp_path))
