@@ -1,5 +1,6 @@
 """The command `expo check`. It loads neither Prefect nor vLLM."""
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,17 +43,22 @@ def check(
     dequantize: DEQUANTIZE = False,
     merge: MERGE = False,
     judge: "Judge | None" = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the pair's figures as JSON in place of a table.")
+    ] = False,
 ) -> None:
     """Says whether two checkpoints fit and what the extrapolation takes, from headers alone.
 
     The aligned side may be a LoRA adapter; without --sft the base model that it names is the SFT side.
     With a judge named, also what judging both arms takes.
     """
-    from flows.cli.tables import plan_table
+    from flows.cli.tables import plan_figures, plan_table
     from flows.library.pair_models import check as check_pair
     from tasks.weights.pair_settings import PairSettings
 
     collect_rarely()
+    if as_json and judge is not None:
+        raise InputError("check: --json has the pair's figures alone; leave the judge out")
     if family is not None and (sft or aligned):
         raise InputError("check: give a family's name, or --sft and --aligned, not both")
     entry = _find(family) if family is not None else None
@@ -68,7 +74,11 @@ def check(
         dequantize=dequantize,
         merge=merge,
     )
-    plan_table(check_pair(aligned, sft, usual if alpha is None else alpha, settings))
+    plan = check_pair(aligned, sft, usual if alpha is None else alpha, settings)
+    if as_json:
+        print(json.dumps(plan_figures(plan), indent=1, ensure_ascii=False))
+        return
+    plan_table(plan)
     if judge is not None:
         print_estimate(judge)
 

@@ -36,7 +36,7 @@ from flows.cli.interrupts import ends_on_signals
 from flows.cli.judge import judge as judge_answers
 from flows.cli.judge_options import make_judge
 from flows.cli.option_groups import with_options
-from flows.cli.progress import hide_own_tracebacks, show_progress
+from flows.cli.progress import hide_own_tracebacks, set_quiet, show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
@@ -63,7 +63,6 @@ Your own two checkpoints, A (SFT) and B (aligned): folders, hub ids or s3://buck
 app = typer.Typer(
     name="expo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -103,22 +102,29 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress; results, warnings and errors only.")
     ] = False,
 ) -> None:
     """Model extrapolation (ExPO): a better-aligned model from two checkpoints, without training."""
+    set_quiet(quiet)
 
 
 @app.command()
 def families(
     name: Annotated[str | None, typer.Argument(help="One family, to see all that is known of it.")] = None,
+    as_json: benchmarks.AS_JSON = False,
 ) -> None:
     """Lists the families, α and the published figures; or all of one family."""
-    from flows.cli.tables import families_table, family_table
-    from tasks.core.families import find_family
+    from flows.cli.tables import families_table, family_table, print_values
+    from tasks.core.families import find_family, registry
 
-    if name is None:
+    if as_json:
+        print_values(registry().values() if name is None else [find_family(name)])
+    elif name is None:
         families_table()
     else:
         family_table(find_family(name))
@@ -143,11 +149,24 @@ app.add_typer(benchmarks.data, name="data")
 def report(
     name: Annotated[str | None, typer.Argument(help="A run's name; the latest if left out.")] = None,
     store: STORE = "expo-store",
+    as_json: benchmarks.AS_JSON = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a row for each verdict, unrounded.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print tables for a paper (booktabs).")] = False,
+    cite: Annotated[
+        bool, typer.Option("--cite", help="Print what the figures rest on: BibTeX, judges, versions.")
+    ] = False,
 ) -> None:
     """Prints a run's verdicts again, and the path of its page."""
-    from flows.cli.reports import show_report
+    from flows.cli.reports import Form, print_report, show_report
 
-    show_report(store, name)
+    wanted: dict[Form, bool] = {"json": as_json, "csv": as_csv, "latex": latex, "cite": cite}
+    forms = [form for form, asked in wanted.items() if asked]
+    if len(forms) > 1:
+        raise InputError(f"report: give one of {', '.join(f'--{form}' for form in forms)}")
+    if forms:
+        print_report(store, name, forms[0])
+    else:
+        show_report(store, name)
 
 
 @app.command()

@@ -5,7 +5,7 @@ import os
 
 from tasks.core.errors import ExpoError
 
-__all__ = ["hide_own_tracebacks", "show_progress"]
+__all__ = ["hide_own_tracebacks", "is_quiet", "set_quiet", "show_progress"]
 
 PREFECT_SETTINGS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "expo",
@@ -19,11 +19,26 @@ PREFECT_SETTINGS = {
 }
 
 
+QUIET = {"PREFECT_LOGGING_LEVEL": "WARNING"}
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Whether this process shows no progress: no bars, and of the log warnings and errors alone."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """See `set_quiet`."""
+    return _quiet
+
+
 def show_progress() -> None:
     """Formats Prefect's log as progress, on the terminal and in the UI; the user's own settings win."""
-    for name, value in PREFECT_SETTINGS.items():
+    for name, value in (PREFECT_SETTINGS | (QUIET if _quiet else {})).items():
         os.environ.setdefault(name, value)
-    logging.getLogger("expo").setLevel(logging.INFO)
+    logging.getLogger("expo").setLevel(logging.WARNING if _quiet else logging.INFO)
 
 
 def hide_own_tracebacks() -> None:

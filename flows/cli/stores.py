@@ -86,17 +86,23 @@ def gc(
         float,
         typer.Option(min=0, metavar="DAYS", help="Leave alone what is younger: it may be in the making."),
     ] = 7.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ) -> None:
     """Lists files that no manifest references: unfinished artefacts, strays, transfers that were given up."""
-    from flows.cli.tables import orphans_table
+    from flows.cli.tables import orphans_table, print_values
     from flows.library.pair_models import place_of
     from tasks.stores.gc import find_orphans, remove
 
     found = find_orphans(place_of(store), timedelta(days=older_than))
-    orphans_table(found)
+    if as_json:
+        print_values(found)
+    else:
+        orphans_table(found)
     if delete:
         for orphan in found:
             remove(orphan)
+    if as_json:
+        return
     done = "removed" if delete else "would be removed by --delete"
     print(f"{len(found)} orphans, {sum(orphan.bytes for orphan in found) / 1e9:.2f} GB {done}")
 

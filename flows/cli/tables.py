@@ -1,20 +1,32 @@
 """Tables and the progress bar of the `expo` command."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.cli.progress import is_quiet
+
 if TYPE_CHECKING:
     from tasks.core.families import Family
+    from tasks.core.values import Value
     from tasks.stores.gc import Orphan
     from tasks.weights.jobs import Plan
 
-__all__ = ["families_table", "family_table", "orphans_table", "plan_notices", "plan_table", "progress_bar"]
+__all__ = [
+    "families_table",
+    "family_table",
+    "orphans_table",
+    "plan_figures",
+    "plan_notices",
+    "plan_table",
+    "print_values",
+    "progress_bar",
+]
 
 
 FILES_NAMED = 8
@@ -70,6 +82,30 @@ def plan_table(plan: "Plan") -> None:
     Console().print(table)
 
 
+def plan_figures(plan: "Plan") -> dict[str, Any]:
+    """What `plan_table` shows, as JSON has it; sizes in bytes."""
+    from tasks.weights.extrapolation import memory_needed
+
+    return {
+        "aligned": plan.recipe.aligned.model_dump(mode="json"),
+        "sft": plan.recipe.sft.model_dump(mode="json"),
+        "alpha": plan.recipe.alpha,
+        "parameters": plan.parameters,
+        "input_bytes": plan.input_bytes,
+        "output_bytes": plan.output_bytes,
+        "shards": len(plan.shards),
+        "memory_bytes": memory_needed(plan) if plan.shards else 0,
+        "copied_files": [*plan.side_files, *plan.sft_side_files],
+        "notices": list(plan_notices(plan)),
+        "fingerprint": plan.recipe.fingerprint,
+    }
+
+
+def print_values(values: "Iterable[Value]") -> None:
+    """Prints values as a JSON list."""
+    print(json.dumps([value.model_dump(mode="json") for value in values], indent=1, ensure_ascii=False))
+
+
 def plan_notices(plan: "Plan") -> tuple[str, ...]:
     """The notices of a plan, one line each: how sides were matched, what is copied and left out."""
     from tasks.weights.manifest import matching_notices
@@ -109,7 +145,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     )
 
     columns = (TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
+    with Progress(*columns, disable=is_quiet()) as bar:
         task = bar.add_task(what, total=total)
         yield lambda amount: bar.advance(task, amount)
 

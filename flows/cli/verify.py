@@ -22,6 +22,7 @@ def verify(
         Path | None,
         typer.Option(metavar="PUB", help="The model has to be signed by the private half of this key (PEM)."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of sentences.")] = False,
 ) -> None:
     """Hashes a model's files, holds them against the parents, and computes tensors again.
 
@@ -37,11 +38,15 @@ def verify(
         seed=seed,
         public_key=check_public_key(key) if key else None,
     )
-    for difference in found.differences:
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    for difference in () if as_json else found.differences:
         print(f"{difference.kind}: {difference.file}: {difference.message}")
     if found.differences:
         kinds = ", ".join(dict.fromkeys(difference.kind for difference in found.differences))
         raise CorruptError(f"{model}: not what its manifest says, see above ({kinds})")
+    if as_json:
+        return
     computed = f"{len(found.tensors)} tensors (computed again by numpy)"
     print(f"{model}: {found.files} files and {computed} are as they should be")
     if key:

@@ -1,0 +1,142 @@
+"""A report as other programs read it: CSV, a LaTeX table, and what its figures rest on as BibTeX."""
+
+import csv
+from collections.abc import Iterable
+from io import StringIO
+
+from tasks.benchmarks.registry import measure_of
+from tasks.core.text_files import one_line
+from tasks.reports.run_report import RunReport
+from tasks.reports.text import by_benchmark
+from tasks.stats import formatting
+from tasks.stats.decision import Verdict
+
+__all__ = ["bibtex", "csv_table", "latex_table"]
+
+COLUMNS = (
+    *("run", "family", "alpha", "benchmark", "judge", "outcome", "unit", "original", "expo", "gain", "lower"),
+    *("upper", "p", "p_adjusted", "compared", "lc_gain", "length_increase", "judged", "not_judged"),
+)
+LATEX = {
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"},
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+PAPER = """@article{zheng2024expo,
+  title = {Model Extrapolation Expedites Alignment},
+  author = {Zheng, Chujie and Wang, Ziqi and Ji, Heng and Huang, Minlie and Peng, Nanyun},
+  journal = {arXiv preprint arXiv:2404.16792},
+  year = {2024}
+}"""
+PAIRED = """@article{miller2024error,
+  title = {Adding Error Bars to Evals: A Statistical Approach to Language Model Evaluations},
+  author = {Miller, Evan},
+  journal = {arXiv preprint arXiv:2411.00640},
+  year = {2024}
+}"""
+OF_BENCHMARK = {
+    "alpaca_eval": """@article{dubois2024length,
+  title = {Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators},
+  author = {Dubois, Yann and Galambosi, Bal{\\'a}zs and Liang, Percy and Hashimoto, Tatsunori B.},
+  journal = {arXiv preprint arXiv:2404.04475},
+  year = {2024}
+}""",
+    "mt_bench": """@article{zheng2023judging,
+  title = {Judging {LLM}-as-a-Judge with {MT-Bench} and {Chatbot Arena}},
+  author = {Zheng, Lianmin and Chiang, Wei-Lin and Sheng, Ying and others},
+  journal = {arXiv preprint arXiv:2306.05685},
+  year = {2023}
+}""",
+    "ifeval": """@article{zhou2023instruction,
+  title = {Instruction-Following Evaluation for Large Language Models},
+  author = {Zhou, Jeffrey and Lu, Tianjian and Mishra, Swaroop and others},
+  journal = {arXiv preprint arXiv:2311.07911},
+  year = {2023}
+}""",
+    "gsm8k": """@article{cobbe2021training,
+  title = {Training Verifiers to Solve Math Word Problems},
+  author = {Cobbe, Karl and Kosaraju, Vineet and Bavarian, Mohammad and others},
+  journal = {arXiv preprint arXiv:2110.14168},
+  year = {2021}
+}""",
+    "arena_hard": """@article{li2024crowdsourced,
+  title = {From Crowdsourced Data to High-Quality Benchmarks: {Arena-Hard} and {BenchBuilder} Pipeline},
+  author = {Li, Tianle and Chiang, Wei-Lin and Frick, Evan and others},
+  journal = {arXiv preprint arXiv:2406.11939},
+  year = {2024}
+}""",
+}
+
+
+def csv_table(run: RunReport) -> str:
+    """Every verdict as a row, figures unrounded; a figure that there is none of is empty."""
+    file = StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for verdict in run.verdicts:
+        found = verdict.difference
+        rows.writerow(
+            [
+                *(run.name, verdict.family, verdict.alpha, verdict.benchmark, verdict.judge, verdict.outcome),
+                *(verdict.unit, verdict.original.score, verdict.expo.score),
+                *(found.mean, found.lower, found.upper, found.p_value, verdict.p_adjusted, verdict.compared),
+                *("" if verdict.lc_gain is None else verdict.lc_gain, verdict.length_increase),
+                *(verdict.n_judged, verdict.n_failed),
+            ]
+        )
+    return file.getvalue()
+
+
+def latex_table(run: RunReport) -> str:
+    """A `tabular` (package booktabs) for each benchmark and judge: figures by two judges share none."""
+    return "\n".join(
+        _tabular(benchmark, judge, rows) for (benchmark, judge), rows in by_benchmark(run.verdicts)
+    )
+
+
+def bibtex(run: RunReport) -> str:
+    """The paper, the benchmarks and the statistics as BibTeX; judges and versions as comments before them."""
+    used = list(dict.fromkeys(verdict.benchmark for verdict in run.verdicts))
+    settings = {
+        f"% {one_line(family.family)}: {one_line(name)}: {one_line(value)}"
+        for family in run.families
+        for name, value in family.settings.items()
+        if "engine" in name or "judge" in name or name == "recipe"
+    }
+    lines = [
+        f"% run {one_line(run.name)}, expo-flows {one_line(run.code_version)}",
+        *(f"% judged by {one_line(judge)}" for judge in run.judges),
+        *sorted(settings),
+        *(f"% {measure_of(name).title}: no entry is known here" for name in used if name not in OF_BENCHMARK),
+    ]
+    entries = [PAPER, *(OF_BENCHMARK[name] for name in used if name in OF_BENCHMARK), PAIRED]
+    return "\n".join([*lines, "", "\n\n".join(entries)]) + "\n"
+
+
+def _tabular(benchmark: str, judge: str, verdicts: Iterable[Verdict]) -> str:
+    measure = measure_of(benchmark)
+    lines = [
+        f"% {measure.title}, judged by {one_line(judge)}",
+        r"\begin{tabular}{lrrrrrl}",
+        r"\toprule",
+        r"family & $\alpha$ & original & + ExPO & gain (95\% interval) & $p$ & outcome \\",
+        r"\midrule",
+    ]
+    for verdict in verdicts:
+        found = verdict.difference
+        gain = f"{formatting.signed(found.mean)} ({formatting.interval(found.lower, found.upper)})"
+        cells = [
+            _escaped(one_line(verdict.family)),
+            f"{verdict.alpha:g}",
+            f"{verdict.original.score:.{measure.digits}f}",
+            f"{verdict.expo.score:.{measure.digits}f}",
+            _escaped(gain),
+            _escaped(formatting.p_value(verdict.p_adjusted)).replace("<", "$<$"),
+            verdict.outcome,
+        ]
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
