@@ -38,7 +38,7 @@ from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
 from tasks.runtime.stage import failed_stage
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.stores.artefact import Store
 from tasks.weights.inputs import InputMode
 

@@ -11,15 +11,17 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.decoding import settings_of
 from tasks.comparison.judges import find_judges
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, OverBudgetError
 from tasks.core.families import Family, find_family
 from tasks.core.providers import provider_of
 from tasks.core.worker import check_function, check_root
 from tasks.resolve import resolve
+from tasks.runtime.approval import require_approval
 from tasks.search.objectives import ObjectiveConfig
-from tasks.search.result import SearchResult
-from tasks.search.run import SearchConfig
-from tasks.search_alpha import search_alpha
+from tasks.search.result import SearchResult, describe
+from tasks.search.search_config import SearchConfig
+from tasks.search.ultrafeedback import ULTRAFEEDBACK
+from tasks.search_alpha import estimate_search, search_alpha
 from tasks.stores.artefact import Store
 
 __all__ = ["expo_search", "search_family"]
@@ -34,6 +36,7 @@ def expo_search(
     prompts: str | None = None,
     max_tokens: int | None = None,
     store: str | None = None,
+    ask_before_judging: bool = False,
 ) -> SearchResult:
     """Races values of α on held-out prompts, in one engine, and confirms the choice on fresh ones.
 
@@ -41,9 +44,11 @@ def expo_search(
         config: What scores (a judge, or a Python function), the candidates, the rails.
         family: A name of the registry, for its checkpoints and its way of prompting.
         aligned, sft: The pair, where it is no family's: folders, hub ids or s3://….
-        prompts: A file of held-out prompts; None: the family's own. Those of an evaluation are refused.
+        prompts: A file of held-out prompts; None: the family's own, else UltraFeedback's. Those of an
+            evaluation are refused.
         max_tokens: Of an answer; None: the family's.
         store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
+        ask_before_judging: Pause, with the estimate on a form, until a person lets the judge be paid.
     """
     store = Store(store or default_store()).uri
     entry = _entry(family, aligned, sft)
@@ -52,7 +57,7 @@ def expo_search(
         check_root("prompts", prompts)
     given = {"alpha_instructions": prompts, "max_tokens": max_tokens}
     entry = entry.model_copy(update={name: value for name, value in given.items() if value is not None})
-    return _search(entry, config, store)
+    return _search(entry, config, store, ask=ask_before_judging)
 
 
 def search_family(
@@ -61,23 +66,30 @@ def search_family(
     """The search of a run for a family's α, by what `config` says; None: by the judge of the run or family.
 
     Raises:
-        InputError: nobody judges, or the registry has no held-out prompts for the family.
+        InputError: nobody judges, or the search is for a preset.
+        OverBudgetError: a limit ended the search.
     """
     if config is None:
         by_judge = find_judges(family, judge, (DEFAULT,))[DEFAULT]
         config = SearchConfig(objective=ObjectiveConfig(judge=by_judge))
-    return _search(family, config, store)
+    if config.preset:
+        raise InputError(f"{family.name}: a run takes one α; search for the preset {config.preset} by itself")
+    result = _search(family, config, store)
+    if result.stopped:
+        raise OverBudgetError(f"{family.name}: {describe(result)}")
+    return result
 
 
-def _search(family: Family, config: SearchConfig, store: str) -> SearchResult:
+def _search(family: Family, config: SearchConfig, store: str, *, ask: bool = False) -> SearchResult:
     for objective in (config.objective, config.second):
         if objective and objective.function:
             check_function(objective.function)
-    held_out = family.alpha_instructions
-    if held_out is None:
-        raise InputError(f"{family.name}: no held-out prompts; give a file of prompts that no benchmark asks")
+    held_out = family.alpha_instructions or ULTRAFEEDBACK
+    settings = settings_of(family)
+    if ask and config.judge is not None:
+        require_approval(estimate_search(held_out, family.instructions, settings, config))
     (recipe,) = resolve(family, (0.0,))
-    return search_alpha(recipe, held_out, family.instructions, settings_of(family), config, store)
+    return search_alpha(recipe, held_out, family.instructions, settings, config, store)
 
 
 def _entry(name: FamilyName | None, aligned: str | None, sft: str | None) -> Family:

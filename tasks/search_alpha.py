@@ -20,32 +20,38 @@ from tasks.reports.html import render_race
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
+from tasks.runtime.steps import run_step
 from tasks.search.answering import CandidateAnswers
+from tasks.search.deadline import Deadline
 from tasks.search.found import SEARCHES
+from tasks.search.guard_rail import GuardScores, open_guards, part_of
 from tasks.search.held_out import HeldOut, digest, known_evaluations, read_prompts, split
 from tasks.search.objectives import open_objective
-from tasks.search.racing import Standing
+from tasks.search.racing import Play, Standing
 from tasks.search.report import race_summary
 from tasks.search.result import SearchResult, describe
-from tasks.search.run import (
+from tasks.search.run import run_search
+from tasks.search.search_config import (
     SearchConfig,
     answers_left,
     expected_answers,
     most_answers,
-    run_search,
+    most_judgments,
     search_fingerprint,
 )
 from tasks.search.tables import render_search, standings_markdown
+from tasks.search.ultrafeedback import ULTRAFEEDBACK, ultrafeedback_prompts
 from tasks.stores.artefact import Store
 from tasks.stores.folder_source import FolderSource
 from tasks.stores.open import reopen
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import local_copy, model_artefact
 from tasks.weights.planner import make_plan
+from tasks.weights.presets import names_of_pair, preset_factors, shaped
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 
-__all__ = ["search_alpha"]
+__all__ = ["estimate_search", "search_alpha"]
 
 MARKDOWN, PAGE = "search.md", "search.html"
 CHECKED_ANSWERS = 8
@@ -65,16 +71,16 @@ def search_alpha(
 
     A killed search continues behind its last batch of answers and its last judgment. The choice
     is written into the store, verified, and answers once from its files before it is returned.
+    Where a limit ends the search, the artefact has its page so far and no manifest.
 
     Args:
         recipe: of the pair, at whatever α.
-        prompts: a file of held-out prompts, or a uri of the family's provider.
+        prompts: a file of held-out prompts, a uri of the family's provider, or "ultrafeedback".
         evaluation: the family's own evaluation, whose prompts are refused; None: the known sets alone.
         on_round: gets the standings after each round, beside the log.
 
     Raises:
         InputError: prompts of an evaluation set, or too few; an objective that does not exist.
-        OverBudgetError: the judge's limits are reached; what it has judged is kept.
         CorruptError: the written model does not answer as the search's engine did.
         RetryableError: the engine died; the next try goes on.
     """
@@ -83,12 +89,14 @@ def search_alpha(
     artefact = Store(store).artefact(SEARCHES, name[:16])
     if (found := artefact.manifest()) is not None:
         return SearchResult.model_validate_json(found)
-    _log_estimate(config, held_out, settings)
+    run_logger().info(_estimate(config, held_out, settings))
     result = _search(recipe, held_out, settings, config, Store(store), name, on_round)
     run_logger().info(describe(result))
     artefact.write(MARKDOWN, render_search(result).encode())
     artefact.write(PAGE, render_race(race_summary(result), result.aligned, result.sft).encode())
     run_logger().info(f"the race: {artefact.uri}/{PAGE}")
+    if result.stopped:
+        return result
     artefact.seal(result.model_dump_json(indent=1).encode())
     return result
 
@@ -106,6 +114,12 @@ def _search(
     work = store.artefact(SEARCHES, name[:16]).work_dir()
     aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
     progress = Progress(expected_answers(config, held_out), "answers")
+    deadline = Deadline(config.max_minutes)
+
+    def advance(count: int) -> None:
+        progress.advance(count)
+        deadline.check()  # ends the engine in the middle of a batch, if need be
+
     with ExitStack() as stack:
         stack.enter_context(hold(GPUS, gpus_of(settings)))
         stack.enter_context(ENGINE_SLOTS)
@@ -113,14 +127,22 @@ def _search(
         second = (
             stack.enter_context(open_objective(config.second, work / "second")) if config.second else None
         )
+        shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
+        guards = open_guards(config.guards, config.guard_items)
         with CandidateAnswers(
             work, recipe, aligned, sft, config.settings(settings), held_out,
-            advance=progress.advance, say=run_logger().warning, python=engine_python(),
+            shape=shape,
+            guards={part_of(guard): rail.prompts for guard, rail in guards.items()},
+            advance=advance, say=run_logger().warning, python=engine_python(),
         ) as answers:  # fmt: skip
-            after_round = partial(_after_round, progress, held_out, on_round)
-            result = run_search(recipe, config, answers, held_out, objective, second, name, after_round)
+            scores = GuardScores(guards, work, answers.answers)
+            play_round = partial(_play_round, progress, held_out, on_round)
+            result = run_search(
+                recipe, config, answers, held_out, objective, second, scores, name, play_round, deadline
+            )
+            deadline.lift()
             if result.alpha is not None:
-                _check_written(recipe, result.alpha, answers, held_out, store)
+                _check_written(shaped(recipe, shape, result.alpha), answers, held_out, store)
     return result
 
 
@@ -128,17 +150,30 @@ def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> Hel
     evaluations = dict(known_evaluations())
     if evaluation is not None:
         evaluations[evaluation] = frozenset(map(digest, read_prompts(local_file(evaluation))))
-    path = local_file(prompts) if provider_of(prompts) else Path(prompts).expanduser()
-    return split(read_prompts(path), evaluations, choosing=config.choosing, confirming=config.confirming)
+    if prompts == ULTRAFEEDBACK:
+        found = ultrafeedback_prompts(evaluations)
+    else:
+        found = read_prompts(local_file(prompts) if provider_of(prompts) else Path(prompts).expanduser())
+    return split(found, evaluations, choosing=config.choosing, confirming=config.confirming)
 
 
-def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSettings) -> None:
+def estimate_search(
+    prompts: str, evaluation: str | None, settings: GenerationSettings, config: SearchConfig
+) -> str:
+    """What a search will take at most, in words: answers, tokens, the judge's requests and their price.
+
+    Raises:
+        InputError: as `search_alpha`, for the prompts.
+    """
+    return _estimate(config, _held_out(prompts, evaluation, config), settings)
+
+
+def _estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSettings) -> str:
     most = most_answers(config, prompts)
     tokens = most * settings.sampling.max_tokens
     said = f"about {expected_answers(config, prompts):,} answers, at most {most:,} of {tokens:,} tokens"
-    if config.objective.judge is not None:
-        asked = most - len(prompts.choosing) - len(prompts.confirming)  # α = 0 is not judged
-        judge = config.objective.judge
+    if (judge := config.judge) is not None:
+        asked = most_judgments(config, prompts)
         template = prompt_file(judge.annotator).read_text()
         longest = len(template) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
         usage = Usage(
@@ -147,34 +182,30 @@ def _log_estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSe
             completion_tokens=asked * judge.pairwise_sampling.max_tokens,
         )
         said += f"; {judge.model} will judge at most: {describe_usage(judge, usage)}"
-    run_logger().info(said)
+    return said
 
 
-def _after_round(
+def _play_round(
     progress: Progress,
     prompts: HeldOut,
     on_round: Callable[[Sequence[Standing]], None] | None,
-    standings: Sequence[Standing],
+    count: int,
+    play: Play,
 ) -> None:
-    """The race after a round, in the log, as an artifact of the run, and to the caller."""
+    """A round as a task run; the race after it in the log, as an artifact of the run, and to the caller."""
+    standings = run_step("race-round", f"round of {count} prompts", play)
     progress.expect(answers_left(standings, prompts))
     running = [f"{standing.alpha:g}" for standing in standings if standing.fate == "tied with the best"]
-    answered = max(standing.prompts for standing in standings)
-    run_logger().info(
-        f"after {answered} prompts α {', '.join(running)} cannot be distinguished from the best"
-    )
+    run_logger().info(f"after {count} prompts α {', '.join(running)} cannot be distinguished from the best")
     if FlowRunContext.get():
         create_markdown_artifact(standings_markdown(standings), key="expo-search-race")
     if on_round:
         on_round(standings)
 
 
-def _check_written(
-    recipe: Recipe, alpha: float, answers: CandidateAnswers, prompts: HeldOut, store: Store
-) -> None:
+def _check_written(chosen: Recipe, answers: CandidateAnswers, prompts: HeldOut, store: Store) -> None:
     """Writes the choice, verifies it, and compares a batch of its answers with those of the search."""
-    chosen = recipe.model_copy(update={"alpha": alpha})
-    aligned, sft = reopen(recipe.aligned), reopen(recipe.sft)
+    alpha, aligned, sft = chosen.alpha, reopen(chosen.aligned), reopen(chosen.sft)
     model = model_artefact(store, chosen)
     if model.manifest() is None:
         extrapolate(make_plan(chosen, aligned, sft), aligned, sft, model)
@@ -185,5 +216,5 @@ def _check_written(
     if answers.of_files(folder, alpha, count) != answers.answers("confirming", alpha, count):
         raise CorruptError(
             f"{model.uri}: its files do not answer as θ({alpha:g}) did in the search's engine, so the search "
-            f"has measured something else; please report it, with the architecture of {recipe.aligned.uri}"
+            f"has measured something else; please report it, with the architecture of {chosen.aligned.uri}"
         )

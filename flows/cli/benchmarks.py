@@ -117,16 +117,18 @@ def fetch(
         Path | None, typer.Option("--from", help="Take them from a folder, whatever they are called there.")
     ] = None,
 ) -> None:
-    """Gets every file that the benchmarks need, checked by sha256."""
+    """Gets every file that the benchmarks need, and the default prompts of a search, checked by sha256."""
     from tasks.benchmarks.data import fetch as get
     from tasks.benchmarks.data import import_from
     from tasks.benchmarks.registry import data_files
+    from tasks.search.ultrafeedback import PROMPTS
 
+    files = (*data_files(), PROMPTS)
     if source is not None:
-        for file in import_from(source, data_files()):
+        for file in import_from(source, files):
             print(f"{file.name}: taken")
     else:
-        for file in data_files():
+        for file in files:
             try:
                 get(file)
             except ExpoError as error:  # the others may still be reachable
@@ -136,18 +138,21 @@ def fetch(
 
 @data.command()
 def status() -> None:
-    """Says which of the benchmarks' files are on this machine; exit status 1 if one is missing or damaged."""
+    """Says which files are on this machine; exit status 1 if a benchmark's is missing or one is damaged."""
     from tasks.benchmarks.data import cached
     from tasks.benchmarks.registry import data_files
+    from tasks.search.ultrafeedback import PROMPTS
 
     complete = True
-    for file in data_files():
+    for file in (*data_files(), PROMPTS):
         try:
             path = cached(file)
-            said = "not here; `expo data fetch`" if path is None else str(path)
+            absent = "for `expo search` alone" if file == PROMPTS else "not here"
+            said = f"{absent}; `expo data fetch`" if path is None else str(path)
         except CorruptError as error:
             path, said = None, f"damaged: {error}"
-        complete = complete and path is not None
+        needed = file != PROMPTS or said.startswith("damaged")
+        complete = complete and (path is not None or not needed)
         print(f"{file.name:<38} {said}")
     if not complete:
         raise typer.Exit(1)

@@ -23,7 +23,7 @@ from flows.cli.weight_options import (
 )
 from tasks.core.errors import InputError
 from tasks.weights.memory import parse_bytes
-from tasks.weights.options import Arithmetic, Device, Nonfinite
+from tasks.weights.options import Arithmetic, Device, ModulePreset, Nonfinite
 
 if TYPE_CHECKING:
     from tasks.weights.jobs import Plan
@@ -59,6 +59,10 @@ def extrapolate(
         typer.Option(
             metavar="MODULE[@LAYERS]=α", help="Another α for attention, mlp@0-15, …; the first wins."
         ),
+    ] = None,
+    module_preset: Annotated[
+        ModulePreset | None,
+        typer.Option(help="A named shape of α over modules (fusionbench) or layers (lines)."),
     ] = None,
     arithmetic: Annotated[
         Arithmetic, typer.Option(help="fp32 with one rounding, or the authors' bf16 operations bit for bit.")
@@ -98,6 +102,7 @@ def extrapolate(
     settings = PairSettings(
         dtype=dtype,
         module_alphas=tuple(parse_module_alpha(text) for text in module_alpha or ()),
+        preset=module_preset,
         arithmetic=arithmetic,
         vocabulary=vocabulary,
         extra=extra,

@@ -11,6 +11,7 @@ from flows.cli.option_groups import with_options
 from flows.cli.progress import hide_own_tracebacks, show_progress
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import InputError
+from tasks.weights.options import ModulePreset
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["search", "show_search"]
 
 RACE = "The race"
+SECOND = "Scores the choice as well, and decides nothing."
 FUNCTION = Annotated[
     str | None,
     typer.Option(help="package.module:function that takes prompts and answers and scores each answer."),
@@ -34,13 +36,22 @@ def search(
     aligned: Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1.")] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(help="Held-out prompts, JSON lines or a list; those of evaluation sets are refused."),
+        typer.Option(
+            help="Held-out prompts, JSON lines or a list; those of evaluation sets are refused. "
+            "Default: the family's, else UltraFeedback's."
+        ),
     ] = None,
     judge: "Judge | None" = None,
-    function: FUNCTION = None,
-    second_function: Annotated[
-        str | None, typer.Option(help="Scores the choice as well, and decides nothing.")
+    judge_second: Annotated[
+        bool, typer.Option("--judge-second", help="The judge scores the choice alone, and decides nothing.")
+    ] = False,
+    reward_model: Annotated[
+        str | None,
+        typer.Option(help="A sequence classifier (folder, hub id, s3://…) whose raw scores decide."),
     ] = None,
+    second_reward_model: Annotated[str | None, typer.Option(help=SECOND)] = None,
+    function: FUNCTION = None,
+    second_function: Annotated[str | None, typer.Option(help=SECOND)] = None,
     lowest: Annotated[float, typer.Option(help="The smallest first α.", rich_help_panel=RACE)] = 0.1,
     highest: Annotated[
         float, typer.Option(help="The largest first α; the race goes on from it.", rich_help_panel=RACE)
@@ -55,7 +66,20 @@ def search(
     ] = 32,
     choosing: Annotated[int, typer.Option(help="Most prompts to choose on.", rich_help_panel=RACE)] = 512,
     confirming: Annotated[int, typer.Option(help="Most prompts to confirm on.", rich_help_panel=RACE)] = 512,
+    module_preset: Annotated[
+        ModulePreset | None,
+        typer.Option(help="Search for the scale of a shape of α (as of extrapolate), in place of one α."),
+    ] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(help="A benchmark that a rule verifies; a candidate that loses on it is out."),
+    ] = None,
+    guard_margin: Annotated[float, typer.Option(min=0, help="Points that a candidate may lose on it.")] = 5.0,
+    guard_items: Annotated[int, typer.Option(min=10, help="Questions of it.")] = 100,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="End with what was found by then; the same command goes on.")
+    ] = None,
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go.")] = "expo-store",
 ) -> None:
     """Finds the α of a pair on prompts that no benchmark asks, or says that none helps."""
@@ -63,6 +87,8 @@ def search(
 
     from tasks.core.families import find_family
 
+    if judge_second and judge is None:
+        raise InputError("search: --judge-second needs a judge: --judge-model or --judge-serve")
     entry = find_family(family) if family else None
     extras.require_for_run(modules=entry.provider_needs if entry else (), engine=True)
     show_progress()
@@ -71,23 +97,27 @@ def search(
     from tasks.core.worker import FUNCTIONS, allow
     from tasks.runtime.local_server import ensure_server
     from tasks.search.candidates import Grid
-    from tasks.search.objectives import ObjectiveConfig
     from tasks.search.racing import RaceSettings
-    from tasks.search.run import SearchConfig
+    from tasks.search.rails import RailLimits
+    from tasks.search.search_config import SearchConfig
 
     for name in (function, second_function):
         if name:
             allow(FUNCTIONS, name)
     try:
         config = SearchConfig(
-            objective=_objective(judge, function, entry),
-            second=ObjectiveConfig(function=second_function) if second_function else None,
+            objective=_first(None if judge_second else judge, reward_model, function, entry),
+            second=_given(judge if judge_second else None, second_reward_model, second_function),
             race=RaceSettings(
                 grid=Grid(lowest=lowest, highest=highest, count=count, limit=limit, negative=negative),
                 first_round=first_round,
+                limits=RailLimits(guards=dict.fromkeys(guard or (), guard_margin)),
             ),
+            guard_items=guard_items,
+            preset=module_preset,
             choosing=choosing,
             confirming=confirming,
+            max_minutes=max_minutes,
         )
     except ValidationError as error:
         raise InputError("; ".join(f"search: {fault['msg']}" for fault in error.errors())) from None
@@ -99,22 +129,35 @@ def search(
     show_search(result, family)
 
 
-def _objective(judge: "Judge | None", function: str | None, family: "Family | None") -> "ObjectiveConfig":
-    """A judge or a function decides; where neither is named, the family's own judge."""
+def _first(
+    judge: "Judge | None", reward_model: str | None, function: str | None, family: "Family | None"
+) -> "ObjectiveConfig":
+    """What decides; where nothing is named, the family's own judge."""
     from tasks.comparison.judges import find_judges
     from tasks.search.objectives import ObjectiveConfig
 
-    if judge is not None and function is not None:
-        raise InputError(
-            "search: a judge or --function decides, not both; the other can be --second-function"
-        )
-    if judge is not None:
-        return ObjectiveConfig(judge=judge)
-    if function is not None:
-        return ObjectiveConfig(function=function)
+    if (found := _given(judge, reward_model, function)) is not None:
+        return found
     if family is not None and family.judge:
         return ObjectiveConfig(judge=find_judges(family, None, (DEFAULT,))[DEFAULT])
-    raise InputError("search: nothing scores the answers; give --judge-model, --judge-serve or --function")
+    raise InputError(
+        "search: nothing scores the answers; give --judge-model, --judge-serve, --reward-model or --function"
+    )
+
+
+def _given(judge: "Judge | None", reward_model: str | None, function: str | None) -> "ObjectiveConfig | None":
+    from tasks.search.objectives import ObjectiveConfig
+    from tasks.search.reward_model import RewardModel
+
+    if sum(given is not None for given in (judge, reward_model, function)) > 1:
+        raise InputError(
+            "search: one objective decides: a judge, --reward-model or --function; another one can report "
+            "beside it (--judge-second, --second-reward-model, --second-function)"
+        )
+    if judge or reward_model or function:
+        model = RewardModel(checkpoint=reward_model) if reward_model else None
+        return ObjectiveConfig(judge=judge, reward_model=model, function=function)
+    return None
 
 
 def show_search(result: "SearchResult", name: str | None) -> None:
@@ -132,6 +175,8 @@ def show_search(result: "SearchResult", name: str | None) -> None:
         table.add_row(*row)
     Console().print(table)
     print(describe(result))
-    if result.alpha is not None and name is None:
+    if result.preset and result.alpha is not None:
+        print(f"The model: expo extrapolate --alpha {result.alpha:g} --module-preset {result.preset} …")
+    elif result.alpha is not None and name is None:
         print("\nAs an entry of a registry ($EXPO_FAMILIES):\n")
         print(registry_entry(result, "my-pair"))

@@ -31,7 +31,7 @@ from tasks.search.candidates import Grid
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings, Standing
 from tasks.search.result import SearchResult
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.stats.decision import Verdict
 from tasks.weights.jobs import Plan
 from tasks.weights.manifest import Manifest

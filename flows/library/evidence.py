@@ -9,7 +9,7 @@ from tasks.comparison.decoding import settings_of
 from tasks.core.families import Family
 from tasks.search.racing import Standing
 from tasks.search.result import SearchResult
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.stores.artefact import Store
 
 __all__ = ["Comparison", "compare", "search"]
@@ -47,20 +47,20 @@ def search(
     """The α of a pair by a race on held-out prompts in one running engine, or none that helps.
 
     A search that was interrupted resumes behind its last answers; one that is finished is read
-    from the store. The choice is written there too, and verified.
+    from the store. The choice is written there too, and verified. Where a limit of the config or
+    of its judge ends the search, the result says so (`stopped`) and has no α.
 
     Args:
         aligned: The aligned checkpoint θ_1: a folder, hub id[@revision] or s3://….
         sft: The SFT checkpoint θ_0.
-        prompts: A file of held-out prompts; those of an evaluation set are refused.
-        config: What scores the answers (a judge or a function), the candidates, the rails.
+        prompts: A file of held-out prompts, or "ultrafeedback"; those of an evaluation set are refused.
+        config: What scores the answers (a judge, a reward model or a function), the candidates, the rails.
         store: Where artefacts go: a folder or s3://bucket/prefix.
         max_tokens: Of an answer; None: 2048.
         progress: Called after each round with where every candidate stands.
 
     Raises:
         InputError: prompts of an evaluation set, or too few; an objective that does not exist.
-        OverBudgetError: the judge's limits are reached; what it has judged is kept.
         RetryableError: the engine died; the same call resumes.
     """
     from tasks.resolve import resolve

@@ -10,7 +10,7 @@ from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
 from tasks.core.values import Value
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.weights.inputs import InputMode
 
 __all__ = ["Alpha", "Rejudge", "RunConfig"]

@@ -8,10 +8,9 @@ reload is right depends on the architecture, so the engine proves it on its own 
 first order: a few answers as loaded, again after θ(1) and θ(0), which has the same bytes.
 """
 
-import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +19,9 @@ from tasks.core.errors import ExpoError
 from tasks.core.values import canonical_json
 from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import write_whole
-from tasks.generation.engine import end_with, load_tokenizer, prepare_environment
+from tasks.generation.engine import load_tokenizer, prepare_environment
 from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup, Probe, ProbeTexts
+from tasks.generation.order_loop import Replies, exit_with, serve_orders
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import Rank, Request, answer_batches
@@ -51,7 +51,7 @@ class LiveModel:
         """
         job = setup.job
         self._job = job
-        self._aligned = FolderSource(Path(job.model))
+        self._aligned = FolderSource(Path(setup.aligned or job.model))
         self._sft = FolderSource(Path(setup.sft)) if setup.sft else None
         self._pair = setup.pair
         self._questions = read_questions(Path(job.instructions), job.form)
@@ -71,7 +71,7 @@ class LiveModel:
             self._reload(self._pair.model_copy(update={"alpha": alpha, "module_alphas": ()}))
         return self._sample() == before
 
-    def obey(self, order: LiveOrder, reply: "Replies") -> None:
+    def obey(self, order: LiveOrder, reply: Replies) -> None:
         """Makes the probe and the answers that are not there yet."""
         if order.probe and order.own_answers and not Path(order.probe).is_file():
             self._set(order.recipe)
@@ -82,7 +82,7 @@ class LiveModel:
         if order.stop:
             self._answer(order, Path(order.folder), reply)
 
-    def _answer(self, order: LiveOrder, folder: Path, reply: "Replies") -> None:
+    def _answer(self, order: LiveOrder, folder: Path, reply: Replies) -> None:
         import vllm
 
         def load() -> VllmModel:
@@ -136,38 +136,16 @@ class LiveModel:
         return self._model.answer(requests, lambda _: None)
 
 
-class Replies:
-    """Lines to whoever started the engine."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def send(self, reply: LiveReply) -> None:
-        """Writes a line; shorter than a pipe's buffer, so it arrives in one piece."""
-        os.write(self._descriptor, canonical_json(reply) + b"\n")
-
-    def progress(self, count: int) -> None:
-        """So many more answers have been made."""
-        if count:
-            self.send(LiveReply(kind="progress", count=count))
-
-
 def main(path: str) -> int:
     """Takes orders until the standard input ends; the exit status."""
-    setup = LiveSetup.model_validate_json(Path(path).read_bytes())
-    end_with(setup.parent)
-    replies = Replies(setup.replies)
-    try:
-        model = LiveModel(setup, prepare_environment())
-        fit = setup.sft is None or _is_fit(model)
-        replies.send(LiveReply(kind="ready" if fit else "unfit"))
-        for line in sys.stdin:
-            model.obey(LiveOrder.model_validate_json(line), replies)
-            replies.send(LiveReply(kind="done"))
-    except ExpoError as error:
-        replies.send(LiveReply(kind="failed", error=type(error).__name__, message=str(error)))
-        raise
-    return 0
+    return serve_orders(path, _start)
+
+
+def _start(setup: LiveSetup, replies: Replies) -> Callable[[str], None]:
+    model = LiveModel(setup, prepare_environment())
+    fit = setup.sft is None or _is_fit(model)
+    replies.send(LiveReply(kind="ready" if fit else "unfit"))
+    return lambda line: model.obey(LiveOrder.model_validate_json(line), replies)
 
 
 def _is_fit(model: LiveModel) -> bool:
@@ -191,11 +169,4 @@ def _named_tensors(stream: "ThetaStream") -> "Iterator[tuple[str, Tensor]]":
 
 
 if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1])
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # vLLM's modules take a second to take apart
+    exit_with(main)

@@ -15,6 +15,7 @@ class LiveSetup(Value):
     job      the model that it loads, how it answers, and all prompts that it may be asked (a file of
              AlpacaEval's form); its output is the folder for the log
     sft      a folder with θ_0; None: the engine serves the model as loaded and takes no other weights
+    aligned  a folder with θ_1 where that is not the job's model, as of an adapter; None: it is
     pair     a recipe of the pair at whatever α, to check reloads with; None as sft
     parent   the process id of who started it
     replies  the file descriptor for its replies, a line each
@@ -22,6 +23,7 @@ class LiveSetup(Value):
 
     job: GenerationJob
     sft: str | None
+    aligned: str | None = None
     pair: Recipe | None
     parent: int
     replies: int

@@ -17,10 +17,10 @@ from pathlib import Path
 from tasks.core import errors
 from tasks.core.child import start_module
 from tasks.core.errors import ExpoError, PermanentError
-from tasks.core.values import canonical_json
+from tasks.core.values import Value, canonical_json
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
-from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup
+from tasks.generation.live_orders import LiveReply, LiveSetup
 from tasks.generation.settings import GenerationJob
 from tasks.weights.recipe import Recipe
 
@@ -48,8 +48,8 @@ class LiveEngine:
         self._unread = b""
         self.pid = process.pid
 
-    def obey(self, order: LiveOrder) -> None:
-        """Has an order done; when this returns, the order's folder holds what it asks for.
+    def obey(self, order: Value) -> None:
+        """Has an order of the module's kind done; when this returns, what it asks for is on the disk.
 
         Raises:
             ExpoError: what the engine raised; RetryableError where it died.
@@ -106,14 +106,18 @@ def live_engine(
     pair: Recipe | None,
     sft: Path | None,
     advance: Callable[[int], None],
+    aligned: Path | None = None,
     python: str | None = None,
+    module: str = MODULE,
 ) -> Iterator[LiveEngine]:
     """An engine that has loaded the job's model.
 
     Args:
         pair, sft: a recipe of the pair at whatever α, and the folder of θ_0, for orders with a recipe;
             None: the engine answers with the model as it is.
+        aligned: the folder of an adapter, which the job's model has merged at α = 0; None: the model's own.
         python: another environment's interpreter, with this project's dependencies for weights.
+        module: whose process takes the orders; see `tasks.generation.order_loop`.
 
     Raises:
         UnfitError: a pair is given, and this vLLM does not reload this architecture rightly.
@@ -126,12 +130,19 @@ def live_engine(
     process: subprocess.Popen[bytes] | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
-            setup = _setup(job, pair, sft, writing)
+            setup = LiveSetup(
+                job=job,
+                sft=str(sft) if sft else None,
+                aligned=str(aligned) if aligned else None,
+                pair=pair,
+                parent=os.getpid(),
+                replies=writing,
+            )
             (Path(scratch) / "request.json").write_bytes(canonical_json(setup))
             try:
                 process = start_module(
                     python or sys.executable,
-                    MODULE,
+                    module,
                     [str(Path(scratch) / "request.json")],
                     scratch=Path(scratch),
                     log=log,
@@ -147,11 +158,6 @@ def live_engine(
         os.close(reading)
         if process is not None:
             _end(process)
-
-
-def _setup(job: GenerationJob, pair: Recipe | None, sft: Path | None, replies: int) -> LiveSetup:
-    folder = str(sft) if sft else None
-    return LiveSetup(job=job, sft=folder, pair=pair, parent=os.getpid(), replies=replies)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -51,8 +51,17 @@ def render_prompts(
     return PromptSet(template=template, token_ids=token_ids, stop_token_ids=_stop_ids(tokenizer, settings))
 
 
-def render(tokenizer: "PreTrainedTokenizerBase", template: str, chat: tuple[str, ...]) -> tuple[int, ...]:
-    """The token ids of a chat (the user and the model in turn) with the generation prompt.
+def render(
+    tokenizer: "PreTrainedTokenizerBase",
+    template: str,
+    chat: tuple[str, ...],
+    *,
+    generation_prompt: bool = True,
+) -> tuple[int, ...]:
+    """The token ids of a chat (the user and the model in turn).
+
+    Args:
+        generation_prompt: whether the model is to answer; False for a chat that is judged as it is.
 
     Raises:
         InputError: the template fails on it, or comes to no end.
@@ -65,7 +74,7 @@ def render(tokenizer: "PreTrainedTokenizerBase", template: str, chat: tuple[str,
             text: str = tokenizer.apply_chat_template(
                 [{"role": roles[number % 2], "content": said} for number, said in enumerate(chat)],
                 chat_template=template,
-                add_generation_prompt=True,
+                add_generation_prompt=generation_prompt,
                 tokenize=False,
             )
     except TemplateError as error:

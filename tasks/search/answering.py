@@ -1,7 +1,8 @@
 """The candidates' answers: from the journals of earlier tries, else from one live engine.
 
     WORK/live/engine.log            the engine's log
-    WORK/choosing.json              the prompts of each half
+    WORK/choosing.json              the prompts of each half, and of each guard
+    WORK/merged/                    the aligned model, where that is an adapter
     WORK/own.json                   the aligned model's first answers, for the probe
     WORK/alpha-0.5/probe.json       what is known of θ(0.5) without an answer of its own
     WORK/alpha-0.5/choosing/        the journal of its answers
@@ -12,12 +13,12 @@ written to files and served by an engine of its own.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.values import canonical_json, fingerprint
@@ -35,11 +36,11 @@ from tasks.stores.source import Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
 from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Recipe
+from tasks.weights.presets import shaped
+from tasks.weights.recipe import ModuleAlpha, Recipe
 
-__all__ = ["CandidateAnswers", "Half"]
+__all__ = ["CandidateAnswers"]
 
-Half = Literal["choosing", "confirming"]
 OWN_ANSWERS = 32  # of the aligned model, whose log-probability is a rail
 
 
@@ -55,6 +56,8 @@ class CandidateAnswers:
         settings: GenerationSettings,
         prompts: HeldOut,
         *,
+        shape: Sequence[ModuleAlpha] = (),
+        guards: Mapping[str, Sequence[str]] | None = None,
         advance: Callable[[int], None],
         say: Callable[[str], None],
         python: str | None = None,
@@ -62,15 +65,18 @@ class CandidateAnswers:
         """
         Args:
             recipe: of the pair, at whatever α.
+            shape: the parts of α that modules get, at α = 1.
+            guards: questions of benchmarks that are rails, by the part's name.
             settings: whose batches are the rounds' unit: what a killed engine costs at most.
             say: takes a sentence for the user, about a fallback.
         """
         self._work, self._settings = work, settings
         self._recipe = recipe.model_copy(update={"nonfinite": "allow"})
-        self._aligned, self._sft = aligned, sft
-        self._prompts: dict[Half, tuple[str, ...]] = {
+        self._aligned, self._sft, self._shape = aligned, sft, shape
+        self._prompts: dict[str, tuple[str, ...]] = {
             "choosing": prompts.choosing,
             "confirming": prompts.confirming,
+            **{name: tuple(questions) for name, questions in (guards or {}).items()},
         }
         self._advance, self._say, self._python = advance, say, python
         self._stack = ExitStack()
@@ -79,11 +85,9 @@ class CandidateAnswers:
         self._nonfinite = 0
         self.takes_weights = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
         work.mkdir(parents=True, exist_ok=True)
-        for half, texts in self._prompts.items():
-            rows = [{"instruction": text} for text in texts]
-            write_whole(self._file(half), json.dumps(rows, ensure_ascii=False).encode())
-        everything = [{"instruction": text} for texts in self._prompts.values() for text in texts]
-        write_whole(work / "prompts.json", json.dumps(everything, ensure_ascii=False).encode())
+        for part, texts in self._prompts.items():
+            _write_prompts(self._file(part), texts)
+        _write_prompts(work / "prompts.json", [text for texts in self._prompts.values() for text in texts])
 
     def __enter__(self) -> Self:
         return self
@@ -100,18 +104,18 @@ class CandidateAnswers:
         version = found[0].engine if found else "unknown"
         return f"{version}, {'weights replaced in place' if self.takes_weights else 'one engine for each α'}"
 
-    def answers(self, half: Half, alpha: float, count: int) -> list[Answer]:
-        """The first `count` answers of θ(α) to a half; what is missing is made.
+    def answers(self, part: str, alpha: float, count: int) -> list[Answer]:
+        """The first `count` answers of θ(α) to a part of the prompts; what is missing is made.
 
         Raises:
             RetryableError: the engine died; the same call continues behind the last whole batch.
             ExpoError: whatever the engine raises.
         """
-        folder = self._folder(alpha) / half
+        folder = self._folder(alpha) / part
         batches = self._batches(folder, alpha)
         if not self._covers(batches, count):
             folder.mkdir(parents=True, exist_ok=True)
-            self._obey(alpha, self._order(alpha, half, count))
+            self._obey(alpha, self._order(alpha, part, count))
             batches = self._batches(folder, alpha)
         return answers_in_order(batches)[:count]
 
@@ -126,12 +130,12 @@ class CandidateAnswers:
             self._obey(alpha, order.model_copy(update={"own_answers": own, "probe": str(path)}))
         return Probe.model_validate_json(path.read_bytes())
 
-    def vitals(self, half: Half, alpha: float, count: int) -> Vitals:
+    def vitals(self, part: str, alpha: float, count: int) -> Vitals:
         """Of the first `count` answers."""
         own = min(OWN_ANSWERS, len(self._prompts["choosing"]), self._settings.batch_size)
         self.answers("choosing", 0.0, own)  # the probe asks for them
         probe = self.probe(alpha)
-        answers = self.answers(half, alpha, count)
+        answers = self.answers(part, alpha, count)
         return Vitals(
             prompts=count,
             unended=fmean(answer.finish_reason != "stop" for answer in answers),
@@ -178,19 +182,19 @@ class CandidateAnswers:
             for number in needed
         )
 
-    def _order(self, alpha: float, half: Half, stop: int) -> LiveOrder:
+    def _order(self, alpha: float, part: str, stop: int) -> LiveOrder:
         return LiveOrder(
             recipe=self._at(alpha) if self.takes_weights else None,
             fingerprint=self._name(alpha),
-            folder=str(self._folder(alpha) / half),
-            prompts=str(self._file(half)),
+            folder=str(self._folder(alpha) / part),
+            prompts=str(self._file(part)),
             stop=stop,
         )
 
     def _obey(self, alpha: float, order: LiveOrder) -> None:
         if self.takes_weights and self._engine is None:
             try:
-                self._start(self._aligned.folder(), takes_weights=True)
+                self._start(self._model_at_zero(), takes_weights=True)
             except UnfitError as error:
                 self._say(f"{error}. Each α is written to files and served by an engine of its own")
                 self.takes_weights = False
@@ -211,8 +215,9 @@ class CandidateAnswers:
             form="instructions",
         )
         pair, sft = (self._at(0.0), self._sft.folder()) if takes_weights else (None, None)
+        adapter = self._aligned.folder() if takes_weights and self._recipe.adapter else None
         self._engine = self._stack.enter_context(
-            live_engine(job, pair=pair, sft=sft, advance=self._advance, python=self._python)
+            live_engine(job, pair=pair, sft=sft, aligned=adapter, advance=self._advance, python=self._python)
         )
 
     def _serve_files(self, alpha: float) -> None:
@@ -224,8 +229,17 @@ class CandidateAnswers:
         if alpha:
             manifest = self._write_files(alpha, folder)
             self._nonfinite = sum(tensor.nonfinite for tensor in manifest.statistics)
-        self._start(folder if alpha else self._aligned.folder(), takes_weights=False)
+        self._start(folder if alpha else self._model_at_zero(), takes_weights=False)
         self._loaded = alpha
+
+    def _model_at_zero(self) -> Path:
+        """The aligned model's folder; an adapter is merged for it, once."""
+        if not self._recipe.adapter:
+            return self._aligned.folder()
+        folder = self._work / "merged"
+        if Artefact(str(folder)).manifest() is None:
+            self._write_files(0.0, folder)
+        return folder
 
     def _end_engine(self) -> None:
         self._stack.close()
@@ -245,7 +259,7 @@ class CandidateAnswers:
         write_whole(path, canonical_json(texts))
 
     def _at(self, alpha: float) -> Recipe:
-        return self._recipe.model_copy(update={"alpha": alpha})
+        return shaped(self._recipe, self._shape, alpha)
 
     def _name(self, alpha: float) -> str:
         """Of everything that decides a candidate's answers, but for how many there are."""
@@ -254,5 +268,12 @@ class CandidateAnswers:
     def _folder(self, alpha: float) -> Path:
         return self._work / f"alpha-{alpha:g}"
 
-    def _file(self, half: Half) -> Path:
-        return self._work / f"{half}.json"
+    def _file(self, part: str) -> Path:
+        return self._work / f"{part}.json"
+
+
+def _write_prompts(path: Path, texts: Sequence[str]) -> None:
+    """Unless they are there from an earlier try."""
+    content = json.dumps([{"instruction": text} for text in texts], ensure_ascii=False).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_whole(path, content)

@@ -16,12 +16,13 @@ def pair_key(checkpoint: Checkpoint) -> str:
 
 
 def searches(store: Store, aligned: Checkpoint, sft: Checkpoint) -> list[SearchResult]:
-    """The finished searches of exactly this pair, in the order of their names."""
+    """The finished searches of exactly this pair, in the order of their names; of presets none."""
     found = []
     for name in store.names(SEARCHES):
         content = store.artefact(SEARCHES, name).manifest()
         result = SearchResult.model_validate_json(content or b"")
-        if (result.aligned, result.sft) == (pair_key(aligned), pair_key(sft)):
+        of_pair = (result.aligned, result.sft) == (pair_key(aligned), pair_key(sft))
+        if of_pair and not result.preset:
             found.append(result)
     return found
 

@@ -24,7 +24,17 @@ from tasks.core.values import Value
 from tasks.search.candidates import Grid, extension, first_candidates, refinement
 from tasks.search.rails import RailLimits, RailReading, Vitals, broken, read_rails
 
-__all__ = ["Evaluator", "Fate", "Finish", "RaceSettings", "Standing", "race"]
+__all__ = [
+    "Evaluator",
+    "Fate",
+    "Finish",
+    "Play",
+    "PlayRound",
+    "RaceSettings",
+    "Standing",
+    "finish_after",
+    "race",
+]
 
 Fate = Literal["tied with the best", "trails the best", "broke a rail", "above a broken rail"]
 MAX_MISSING = 0.05  # share of answers that an objective may leave without a score
@@ -75,6 +85,10 @@ class Standing(Value):
     broken: tuple[str, ...] = ()
 
 
+Play = Callable[[], tuple[Standing, ...]]
+PlayRound = Callable[[int, Play], object]
+
+
 class Finish(Value):
     """The race's end.
 
@@ -116,12 +130,13 @@ def race(
     settings: RaceSettings,
     prompts: int,
     evaluator: Evaluator,
-    on_round: Callable[[Sequence[Standing]], None] = lambda _: None,
+    play_round: PlayRound = lambda _, play: play(),
 ) -> Finish:
     """Runs the race over at most `prompts` prompts.
 
     Args:
-        on_round: called after each round with all standings so far.
+        play_round: plays a round by its second argument, which returns all standings after it; the first is
+            the number of prompts.
 
     Raises:
         InputError: there are fewer prompts than the first round has.
@@ -134,22 +149,38 @@ def race(
     entrants = _Entrants(settings, evaluator)
     rounds: list[int] = []
     count = settings.first_round
-    while True:
+
+    def play() -> tuple[Standing, ...]:
         entrants.measure(count)
         early = count == settings.first_round < prompts
         while entrants.grow(refine=not early or len(entrants.running) == 1):
             entrants.measure(count)
+        return entrants.standings()
+
+    while True:
+        play_round(count, play)
         rounds.append(count)
-        on_round(entrants.standings())
         if count == prompts or len(entrants.running) == 1:
             break
         count = min(2 * count, prompts)
+    return finish_after(entrants.standings(), rounds[:-1])
+
+
+def finish_after(standings: Sequence[Standing], before: Sequence[int]) -> Finish:
+    """The race as it is after a round.
+
+    Args:
+        standings: of every candidate, rising.
+        before: the number of prompts after each earlier round.
+    """
+    running = [standing for standing in standings if standing.fate == "tied with the best"]
+    best = max(running, key=lambda standing: (standing.score or 0.0, -abs(standing.alpha)))
     return Finish(
-        best=entrants.best.alpha,
-        tied=tuple(candidate.alpha for candidate in entrants.running),
-        standings=entrants.standings(),
-        rounds=tuple(rounds),
-        answers=sum(candidate.answered for candidate in entrants.candidates.values()),
+        best=best.alpha,
+        tied=tuple(standing.alpha for standing in running),
+        standings=tuple(standings),
+        rounds=(*before, max(standing.prompts for standing in running)),
+        answers=sum(standing.prompts for standing in standings),
     )
 
 

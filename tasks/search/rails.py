@@ -5,6 +5,7 @@ before it is scored, and so is every larger α: the damage grows with the step.
 """
 
 from collections.abc import Iterable
+from typing import Annotated
 
 from pydantic import Field
 
@@ -23,6 +24,7 @@ class Vitals(Value):
     nonfinite        NaN and Inf among the weights of θ(α)
     log_probability  mean, in nats for each token, of the aligned model's own answers under θ(α);
                      None where it was not measured
+    guards           mean score on each guard benchmark, in its unit
     """
 
     prompts: int = Field(ge=1)
@@ -31,6 +33,7 @@ class Vitals(Value):
     mean_characters: float = Field(ge=0)
     nonfinite: int = Field(default=0, ge=0)
     log_probability: float | None = None
+    guards: dict[str, float] = Field(default_factory=dict, exclude_if=lambda guards: not guards)
 
 
 class RailLimits(Value):
@@ -39,6 +42,7 @@ class RailLimits(Value):
     unended, repeating  more of such answers, as a share of all
     shortest, longest   mean length, as a multiple
     log_probability     loss of nats for each token of the aligned model's own answers
+    guards              loss of mean score on verified benchmarks, by their names, in their units
     """
 
     unended: float = Field(default=0.10, ge=0, le=1)
@@ -46,6 +50,9 @@ class RailLimits(Value):
     shortest: float = Field(default=0.5, ge=0, le=1)
     longest: float = Field(default=2.0, ge=1)
     log_probability: float = Field(default=2.0, gt=0)
+    guards: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, exclude_if=lambda guards: not guards
+    )
 
 
 class RailReading(Value):
@@ -83,6 +90,11 @@ def read_rails(candidate: Vitals, baseline: Vitals, limits: RailLimits) -> tuple
                 limits.log_probability,
             )
         )
+    readings += [
+        _at_most(f"loss on {name}", baseline.guards[name] - candidate.guards[name], margin)
+        for name, margin in limits.guards.items()
+        if name in candidate.guards and name in baseline.guards
+    ]
     return tuple(readings)
 
 

@@ -12,7 +12,13 @@ from tasks.stats.paired import PairedDifference, paired_difference
 
 __all__ = ["Confirmation", "SearchCosts", "SearchResult", "confirm", "decide", "describe"]
 
-Reason = Literal["confirmed", "not better than α = 0", "not confirmed", "broke a rail on fresh prompts"]
+Reason = Literal[
+    "confirmed",
+    "not better than α = 0",
+    "not confirmed",
+    "broke a rail on fresh prompts",
+    "stopped by a limit",
+]
 
 
 class Confirmation(Value):
@@ -50,7 +56,7 @@ class SearchCosts(Value):
 
 
 class SearchResult(Value):
-    """A finished search.
+    """A finished search, or what one had found when a limit stopped it.
 
     aligned, sft   the pair, each as uri@commit
     objective      what scored, in words; judged: whether that is a judge, whose gain is a share of wins
@@ -62,6 +68,8 @@ class SearchResult(Value):
     confirmation   None where the race found nothing to confirm
     engine         name and version of what answered, and how θ(α) got into it
     fingerprint    of everything that decided the result
+    stopped        which limit ended it early, "" where none did
+    preset         the shape of which α is the scale, "" for the same α everywhere
     """
 
     aligned: str
@@ -78,6 +86,8 @@ class SearchResult(Value):
     costs: SearchCosts
     engine: str
     fingerprint: str
+    stopped: str = Field(default="", exclude_if=lambda stopped: not stopped)
+    preset: str = Field(default="", exclude_if=lambda preset: not preset)
 
 
 def confirm(
@@ -96,8 +106,12 @@ def confirm(
     return Confirmation(alpha=alpha, difference=difference, rails=rails, second=second)
 
 
-def decide(finish: Finish, confirmation: Confirmation | None) -> tuple[float | None, Reason]:
+def decide(
+    finish: Finish, confirmation: Confirmation | None, *, stopped: bool = False
+) -> tuple[float | None, Reason]:
     """The choice and why: α has to win the race and hold on fresh prompts, else it is None."""
+    if stopped:
+        return None, "stopped by a limit"
     if finish.choice is None or confirmation is None:
         return None, "not better than α = 0"
     if not all(reading.holds for reading in confirmation.rails):
@@ -107,6 +121,8 @@ def decide(finish: Finish, confirmation: Confirmation | None) -> tuple[float | N
 
 def describe(result: SearchResult) -> str:
     """The result in a sentence or two."""
+    if result.stopped:
+        return _describe_stop(result)
     tied = ", ".join(f"{alpha:g}" for alpha in result.tied)
     found = result.confirmation
     if found is None:
@@ -114,7 +130,21 @@ def describe(result: SearchResult) -> str:
     interval = f"{found.difference.lower:+.3g} to {found.difference.upper:+.3g}"
     gain = f"{found.difference.mean:+.3g} over α = 0 on {found.difference.n} fresh prompts, 95% {interval}"
     if result.alpha is not None:
-        return (
-            f"α = {result.alpha:g}: {gain}. It is the smallest of those that cannot be distinguished: {tied}."
-        )
+        shape = f", in the shape {result.preset}" if result.preset else ""
+        chosen = f"α = {result.alpha:g}{shape}: {gain}."
+        return f"{chosen} It is the smallest of those that cannot be distinguished: {tied}."
     return f"No α: the race's choice {found.alpha:g} was {result.reason} ({gain})."
+
+
+def _describe_stop(result: SearchResult) -> str:
+    so_far = "no round was complete"
+    if result.rounds:
+        tied = ", ".join(f"{alpha:g}" for alpha in result.tied)
+        so_far = (
+            f"after {result.rounds[-1]} prompts α {tied} cannot be distinguished from the best "
+            f"({result.best:g})"
+        )
+    return (
+        f"No α yet: {result.stopped}. So far {so_far}, and nothing is confirmed. "
+        "What was answered and judged is kept: the same search goes on from here."
+    )

@@ -1,81 +1,25 @@
 """A search from its prompts to its result: the race, then the choice on fresh prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tasks.benchmarks.budget import Usage, dollars
-from tasks.core.values import Value, fingerprint
-from tasks.generation.settings import GenerationSettings
-from tasks.search.answering import CandidateAnswers, Half
-from tasks.search.candidates import most_candidates
+from tasks.core.errors import OverBudgetError
+from tasks.search.answering import CandidateAnswers
+from tasks.search.deadline import Deadline
 from tasks.search.found import pair_key
+from tasks.search.guard_rail import GuardScores
 from tasks.search.held_out import HeldOut
-from tasks.search.objectives import Answered, Objective, ObjectiveConfig, objective_fingerprint
-from tasks.search.racing import Evaluator, RaceSettings, Standing, race
-from tasks.search.rails import Vitals, read_rails
+from tasks.search.racing import Evaluator, Finish, Play, PlayRound, Standing, finish_after, race
+from tasks.search.rails import RailLimits, RailReading, Vitals, broken, read_rails
 from tasks.search.result import Confirmation, SearchCosts, SearchResult, confirm, decide
+from tasks.search.scoring import Answered, Objective
+from tasks.search.search_config import SearchConfig
 from tasks.stats.paired import PairedDifference, paired_difference
 from tasks.weights.recipe import Recipe
 
-__all__ = [
-    "SearchConfig",
-    "answers_left",
-    "expected_answers",
-    "most_answers",
-    "run_search",
-    "search_fingerprint",
-]
+__all__ = ["run_search"]
 
-
-class SearchConfig(Value):
-    """How α is searched for.
-
-    objective   what the race is about
-    second      reported for the choice beside the first, and never mixed in
-    race        candidates, rounds, rails
-    choosing, confirming   the most prompts of each half
-    """
-
-    objective: ObjectiveConfig
-    second: ObjectiveConfig | None = None
-    race: RaceSettings = RaceSettings()
-    choosing: int = 512
-    confirming: int = 512
-
-    def settings(self, settings: GenerationSettings) -> GenerationSettings:
-        """With batches as long as the first round, so that rounds are made of whole batches."""
-        return settings.model_copy(update={"batch_size": self.race.first_round})
-
-
-def search_fingerprint(
-    recipe: Recipe, config: SearchConfig, settings: GenerationSettings, prompts: HeldOut, engine: str
-) -> str:
-    """sha256 of everything that decides the result."""
-    objectives = [
-        objective_fingerprint(objective) for objective in (config.objective, config.second) if objective
-    ]
-    rest = config.model_dump(mode="json", exclude={"objective", "second"})
-    return fingerprint(
-        recipe.model_copy(update={"alpha": 0.0}),
-        config.settings(settings),
-        prompts,
-        {"config": rest, "objectives": objectives, "engine": engine},
-    )
-
-
-def expected_answers(config: SearchConfig, prompts: HeldOut) -> int:
-    """How many answers a search takes, roughly: in simulations half of the grid's are made."""
-    return config.race.grid.count * len(prompts.choosing) // 2 + 2 * len(prompts.confirming)
-
-
-def most_answers(config: SearchConfig, prompts: HeldOut) -> int:
-    """How many answers a search takes if no candidate ever drops out."""
-    return most_candidates(config.race.grid) * len(prompts.choosing) + 2 * len(prompts.confirming)
-
-
-def answers_left(standings: Sequence[Standing], prompts: HeldOut) -> int:
-    """How many answers a search still takes after a round, if nobody joins or drops out."""
-    running = [standing.prompts for standing in standings if standing.fate == "tied with the best"]
-    return sum(len(prompts.choosing) - answered for answered in running) + 2 * len(prompts.confirming)
+_NOTHING = Finish(best=0.0, tied=(), standings=(), rounds=(), answers=0)
 
 
 def run_search(
@@ -85,21 +29,38 @@ def run_search(
     prompts: HeldOut,
     objective: Objective,
     second: Objective | None,
+    guards: GuardScores,
     name: str,
-    on_round: Callable[[Sequence[Standing]], None],
+    play_round: PlayRound,
+    deadline: Deadline,
 ) -> SearchResult:
     """Races the candidates, and holds the choice against α = 0 on the confirming half.
 
     Every answer and judgment is journaled, so the same call after a kill goes the same way and
-    makes only what is missing.
+    makes only what is missing. A limit of time, requests or money ends it with what was found
+    by the last whole round.
     """
-    finish = race(
-        config.race, len(prompts.choosing), _Choosing(answers, prompts.choosing, objective), on_round
-    )
-    confirmation = None
-    if finish.choice is not None:
-        confirmation = _confirm(finish.choice, config, answers, prompts.confirming, objective, second)
-    alpha, reason = decide(finish, confirmation)
+    finish, stopped, confirmation = _NOTHING, "", None
+
+    def play_and_keep(count: int, play: Play) -> None:
+        def kept() -> tuple[Standing, ...]:
+            nonlocal finish
+            standings = play()
+            finish = finish_after(standings, finish.rounds)
+            return standings
+
+        play_round(count, kept)
+
+    try:
+        choosing = _Choosing(config.race.limits, answers, prompts.choosing, objective, guards, deadline)
+        finish = race(config.race, len(prompts.choosing), choosing, play_and_keep)
+        if finish.choice is not None:
+            deadline.check()
+            rails = _fresh_rails(finish.choice, config, answers, len(prompts.confirming), guards)
+            confirmation = _confirm(finish.choice, answers, prompts.confirming, objective, second, rails)
+    except OverBudgetError as error:
+        stopped = str(error)
+    alpha, reason = decide(finish, confirmation, stopped=bool(stopped))
     return SearchResult(
         aligned=pair_key(recipe.aligned),
         sft=pair_key(recipe.sft),
@@ -115,33 +76,59 @@ def run_search(
         costs=_costs(config, answers, [scorer for scorer in (objective, second) if scorer]),
         engine=answers.engine,
         fingerprint=name,
+        stopped=stopped,
+        preset=config.preset or "",
     )
 
 
 class _Choosing(Evaluator):
-    """Candidates on the choosing half."""
+    """Candidates on the choosing half, for as long as there is time."""
 
-    def __init__(self, answers: CandidateAnswers, prompts: Sequence[str], objective: Objective) -> None:
-        self._answers, self._prompts, self._objective = answers, prompts, objective
+    def __init__(
+        self,
+        limits: RailLimits,
+        answers: CandidateAnswers,
+        prompts: Sequence[str],
+        objective: Objective,
+        guards: GuardScores,
+        deadline: Deadline,
+    ) -> None:
+        self._limits, self._answers, self._prompts, self._objective = limits, answers, prompts, objective
+        self._guards, self._deadline = guards, deadline
 
     def vitals(self, alpha: float, prompts: int) -> Vitals:
-        return self._answers.vitals("choosing", alpha, prompts)
+        """With the guards' scores where the cheaper rails hold."""
+        self._deadline.check()
+        vitals = self._answers.vitals("choosing", alpha, prompts)
+        baseline = self._answers.vitals("choosing", 0.0, prompts)
+        if alpha and broken(read_rails(vitals, baseline, self._limits)):
+            return vitals
+        return vitals.model_copy(update={"guards": self._guards.of(alpha)})
 
     def scores(self, alpha: float, prompts: int) -> Sequence[float]:
+        self._deadline.check()
         return _scores(self._answers, "choosing", self._prompts[:prompts], self._objective, alpha)
+
+
+def _fresh_rails(
+    alpha: float, config: SearchConfig, answers: CandidateAnswers, count: int, guards: GuardScores
+) -> tuple[RailReading, ...]:
+    """The rails of a choice on the confirming prompts; the guards have no fresh ones."""
+    vitals, baseline = (
+        answers.vitals("confirming", each, count).model_copy(update={"guards": guards.of(each)})
+        for each in (alpha, 0.0)
+    )
+    return read_rails(vitals, baseline, config.race.limits)
 
 
 def _confirm(
     alpha: float,
-    config: SearchConfig,
     answers: CandidateAnswers,
     prompts: Sequence[str],
     objective: Objective,
     second: Objective | None,
+    rails: tuple[RailReading, ...],
 ) -> Confirmation:
-    count = len(prompts)
-    baseline = answers.vitals("confirming", 0.0, count)
-    rails = read_rails(answers.vitals("confirming", alpha, count), baseline, config.race.limits)
     first = [_scores(answers, "confirming", prompts, objective, of) for of in (alpha, 0.0)]
     again = _difference(answers, prompts, second, alpha) if second else None
     scores, zero = _with_scores(*first)
@@ -165,17 +152,17 @@ def _with_scores(scores: Sequence[float], zero: Sequence[float]) -> tuple[list[f
 
 
 def _scores(
-    answers: CandidateAnswers, half: Half, prompts: Sequence[str], objective: Objective, alpha: float
+    answers: CandidateAnswers, part: str, prompts: Sequence[str], objective: Objective, alpha: float
 ) -> list[float]:
-    candidate = [answer.output for answer in answers.answers(half, alpha, len(prompts))]
-    baseline = [answer.output for answer in answers.answers(half, 0.0, len(prompts))]
+    candidate = [answer.output for answer in answers.answers(part, alpha, len(prompts))]
+    baseline = [answer.output for answer in answers.answers(part, 0.0, len(prompts))]
     return objective.scores(alpha, Answered(prompts, candidate, baseline))
 
 
 def _costs(config: SearchConfig, answers: CandidateAnswers, objectives: Sequence[Objective]) -> SearchCosts:
     count, tokens, seconds = answers.totals()
     usage = sum((objective.usage() for objective in objectives), Usage())
-    judge = config.objective.judge
+    judge = config.judge
     return SearchCosts(
         answers=count,
         answer_tokens=tokens,

@@ -7,7 +7,7 @@ from tasks.core.errors import InputError
 from tasks.weights.recipe import ModuleAlpha, Recipe
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
 
-__all__ = ["LAYER", "MODULES", "alpha_of", "module_alpha_errors"]
+__all__ = ["LAYER", "MODULES", "alpha_of", "matches", "module_alpha_errors"]
 
 # Words for what every architecture has under names of its own; a norm inside attention is of both.
 MODULES = {
@@ -23,20 +23,21 @@ LAYER = re.compile(r"(^|\.)(layers|h|blocks)\.(?P<number>\d+)\.")
 
 def alpha_of(recipe: Recipe, tensor: str) -> float:
     """The α of the first entry of `module_alphas` that matches a tensor's name, else the recipe's."""
-    return next((module.alpha for module in recipe.module_alphas if _matches(module, tensor)), recipe.alpha)
+    return next((module.alpha for module in recipe.module_alphas if matches(module, tensor)), recipe.alpha)
 
 
 def module_alpha_errors(recipe: Recipe, tensors: Collection[str]) -> Iterator[str]:
     """A sentence for each entry of `module_alphas` that matches no name, or is no regular expression."""
     for module in recipe.module_alphas:
         try:
-            if not any(_matches(module, name) for name in tensors):
+            if not any(matches(module, name) for name in tensors):
                 yield f"module alpha {_words(module)} matches no tensor such as {next(iter(tensors), '')}"
         except re.error as error:
             yield f"module alpha {module.pattern!r} is no regular expression: {error}"
 
 
-def _matches(module: ModuleAlpha, tensor: str) -> bool:
+def matches(module: ModuleAlpha, tensor: str) -> bool:
+    """Whether an entry is about a tensor, by its name; raises re.error for what is no regular expression."""
     if module.layers:
         layer = LAYER.search(tensor)
         if not layer or not module.layers[0] <= int(layer["number"]) <= module.layers[1]:

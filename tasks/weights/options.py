@@ -11,6 +11,7 @@ __all__ = [
     "Device",
     "Extra",
     "InputMode",
+    "ModulePreset",
     "Nonfinite",
     "OutputDtype",
     "Vocabulary",
@@ -26,6 +27,7 @@ OutputDtype = Literal["bfloat16", "float16", "float32"]
 Vocabulary = Literal["error", "common-rows", "by-position"]
 """Where the two sides have different numbers of vocabulary rows: refuse, or extrapolate the common."""
 
+ModulePreset = Literal["fusionbench", "lines"]
 Nonfinite = Literal["error", "allow"]
 """NaN or Inf in a parent: refuse, or count."""
 

@@ -4,8 +4,9 @@ from pydantic import Field
 
 from tasks.core.values import Value
 from tasks.weights.adapter_base import adapter_mode
-from tasks.weights.options import Arithmetic, Extra, Nonfinite, OutputDtype, Vocabulary
+from tasks.weights.options import Arithmetic, Extra, ModulePreset, Nonfinite, OutputDtype, Vocabulary
 from tasks.weights.pass_options import Parents
+from tasks.weights.presets import names_of_pair, preset_factors, scaled
 from tasks.weights.recipe import ModuleAlpha, Recipe
 
 __all__ = ["PairSettings"]
@@ -16,6 +17,7 @@ class PairSettings(Value):
 
     dtype          of the output: "bfloat16", "float16" or "float32"; None: as the aligned side
     module_alphas  another α for some modules or layers; the first that matches a tensor decides
+    preset         a named shape of α, behind the module alphas: see `tasks.weights.presets`
     arithmetic     "fp32": one rounding to the output's dtype; "parity": the authors' bf16 operations
     vocabulary     rows of other tokens: "error", "common-rows" (pair those of equal tokens), or
                    "by-position" (pair them as they stand)
@@ -30,6 +32,7 @@ class PairSettings(Value):
 
     dtype: OutputDtype | None = None
     module_alphas: tuple[ModuleAlpha, ...] = ()
+    preset: ModulePreset | None = None
     arithmetic: Arithmetic = "fp32"
     vocabulary: Vocabulary = "error"
     extra: Extra = "error"
@@ -44,7 +47,11 @@ class PairSettings(Value):
 
         Raises:
             InputError: `merge` was asked of a whole checkpoint; and as `read_adapter`.
+            MismatchError: the preset does not fit the checkpoint.
         """
+        shape: tuple[ModuleAlpha, ...] = ()
+        if self.preset:
+            shape = scaled(preset_factors(self.preset, names_of_pair(*parents)), alpha)
         return Recipe(
             aligned=parents.aligned.checkpoint,
             sft=parents.sft.checkpoint,
@@ -56,7 +63,7 @@ class PairSettings(Value):
             allow=tuple(sorted(set(self.allow))),
             dequantize=self.dequantize,
             nonfinite=self.nonfinite,
-            module_alphas=self.module_alphas,
+            module_alphas=(*self.module_alphas, *shape),
             shard_bytes=self.shard_bytes,
             adapter=adapter_mode(parents.aligned, self.merge),
         )

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tasks.core.errors import InputError, MismatchError
 from tasks.stores.disk import check_room
@@ -24,9 +23,7 @@ from tasks.weights.prefetch import limit_incoming
 from tasks.weights.receipts import InputCheck, ShardReceipt
 from tasks.weights.recipe import Recipe
 from tasks.weights.streaming import AHEAD, RANGE_BYTES, StreamedInputs, reads_of
-
-if TYPE_CHECKING:
-    from tasks.weights.worker import Worker
+from tasks.weights.worker_kinds import FACTORS_HELD, worker_factory
 
 __all__ = ["Advance", "held_memory", "shard_memory", "write_shard", "write_shards"]
 
@@ -36,8 +33,6 @@ Advance = Callable[[int], None]
 SLOT_BYTES = 4 << 20
 # What a thread holds for its inputs: two buffers of two slots each; an output is one.
 INPUT_SLOTS = 4
-# Tensors whose low-rank factors are held: threads work on neighboring slots, so on two tensors at most.
-FACTORS_HELD = 2
 
 
 def write_shard(
@@ -88,7 +83,7 @@ def write_shards(
     ):
         files = [stack.enter_context(PartFile(part, job.bytes)) for part in parts]
         pipeline = Pipeline(reading, files, SLOT_BYTES, advance)
-        pipeline.run(_worker(reading, aligned, sft, place), options.threads)
+        pipeline.run(worker_factory(reading, aligned, sft, SLOT_BYTES, place), options.threads)
         checks = (
             *_checks("aligned", parents.aligned, aligned, job.aligned_files, job.aligned_files),
             *_checks("sft", parents.sft, sft, job.sft_files, reading[0].sft_files),
@@ -121,22 +116,6 @@ def held_memory(job: ShardJob, threads: int = THREADS) -> int:
     scales = [*job.scales("aligned"), *job.scales("sft")]
     grids = sum(math.prod(scale.shape) * ITEM_BYTES["F32"] for scale in scales)
     return (FACTORS_HELD + 1) * largest + grids + (threads * SLOT_BYTES // 2 if scales else 0)
-
-
-def _worker(jobs: Sequence[ShardJob], aligned: Reader, sft: Reader, place: str) -> "Callable[[], Worker]":
-    """Makes the worker of a thread. An adapter is merged on the CPU, whatever the device."""
-    if jobs[0].scales("aligned") or jobs[0].scales("sft"):
-        from tasks.weights.fp8_worker import DequantizingWorker, read_scales
-
-        scales = read_scales(jobs[0], aligned, sft)
-        return partial(DequantizingWorker, jobs, aligned, sft, SLOT_BYTES, place, scales)
-    if jobs[0].recipe.adapter:
-        from tasks.weights.merge_worker import FactorCache, MergeWorker
-
-        return partial(MergeWorker, jobs, aligned, sft, SLOT_BYTES, FactorCache(aligned, FACTORS_HELD))
-    from tasks.weights.worker import Worker
-
-    return partial(Worker, jobs, aligned, sft, SLOT_BYTES, place)
 
 
 def _reader(side: Side, source: Source, job: ShardJob, inputs: InputMode) -> Reader:

@@ -20,6 +20,7 @@ from tasks.weights.inputs import Inputs
 from tasks.weights.jobs import Plan, ShardJob, TensorJob
 from tasks.weights.slots import Piece, spans
 from tasks.weights.worker import Worker
+from tasks.weights.worker_kinds import worker_factory
 
 __all__ = ["ThetaStream", "ThetaTensor"]
 
@@ -71,8 +72,9 @@ class ThetaStream:
             ThreadPoolExecutor(self._threads) as pool,
         ):
             workers: SimpleQueue[Worker] = SimpleQueue()
+            make = worker_factory([job], aligned, sft, PIECE_BYTES, "cpu")
             for _ in range(self._threads):
-                workers.put(Worker([job], aligned, sft, PIECE_BYTES, "cpu"))
+                workers.put(make())
             ahead: _Pending | None = None
             for number, tensor in enumerate(job.tensors):
                 begun = _begin(number, tensor, workers, pool)

@@ -31,8 +31,13 @@ class FakeVllm:
     def __init__(self, *, unfit: bool = False, die_after: int | None = None) -> None:
         self.unfit, self.die_after = unfit, die_after
         self.started: list[str] = []
+        self.adapters: list[Path | None] = []
         self.orders: list[tuple[float | None, int]] = []
         self.answered = 0
+
+    def text(self, alpha: float, prompt: str, seed: int | None) -> str:
+        """An answer."""
+        return f"{alpha}: {prompt} ({seed})"
 
     @contextmanager
     def live_engine(
@@ -42,6 +47,7 @@ class FakeVllm:
         pair: Recipe | None,
         sft: Path | None,
         advance: Callable[[int], None],
+        aligned: Path | None = None,
         python: str | None = None,
     ) -> Iterator["_Engine"]:
         """In the place of `tasks.generation.live_session.live_engine`."""
@@ -49,6 +55,7 @@ class FakeVllm:
         if self.unfit and pair is not None:
             raise UnfitError("no new weights")
         self.started.append(job.model)
+        self.adapters.append(aligned)
         yield _Engine(self, job, advance)
 
 
@@ -97,5 +104,5 @@ class _Engine:
         alpha, _ = self._vllm.orders[-1]
         if alpha is None:
             alpha = _alpha_of(Path(self._job.model))
-        text = f"{alpha}: {request.chat[-1]} ({request.seed})"
+        text = self._vllm.text(alpha, request.chat[-1], request.seed)
         return Answer(output=text, tokens=len(text), finish_reason="stop", looping=False)

@@ -10,8 +10,13 @@ from tasks.core.errors import RetryableError
 from tasks.generation.settings import GenerationSettings
 from tasks.search.answering import CandidateAnswers
 from tasks.search.held_out import HeldOut
+from tasks.weights.adapter_base import open_parents
+from tasks.weights.manifest import read_manifest
+from tasks.weights.recipe import Recipe
 from tests.search.engines import FakeVllm
+from tests.weights.adapters import save_adapter
 from tests.weights.checkpoints import pair
+from tests.weights.models import save_llama
 
 PROMPTS = HeldOut(
     choosing=tuple(f"choose {number}" for number in range(20)),
@@ -103,6 +108,28 @@ def test_a_model_over_several_gpus_is_served_from_files(search: Search) -> None:
     with search.open(vllm, SETTINGS.model_copy(update={"tensor_parallel_size": 2})) as answers:
         answers.answers("choosing", 0.5, 8)
     assert vllm.orders == [(None, 8)] and vllm.started == [str(search.folder / "work" / "model")]
+
+
+def test_an_adapter_is_merged_once_and_streamed_from_its_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine loads the merged θ(0), and gets the adapter's own folder to compute θ(α) from."""
+    save_llama(tmp_path / "sft", 1)
+    save_adapter(tmp_path / "sft", tmp_path / "adapter")
+    aligned, sft = open_parents(str(tmp_path / "adapter"), str(tmp_path / "sft"))
+    recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.0, adapter="merge")
+    vllm = FakeVllm()
+    monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+    for count in (8, 20):
+        with CandidateAnswers(
+            tmp_path / "work", recipe, aligned, sft, SETTINGS, PROMPTS,
+            advance=lambda _: None, say=lambda _: None,
+        ) as answers:  # fmt: skip
+            answers.answers("choosing", 0.5, count)
+    merged = tmp_path / "work" / "merged"
+    assert vllm.started == [str(merged)] * 2 and vllm.adapters == [aligned.folder()] * 2
+    found = read_manifest((merged / "manifest.json").read_bytes()).recipe
+    assert (found.alpha, found.adapter) == (0.0, "merge")
 
 
 def test_vitals_count_what_the_answers_are(search: Search) -> None:

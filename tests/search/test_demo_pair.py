@@ -13,7 +13,7 @@ from tasks.reports.run_report import RunReport
 from tasks.resolve import resolve
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
 

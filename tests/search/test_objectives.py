@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import InputError
 from tasks.demo.rule import preference, score
-from tasks.search.objectives import Answered, ObjectiveConfig, load_function, open_objective
+from tasks.search.functions import load_function
+from tasks.search.objectives import ObjectiveConfig, open_objective
+from tasks.search.scoring import Answered
 
 JUDGE = Judge(model="demo-rule", base_url="demo:rule")
 PROMPTS = ("Write a note to Anna about the lamp.", "Write a note to Ben about the lake.")

@@ -88,7 +88,7 @@ def test_a_negative_candidate_can_win() -> None:
 def test_on_round_gets_all_standings() -> None:
     pair = SimulatedPair(peak, 3)
     seen: list[tuple[Standing, ...]] = []
-    finish = race(RaceSettings(), pair.prompts, pair, lambda standings: seen.append(tuple(standings)))
+    finish = race(RaceSettings(), pair.prompts, pair, lambda _, play: seen.append(play()))
     assert len(seen) == len(finish.rounds) and seen[-1] == finish.standings
 
 

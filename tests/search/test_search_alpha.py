@@ -3,14 +3,19 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.search import expo_search
+from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import CorruptError, InputError, RetryableError
 from tasks.generation.settings import GenerationSettings
 from tasks.search.candidates import Grid
@@ -18,7 +23,7 @@ from tasks.search.found import alpha_of_search
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings
 from tasks.search.result import SearchResult
-from tasks.search.run import SearchConfig
+from tasks.search.search_config import SearchConfig
 from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
 from tasks.weights.recipe import Recipe
@@ -54,28 +59,46 @@ class Place:
         self.prompts.write_text("\n".join(rows))
         monkeypatch.setattr("tasks.search_alpha.engine_name", lambda: "fake 1.0")
 
-    def search(self, vllm: FakeVllm, objective: str = "peak", store: str = "store") -> SearchResult:
+    def search(
+        self,
+        vllm: FakeVllm,
+        objective: str = "peak",
+        store: str = "store",
+        config: SearchConfig | None = None,
+    ) -> SearchResult:
         self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
         recipe = Recipe(aligned=self.aligned.checkpoint, sft=self.sft.checkpoint, alpha=0.0)
         settings, target = GenerationSettings(), str(self.folder / store)
-        return search_alpha.fn(recipe, str(self.prompts), None, settings, config(objective), target)
+        config = config or config_of(objective)
+        return search_alpha.fn(recipe, str(self.prompts), None, settings, config, target)
 
-    def search_in_a_flow(self, vllm: FakeVllm, store: str) -> SearchResult:
+    def search_in_a_flow(
+        self, vllm: FakeVllm, store: str, config: SearchConfig | None = None, *, ask: bool = False
+    ) -> SearchResult:
         self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
         result: SearchResult = expo_search(
-            config("peak"),
+            config or config_of("peak"),
             aligned=str(self.aligned.folder()),
             sft=str(self.sft.folder()),
             prompts=str(self.prompts),
             store=str(self.folder / store),
+            ask_before_judging=ask,
         )
         return result
 
 
-def config(objective: str) -> SearchConfig:
+def config_of(objective: str) -> SearchConfig:
     return SearchConfig(
         objective=ObjectiveConfig(function=f"{HERE}:{objective}"),
         race=RaceSettings(first_round=16, grid=Grid(count=4)),
+    )
+
+
+def small_config(objective: ObjectiveConfig) -> SearchConfig:
+    """Two rounds of few candidates, and few prompts to confirm on."""
+    grid = Grid(lowest=0.3, highest=1.2, count=2, limit=1.2)
+    return SearchConfig(
+        objective=objective, race=RaceSettings(first_round=16, grid=grid), choosing=32, confirming=32
     )
 
 
@@ -150,23 +173,73 @@ def test_files_that_answer_otherwise_are_no_result(place: Place, monkeypatch: py
 
 def test_a_pair_or_a_family_is_needed(place: Place) -> None:
     with pytest.raises(InputError, match="give a family, or both"):
-        expo_search.fn(config("flat"), aligned=str(place.aligned.folder()))
+        expo_search.fn(config_of("flat"), aligned=str(place.aligned.folder()))
 
 
-def test_prompts_are_needed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_prompts_ultrafeedbacks_are_asked(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", "tests.search.test_search_alpha:flat")
     aligned, sft = str(place.aligned.folder()), str(place.sft.folder())
-    with pytest.raises(InputError, match="no held-out prompts"):
-        expo_search.fn(config("flat"), aligned=aligned, sft=sft)
+    asked: list[str] = []
+    monkeypatch.setattr("flows.search.search_alpha", lambda _recipe, prompts, *_: asked.append(prompts))
+    monkeypatch.setattr("flows.search.resolve", lambda *_: ("recipe",))
+    expo_search.fn(config_of("flat"), aligned=aligned, sft=sft)
+    assert asked == ["ultrafeedback"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("server")
 def test_a_search_in_a_flow_shows_its_rounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", "tests.search.test_search_alpha:peak")
-    with prefect_test_harness(server_startup_timeout=600):
-        result = place.search_in_a_flow(FakeVllm(), "of-the-flow")
-        with get_client(sync_client=True) as client:
-            artifacts = client.read_artifacts()
+    result = place.search_in_a_flow(FakeVllm(), "of-the-flow")
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts()
+        names = [run.name for run in client.read_task_runs()]
+    assert {f"round of {count} prompts" for count in result.rounds} <= set(names)
     tables = [str(artifact.data) for artifact in artifacts if artifact.key == "expo-search-race"]
     assert len(tables) == len(result.rounds)
     assert any("tied with the best" in table for table in tables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("go_on", [True, False])
+@pytest.mark.usefixtures("server")
+def test_a_search_waits_for_a_person_before_a_judge_is_paid(place: Place, go_on: bool) -> None:
+    """The form has the estimate; who says no has spent nothing."""
+    vllm = FakeVllm()
+    judged = small_config(ObjectiveConfig(judge=Judge(model="demo-rule", base_url="demo:rule")))
+    with ThreadPoolExecutor(1) as person:
+        answer = person.submit(copy_context().run, _answer_form, go_on)
+        if go_on:
+            assert place.search_in_a_flow(vllm, "asked", judged, ask=True).costs.judge_requests > 0
+        else:
+            with pytest.raises(InputError, match="not approved"):
+                place.search_in_a_flow(vllm, "asked", judged, ask=True)
+        assert "demo-rule will judge at most" in answer.result()
+    assert bool(vllm.answered) == go_on
+
+
+def _answer_form(go_on: bool) -> str:
+    """Waits until a run is paused, and answers its form; what the form says."""
+    with get_client(sync_client=True) as client:
+        paused = None
+        while paused is None:
+            runs = client.read_flow_runs()
+            paused = next((run for run in runs if run.state and run.state.is_paused()), None)
+            time.sleep(0.2)
+        assert paused.state is not None
+        keys = paused.state.state_details.run_input_keyset
+        assert keys is not None
+        description = None
+        while not description:  # written after the state
+            try:
+                description = client.read_flow_run_input(paused.id, keys["description"])
+            except PrefectHTTPStatusError:
+                time.sleep(0.2)
+        client.resume_flow_run(paused.id, run_input={"go_on": go_on})
+        return str(description)

@@ -1,6 +1,7 @@
 """θ(α) in memory against the files that a pass writes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tasks.weights.extrapolation import extrapolate
 from tasks.weights.formula import DTYPES
 from tasks.weights.planner import make_plan
 from tasks.weights.theta import ThetaStream, ThetaTensor
+from tests.weights.adapters import save_adapter
 from tests.weights.checkpoints import pair, read_tensors, recipe, write_checkpoint
 from tests.weights.models import save_llama
 
@@ -46,6 +48,19 @@ def test_a_model_of_transformers_in_two_dtypes(tmp_path: Path) -> None:
     written = read_tensors(tmp_path / "out")
     for tensor in ThetaStream(plan, aligned, sft):
         assert torch.equal(_as_torch(tensor), written[tensor.name])
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}])
+def test_an_adapter_is_merged_as_into_files(tmp_path: Path, settings: dict[str, Any]) -> None:
+    save_llama(tmp_path / "sft", 1, torch.float32, tied=False)
+    save_adapter(tmp_path / "sft", tmp_path / "adapter", **settings)
+    adapter, sft = FolderSource(tmp_path / "adapter"), FolderSource(tmp_path / "sft")
+    plan = make_plan(recipe(adapter, sft, alpha=0.7).model_copy(update={"adapter": "merge"}), adapter, sft)
+    extrapolate(plan, adapter, sft, Artefact(str(tmp_path / "out")))
+    written = read_tensors(tmp_path / "out")
+    streamed = {tensor.name: _as_torch(tensor) for tensor in ThetaStream(plan, adapter, sft)}
+    assert streamed.keys() == written.keys()
+    assert all(torch.equal(tensor, written[name]) for name, tensor in streamed.items())
 
 
 def test_the_caller_may_keep_every_tensor(tmp_path: Path) -> None:

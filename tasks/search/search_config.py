@@ -1,0 +1,132 @@
+"""How α is searched for: one value, what names its result, and how many answers it takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tasks.benchmarks.judge_config import Judge
+from tasks.core.values import Value, fingerprint
+from tasks.generation.settings import GenerationSettings
+from tasks.search.candidates import most_candidates
+from tasks.search.held_out import HeldOut
+from tasks.search.objectives import ObjectiveConfig, objective_fingerprint
+from tasks.search.racing import RaceSettings, Standing
+from tasks.weights.options import ModulePreset
+from tasks.weights.recipe import Recipe
+
+__all__ = [
+    "SearchConfig",
+    "answers_left",
+    "expected_answers",
+    "most_answers",
+    "most_judgments",
+    "search_fingerprint",
+]
+
+ALL_MEMORY = 0.95  # share of a GPU that the engine and the reward models have together
+
+
+class SearchConfig(Value):
+    """How α is searched for.
+
+    objective   what the race is about
+    second      reported for the choice beside the first, and never mixed in
+    race        candidates, rounds, rails
+    choosing, confirming   the most prompts of each half
+    guard_items  questions of each guard benchmark of the rails that a candidate answers
+    preset       a named shape of α (see `tasks.weights.presets`): what is searched for is its scale
+    max_minutes  of one try; it ends with what was found so far, and the next try goes on
+    """
+
+    objective: ObjectiveConfig
+    second: ObjectiveConfig | None = None
+    race: RaceSettings = RaceSettings()
+    choosing: int = 512
+    confirming: int = 512
+    preset: ModulePreset | None = Field(default=None, exclude_if=lambda preset: preset is None)
+    max_minutes: float | None = Field(default=None, gt=0)
+    guard_items: int = Field(default=100, ge=10)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.second is not None and self.second == self.objective:
+            raise ValueError("the second objective is the first; name another one, or none")
+        if self.second is not None and self.second.judge and self.objective.judge:
+            raise ValueError("one judge a search: its limits and its costs are the search's")
+        if self._memory_of_rewards > ALL_MEMORY - 0.2:
+            raise ValueError("the reward models leave the engine less than a fifth of a GPU's memory")
+        return self
+
+    def settings(self, settings: GenerationSettings) -> GenerationSettings:
+        """With batches as long as the first round, so that rounds are made of whole batches.
+
+        Reward models keep their share of the GPU's memory.
+        """
+        share = settings.gpu_memory_utilization
+        taken = self._memory_of_rewards
+        changes: dict[str, int | float] = {"batch_size": self.race.first_round}
+        if taken:
+            changes["gpu_memory_utilization"] = min(share, round(ALL_MEMORY - taken, 2))
+        return settings.model_copy(update=changes)
+
+    @property
+    def objectives(self) -> tuple[ObjectiveConfig, ...]:
+        """The first, and the second if there is one."""
+        return (self.objective, self.second) if self.second else (self.objective,)
+
+    @property
+    def judge(self) -> Judge | None:
+        """The judge that is asked, whether it decides or not."""
+        return next((objective.judge for objective in self.objectives if objective.judge), None)
+
+    @property
+    def guards(self) -> Mapping[str, float]:
+        """The margins of the benchmarks that are rails."""
+        return self.race.limits.guards
+
+    @property
+    def _memory_of_rewards(self) -> float:
+        models = [objective.reward_model for objective in self.objectives]
+        return sum(model.gpu_memory_utilization for model in models if model)
+
+
+def search_fingerprint(
+    recipe: Recipe, config: SearchConfig, settings: GenerationSettings, prompts: HeldOut, engine: str
+) -> str:
+    """sha256 of everything that decides the result."""
+    objectives = [objective_fingerprint(objective) for objective in config.objectives]
+    left_out = {"objective", "second", "max_minutes"} | (set() if config.guards else {"guard_items"})
+    rest = config.model_dump(mode="json", exclude=left_out)
+    return fingerprint(
+        recipe.model_copy(update={"alpha": 0.0}),
+        config.settings(settings),
+        prompts,
+        {"config": rest, "objectives": objectives, "engine": engine},
+    )
+
+
+def expected_answers(config: SearchConfig, prompts: HeldOut) -> int:
+    """How many answers a search takes, roughly: in simulations half of the grid's are made."""
+    guarded = (config.race.grid.count + 1) * len(config.guards) * config.guard_items
+    return config.race.grid.count * len(prompts.choosing) // 2 + 2 * len(prompts.confirming) + guarded
+
+
+def most_answers(config: SearchConfig, prompts: HeldOut) -> int:
+    """How many answers a search takes if no candidate ever drops out."""
+    of_each = len(prompts.choosing) + len(config.guards) * config.guard_items
+    return most_candidates(config.race.grid) * of_each + 2 * len(prompts.confirming)
+
+
+def most_judgments(config: SearchConfig, prompts: HeldOut) -> int:
+    """How many answers the judge compares with those of α = 0 at most."""
+    if config.judge is None:
+        return 0
+    racing = most_candidates(config.race.grid) - 1 if config.objective.judge else 0
+    return racing * len(prompts.choosing) + len(prompts.confirming)
+
+
+def answers_left(standings: Sequence[Standing], prompts: HeldOut) -> int:
+    """How many answers a search still takes after a round, if nobody joins or drops out."""
+    running = [standing.prompts for standing in standings if standing.fate == "tied with the best"]
+    return sum(len(prompts.choosing) - answered for answered in running) + 2 * len(prompts.confirming)
