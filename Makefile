@@ -7,6 +7,7 @@
 #   make repeat   the whole suite five times; the counts must be equal
 #   make coverage the suite, with the lines and branches that no process ran
 #   make docs     the site, in out/site; a broken link is an error
+#   make release  wheel and sdist in out/release, the wheel checked in an empty environment
 #   make check    ruff, mypy --strict and the fast tests: before each commit
 #   make pythons  the base installation in a fresh environment of each Python that is found here
 #   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv
@@ -23,7 +24,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
 AT_ONCE := -n logical --maxprocesses 4
 
-.PHONY: demo test fuzz repeat coverage drills docs check pythons newest clean
+.PHONY: demo test fuzz repeat coverage drills docs release check pythons newest clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -68,6 +69,12 @@ newest: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(VENV)/bin/python -m mkdocs build --strict --clean -f docs/site/mkdocs.yml
+
+# the wheel is built from the sdist, so that neither lacks a file
+release: $(VENV)/.test
+	rm -rf out/release
+	$(VENV)/bin/python -m build --outdir out/release .
+	EXPO_TEST_WHEEL=$$(echo $(CURDIR)/out/release/*.whl) $(VENV)/bin/python -m pytest -q tests/install/test_base.py
 
 check: $(VENV)/.test
 	$(VENV)/bin/deptry flows tasks deployments

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The worker for machines without a GPU: extrapolation, judging, reports, and vLLM on the CPU.
 #
-#   docker build -f docker/cpu.Dockerfile -t expo-worker-cpu:0.1.0 .
+#   docker build -f docker/cpu.Dockerfile -t expo-worker-cpu:0.2.0 .
 #
 # Two environments: vLLM in /opt/engine (EXPO_ENGINE_PYTHON), ours with the newest Prefect in /opt/expo,
 # so that neither bends the other's versions. Ours has torch for the demo alone, which trains its
@@ -38,6 +38,9 @@ COPY tasks tasks
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM python:${PYTHON}
+LABEL org.opencontainers.image.title=expo-worker-cpu \
+    org.opencontainers.image.version=0.2.0 \
+    org.opencontainers.image.licenses=Apache-2.0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libnuma1 tini \

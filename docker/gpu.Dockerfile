@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The worker for machines with NVIDIA GPUs, on vLLM's own image.
 #
-#   docker build -f docker/gpu.Dockerfile -t expo-worker-gpu:0.1.0 .
+#   docker build -f docker/gpu.Dockerfile -t expo-worker-gpu:0.2.0 .
 #
 # Two interpreters: vLLM stays in the Python that its image brings (EXPO_ENGINE_PYTHON); ours is a
 # Python 3.11 beside it, so that neither bends the other's versions. Its torch is the CUDA build;
@@ -35,6 +35,9 @@ COPY tasks tasks
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM vllm/vllm-openai:${VLLM}
+LABEL org.opencontainers.image.title=expo-worker-gpu \
+    org.opencontainers.image.version=0.2.0 \
+    org.opencontainers.image.licenses=Apache-2.0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \

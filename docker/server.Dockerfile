@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Prefect's server and its background services, of the versions that the workers have.
 #
-#   docker build -f docker/server.Dockerfile -t expo-server:0.1.0 .
+#   docker build -f docker/server.Dockerfile -t expo-server:0.2.0 .
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS dependencies
@@ -12,6 +12,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/prefect/bin/pip install -c constraints-worker.txt prefect==3.9.1 prefect-redis==0.3.0
 
 FROM python:${PYTHON}
+LABEL org.opencontainers.image.title=expo-server \
+    org.opencontainers.image.version=0.2.0 \
+    org.opencontainers.image.licenses=Apache-2.0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \

@@ -26,7 +26,15 @@ def test_compose_file_with_its_schema() -> None:
 
 
 def test_yaml_with_yamllint() -> None:
-    _passes(tool("yamllint"), "--strict", "docker", "deployments")
+    _passes(tool("yamllint"), "--strict", "docker", "deployments", ".github", "docs/site")
+
+
+def test_hosted_ci_is_a_workflow_and_runs_what_ci_runs() -> None:
+    """By its schema; `actionlint` itself comes as a program from GitHub alone."""
+    workflow = ROOT / ".github/workflows/ci.yml"
+    _passes(tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(workflow))
+    steps = yaml.safe_load(workflow.read_text())["jobs"]["test"]["steps"]
+    assert steps[-1] == {"run": ".ci/run"}
 
 
 def test_manifests_with_strict_schemas() -> None:

@@ -85,6 +85,11 @@ def test_own_images_have_the_project_s_version() -> None:
     for path in files:
         for image, tag in re.findall(r"(expo-(?:server|worker-\w+)):(\S+)", path.read_text()):
             assert tag == version, f"{path.name}: {image}:{tag}"
+    for path in DOCKER.glob("*.Dockerfile"):
+        last = re.split(r"^FROM ", path.read_text(), flags=re.M)[-1]
+        assert f"org.opencontainers.image.version={version} " in last, path.name
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
     kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     assert {image["newTag"] for image in kustomization["images"]} == {version}
 
