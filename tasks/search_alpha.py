@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext
 from tasks.benchmarks.alpaca_annotators import prompt_file
 from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
 from tasks.comparison.instructions import local_file
-from tasks.core.errors import CorruptError
+from tasks.core.errors import CorruptError, OverBudgetError
 from tasks.core.providers import provider_of
 from tasks.generation.devices import ENGINE_SLOTS, gpus_of
 from tasks.generation.interpreter import engine_name, engine_python
@@ -22,6 +22,7 @@ from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.runtime.steps import run_step
 from tasks.search.answering import CandidateAnswers
+from tasks.search.by_module import ModuleSteps
 from tasks.search.deadline import Deadline
 from tasks.search.found import SEARCHES
 from tasks.search.guard_rail import GuardScores, open_guards, part_of
@@ -29,7 +30,7 @@ from tasks.search.held_out import HeldOut, digest, known_evaluations, read_promp
 from tasks.search.objectives import open_objective
 from tasks.search.racing import Play, Standing
 from tasks.search.report import race_summary
-from tasks.search.result import SearchResult, describe
+from tasks.search.result import ByModule, SearchResult, describe
 from tasks.search.run import run_search
 from tasks.search.search_config import (
     SearchConfig,
@@ -129,21 +130,44 @@ def _search(
         )
         shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
         guards = open_guards(config.guards, config.guard_items)
-        with CandidateAnswers(
-            work, recipe, aligned, sft, config.settings(settings), held_out,
-            shape=shape,
+        open_answers = partial(
+            CandidateAnswers,
+            recipe=recipe,
+            aligned=aligned,
+            sft=sft,
+            settings=config.settings(settings),
+            prompts=held_out,
             guards={part_of(guard): rail.prompts for guard, rail in guards.items()},
-            advance=advance, say=run_logger().warning, python=engine_python(),
-        ) as answers:  # fmt: skip
+            advance=advance,
+            say=run_logger().warning,
+            python=engine_python(),
+        )
+        with open_answers(work, recipe_at=partial(shaped, recipe, shape)) as answers:
             scores = GuardScores(guards, work, answers.answers)
             play_round = partial(_play_round, progress, held_out, on_round)
             result = run_search(
                 recipe, config, answers, held_out, objective, second, scores, name, play_round, deadline
             )
-            deadline.lift()
-            if result.alpha is not None:
+        if config.by_module and result.alpha is not None:
+            names = names_of_pair(aligned, sft)
+            steps = ModuleSteps(
+                work, recipe, names, config, held_out, objective, guards, deadline, open_answers
+            )
+            result = result.model_copy(update={"by_module": _explore(steps, result.alpha)})
+        deadline.lift()
+        if result.alpha is not None:
+            with open_answers(work, recipe_at=partial(shaped, recipe, shape)) as answers:
                 _check_written(shaped(recipe, shape, result.alpha), answers, held_out, store)
     return result
+
+
+def _explore(steps: ModuleSteps, alpha: float) -> ByModule | None:
+    """What modules want; None where a limit ends the exploration: the search itself is done by then."""
+    try:
+        return steps.explore(alpha)
+    except OverBudgetError as error:
+        run_logger().warning(f"by module: {error}; the search has its result without it")
+        return None
 
 
 def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> HeldOut:

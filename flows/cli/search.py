@@ -7,16 +7,14 @@ import typer
 
 from flows.cli import extras
 from flows.cli.judge_options import OF_COMPARISONS, make_judge
+from flows.cli.objective_options import first_objective, given_objective
 from flows.cli.option_groups import with_options
 from flows.cli.progress import hide_own_tracebacks, show_progress
-from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import InputError
 from tasks.weights.options import ModulePreset
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
-    from tasks.core.families import Family
-    from tasks.search.objectives import ObjectiveConfig
     from tasks.search.result import SearchResult
 
 __all__ = ["search", "show_search"]
@@ -70,6 +68,9 @@ def search(
         ModulePreset | None,
         typer.Option(help="Search for the scale of a shape of α (as of extrapolate), in place of one α."),
     ] = None,
+    by_module: Annotated[
+        bool, typer.Option("--by-module", help="Try multiples of α for attention, MLPs and the rest, too.")
+    ] = False,
     guard: Annotated[
         list[str] | None,
         typer.Option(help="A benchmark that a rule verifies; a candidate that loses on it is out."),
@@ -106,8 +107,8 @@ def search(
             allow(FUNCTIONS, name)
     try:
         config = SearchConfig(
-            objective=_first(None if judge_second else judge, reward_model, function, entry),
-            second=_given(judge if judge_second else None, second_reward_model, second_function),
+            objective=first_objective(None if judge_second else judge, reward_model, function, entry),
+            second=given_objective(judge if judge_second else None, second_reward_model, second_function),
             race=RaceSettings(
                 grid=Grid(lowest=lowest, highest=highest, count=count, limit=limit, negative=negative),
                 first_round=first_round,
@@ -115,6 +116,7 @@ def search(
             ),
             guard_items=guard_items,
             preset=module_preset,
+            by_module=by_module,
             choosing=choosing,
             confirming=confirming,
             max_minutes=max_minutes,
@@ -127,37 +129,6 @@ def search(
     ensure_server()
     result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
     show_search(result, family)
-
-
-def _first(
-    judge: "Judge | None", reward_model: str | None, function: str | None, family: "Family | None"
-) -> "ObjectiveConfig":
-    """What decides; where nothing is named, the family's own judge."""
-    from tasks.comparison.judges import find_judges
-    from tasks.search.objectives import ObjectiveConfig
-
-    if (found := _given(judge, reward_model, function)) is not None:
-        return found
-    if family is not None and family.judge:
-        return ObjectiveConfig(judge=find_judges(family, None, (DEFAULT,))[DEFAULT])
-    raise InputError(
-        "search: nothing scores the answers; give --judge-model, --judge-serve, --reward-model or --function"
-    )
-
-
-def _given(judge: "Judge | None", reward_model: str | None, function: str | None) -> "ObjectiveConfig | None":
-    from tasks.search.objectives import ObjectiveConfig
-    from tasks.search.reward_model import RewardModel
-
-    if sum(given is not None for given in (judge, reward_model, function)) > 1:
-        raise InputError(
-            "search: one objective decides: a judge, --reward-model or --function; another one can report "
-            "beside it (--judge-second, --second-reward-model, --second-function)"
-        )
-    if judge or reward_model or function:
-        model = RewardModel(checkpoint=reward_model) if reward_model else None
-        return ObjectiveConfig(judge=judge, reward_model=model, function=function)
-    return None
 
 
 def show_search(result: "SearchResult", name: str | None) -> None:

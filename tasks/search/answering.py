@@ -36,8 +36,7 @@ from tasks.stores.source import Source
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.manifest import Manifest
 from tasks.weights.planner import make_plan
-from tasks.weights.presets import shaped
-from tasks.weights.recipe import ModuleAlpha, Recipe
+from tasks.weights.recipe import Recipe
 
 __all__ = ["CandidateAnswers"]
 
@@ -56,7 +55,7 @@ class CandidateAnswers:
         settings: GenerationSettings,
         prompts: HeldOut,
         *,
-        shape: Sequence[ModuleAlpha] = (),
+        recipe_at: Callable[[float], Recipe] | None = None,
         guards: Mapping[str, Sequence[str]] | None = None,
         advance: Callable[[int], None],
         say: Callable[[str], None],
@@ -65,14 +64,15 @@ class CandidateAnswers:
         """
         Args:
             recipe: of the pair, at whatever α.
-            shape: the parts of α that modules get, at α = 1.
+            recipe_at: the recipe of a candidate by its number, which for 0 is the aligned model's;
+                None: the pair's at this α.
             guards: questions of benchmarks that are rails, by the part's name.
             settings: whose batches are the rounds' unit: what a killed engine costs at most.
             say: takes a sentence for the user, about a fallback.
         """
         self._work, self._settings = work, settings
-        self._recipe = recipe.model_copy(update={"nonfinite": "allow"})
-        self._aligned, self._sft, self._shape = aligned, sft, shape
+        self._recipe = recipe
+        self._aligned, self._sft, self._recipe_at = aligned, sft, recipe_at
         self._prompts: dict[str, tuple[str, ...]] = {
             "choosing": prompts.choosing,
             "confirming": prompts.confirming,
@@ -259,7 +259,10 @@ class CandidateAnswers:
         write_whole(path, canonical_json(texts))
 
     def _at(self, alpha: float) -> Recipe:
-        return shaped(self._recipe, self._shape, alpha)
+        changes: dict[str, object] = {"nonfinite": "allow"}
+        if self._recipe_at is not None:
+            return self._recipe_at(alpha).model_copy(update=changes)
+        return self._recipe.model_copy(update=changes | {"alpha": alpha})
 
     def _name(self, alpha: float) -> str:
         """Of everything that decides a candidate's answers, but for how many there are."""

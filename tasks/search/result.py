@@ -10,7 +10,7 @@ from tasks.search.racing import Finish, Standing
 from tasks.search.rails import RailReading
 from tasks.stats.paired import PairedDifference, paired_difference
 
-__all__ = ["Confirmation", "SearchCosts", "SearchResult", "confirm", "decide", "describe"]
+__all__ = ["ByModule", "Confirmation", "SearchCosts", "SearchResult", "confirm", "decide", "describe"]
 
 Reason = Literal[
     "confirmed",
@@ -37,6 +37,22 @@ class Confirmation(Value):
     def holds(self) -> bool:
         """Whether the 95% interval is above zero and every rail holds."""
         return self.difference.lower > 0 and all(reading.holds for reading in self.rails)
+
+
+class ByModule(Value):
+    """What steps over modules ended with: exploratory, and nothing was chosen by it.
+
+    alpha       that was found for all modules
+    multiples   of it, by module
+    tried       candidates in all
+    difference  scores minus those of the same α everywhere, on the confirming prompts; None where all
+                multiples are 1
+    """
+
+    alpha: float
+    multiples: dict[str, float]
+    tried: int = Field(ge=0)
+    difference: PairedDifference | None = None
 
 
 class SearchCosts(Value):
@@ -69,6 +85,7 @@ class SearchResult(Value):
     engine         name and version of what answered, and how θ(α) got into it
     fingerprint    of everything that decided the result
     stopped        which limit ended it early, "" where none did
+    by_module      what modules want of the choice, where that was asked
     preset         the shape of which α is the scale, "" for the same α everywhere
     """
 
@@ -88,6 +105,7 @@ class SearchResult(Value):
     fingerprint: str
     stopped: str = Field(default="", exclude_if=lambda stopped: not stopped)
     preset: str = Field(default="", exclude_if=lambda preset: not preset)
+    by_module: ByModule | None = Field(default=None, exclude_if=lambda found: found is None)
 
 
 def confirm(

@@ -17,7 +17,7 @@ from tasks.search.search_config import SearchConfig
 from tasks.stats.paired import PairedDifference, paired_difference
 from tasks.weights.recipe import Recipe
 
-__all__ = ["run_search"]
+__all__ = ["Choosing", "paired_gain", "run_search"]
 
 _NOTHING = Finish(best=0.0, tied=(), standings=(), rounds=(), answers=0)
 
@@ -52,7 +52,7 @@ def run_search(
         play_round(count, kept)
 
     try:
-        choosing = _Choosing(config.race.limits, answers, prompts.choosing, objective, guards, deadline)
+        choosing = Choosing(config.race.limits, answers, prompts.choosing, objective, guards, deadline)
         finish = race(config.race, len(prompts.choosing), choosing, play_and_keep)
         if finish.choice is not None:
             deadline.check()
@@ -81,7 +81,7 @@ def run_search(
     )
 
 
-class _Choosing(Evaluator):
+class Choosing(Evaluator):
     """Candidates on the choosing half, for as long as there is time."""
 
     def __init__(
@@ -130,19 +130,25 @@ def _confirm(
     rails: tuple[RailReading, ...],
 ) -> Confirmation:
     first = [_scores(answers, "confirming", prompts, objective, of) for of in (alpha, 0.0)]
-    again = _difference(answers, prompts, second, alpha) if second else None
+    again = paired_gain((answers, alpha), (answers, 0.0), prompts, second) if second else None
     scores, zero = _with_scores(*first)
     return confirm(alpha, scores, zero, rails, again)
 
 
-def _difference(
-    answers: CandidateAnswers, prompts: Sequence[str], objective: Objective, alpha: float
+def paired_gain(
+    candidate: tuple[CandidateAnswers, float],
+    baseline: tuple[CandidateAnswers, float],
+    prompts: Sequence[str],
+    objective: Objective,
 ) -> PairedDifference:
-    scores, zero = _with_scores(
-        _scores(answers, "confirming", prompts, objective, alpha),
-        _scores(answers, "confirming", prompts, objective, 0.0),
+    """Scores of one's answers at an α minus those of another, on the confirming prompts."""
+    scores, other = _with_scores(
+        *(
+            _scores(answers, "confirming", prompts, objective, alpha)
+            for answers, alpha in (candidate, baseline)
+        )
     )
-    return paired_difference(zero, scores)
+    return paired_difference(other, scores)
 
 
 def _with_scores(scores: Sequence[float], zero: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -24,6 +24,7 @@ __all__ = [
     "search_fingerprint",
 ]
 
+MODULE_CANDIDATES = 3 * 6  # multiples of α: four for each module, and two around the best
 ALL_MEMORY = 0.95  # share of a GPU that the engine and the reward models have together
 
 
@@ -35,6 +36,7 @@ class SearchConfig(Value):
     race        candidates, rounds, rails
     choosing, confirming   the most prompts of each half
     guard_items  questions of each guard benchmark of the rails that a candidate answers
+    by_module    whether multiples of the choice are tried for attention, the MLPs and the rest
     preset       a named shape of α (see `tasks.weights.presets`): what is searched for is its scale
     max_minutes  of one try; it ends with what was found so far, and the next try goes on
     """
@@ -44,6 +46,7 @@ class SearchConfig(Value):
     race: RaceSettings = RaceSettings()
     choosing: int = 512
     confirming: int = 512
+    by_module: bool = Field(default=False, exclude_if=lambda by_module: not by_module)
     preset: ModulePreset | None = Field(default=None, exclude_if=lambda preset: preset is None)
     max_minutes: float | None = Field(default=None, gt=0)
     guard_items: int = Field(default=100, ge=10)
@@ -54,6 +57,8 @@ class SearchConfig(Value):
             raise ValueError("the second objective is the first; name another one, or none")
         if self.second is not None and self.second.judge and self.objective.judge:
             raise ValueError("one judge a search: its limits and its costs are the search's")
+        if self.by_module and self.preset:
+            raise ValueError("by_module is about one α for all modules; leave it or the preset out")
         if self._memory_of_rewards > ALL_MEMORY - 0.2:
             raise ValueError("the reward models leave the engine less than a fifth of a GPU's memory")
         return self
@@ -108,22 +113,26 @@ def search_fingerprint(
 
 def expected_answers(config: SearchConfig, prompts: HeldOut) -> int:
     """How many answers a search takes, roughly: in simulations half of the grid's are made."""
-    guarded = (config.race.grid.count + 1) * len(config.guards) * config.guard_items
-    return config.race.grid.count * len(prompts.choosing) // 2 + 2 * len(prompts.confirming) + guarded
+    candidates = config.race.grid.count + (MODULE_CANDIDATES if config.by_module else 0)
+    guarded = (candidates + 1) * len(config.guards) * config.guard_items
+    return candidates * len(prompts.choosing) // 2 + 2 * len(prompts.confirming) + guarded
 
 
 def most_answers(config: SearchConfig, prompts: HeldOut) -> int:
     """How many answers a search takes if no candidate ever drops out."""
     of_each = len(prompts.choosing) + len(config.guards) * config.guard_items
-    return most_candidates(config.race.grid) * of_each + 2 * len(prompts.confirming)
+    candidates = most_candidates(config.race.grid) + (MODULE_CANDIDATES if config.by_module else 0)
+    return candidates * of_each + 2 * len(prompts.confirming)
 
 
 def most_judgments(config: SearchConfig, prompts: HeldOut) -> int:
     """How many answers the judge compares with those of α = 0 at most."""
     if config.judge is None:
         return 0
-    racing = most_candidates(config.race.grid) - 1 if config.objective.judge else 0
-    return racing * len(prompts.choosing) + len(prompts.confirming)
+    racing = most_candidates(config.race.grid) - 1 + (MODULE_CANDIDATES if config.by_module else 0)
+    racing = racing if config.objective.judge else 0
+    fresh = 2 if config.by_module and config.objective.judge else 1
+    return racing * len(prompts.choosing) + fresh * len(prompts.confirming)
 
 
 def answers_left(standings: Sequence[Standing], prompts: HeldOut) -> int:

@@ -6,7 +6,7 @@ import yaml
 
 from tasks.search.racing import Standing
 from tasks.search.rails import RailReading
-from tasks.search.result import SearchCosts, SearchResult, describe
+from tasks.search.result import ByModule, SearchCosts, SearchResult, describe
 from tasks.stats.formatting import magnitude, signed
 
 __all__ = ["HEADER", "registry_entry", "render_search", "search_notes", "standing_rows", "standings_markdown"]
@@ -59,6 +59,8 @@ def search_notes(result: SearchResult) -> tuple[str, ...]:
                 f"By the second objective, which decided nothing: {signed(second.mean, 3)}, 95% "
                 f"{signed(second.lower, 3)} to {signed(second.upper, 3)}."
             )
+    if result.by_module:
+        notes.append(_modules(result.by_module))
     return (*notes, _costs(result.costs))
 
 
@@ -75,6 +77,19 @@ def registry_entry(result: SearchResult, name: str) -> str:
         "architecture": "unknown",
     }
     return yaml.safe_dump({name: entry}, sort_keys=False, allow_unicode=True)
+
+
+def _modules(found: ByModule) -> str:
+    parts = ", ".join(f"{name} {found.alpha * multiple:.3g}" for name, multiple in found.multiples.items())
+    if found.difference is None:
+        return (
+            f"Exploratory, by module: of {found.tried} candidates none was better than the same α everywhere."
+        )
+    return (
+        f"Exploratory, by module: α of {parts}, the best of {found.tried} candidates: "
+        f"{signed(found.difference.mean, 3)} over the same α everywhere on the fresh prompts, 95% "
+        f"{signed(found.difference.lower, 3)} to {signed(found.difference.upper, 3)}."
+    )
 
 
 def _costs(costs: SearchCosts) -> str:

@@ -34,6 +34,7 @@ class FakeVllm:
         self.adapters: list[Path | None] = []
         self.orders: list[tuple[float | None, int]] = []
         self.answered = 0
+        self.recipe: Recipe | None = None  # of the last order
 
     def text(self, alpha: float, prompt: str, seed: int | None) -> str:
         """An answer."""
@@ -73,6 +74,7 @@ class _Engine:
     def obey(self, order: LiveOrder) -> None:
         alpha = order.recipe.alpha if order.recipe else None
         self._vllm.orders.append((alpha, order.stop))
+        self._vllm.recipe = order.recipe
         if order.probe and not Path(order.probe).exists():
             found = Probe(nonfinite=order.nonfinite, log_probability=-0.5 - (alpha or 0) / 10, seconds=0.1)
             write_whole(Path(order.probe), canonical_json(found))

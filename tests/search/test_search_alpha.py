@@ -13,6 +13,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.testing.utilities import prefect_test_harness
+from pydantic import ValidationError
 
 from flows.search import expo_search
 from tasks.benchmarks.judge_config import Judge
@@ -23,6 +24,7 @@ from tasks.search.found import alpha_of_search
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings
 from tasks.search.result import SearchResult
+from tasks.search.reward_model import RewardModel
 from tasks.search.search_config import SearchConfig
 from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
@@ -38,9 +40,18 @@ def peak(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
     scores = []
     for prompt, answer in zip(prompts, answers, strict=True):
         alpha = float(answer.partition(":")[0])
-        noise = int(hashlib.sha256(f"{prompt}{answer}".encode()).hexdigest()[:4], 16) / 0xFFFF - 0.5
-        scores.append(math.exp(-((math.log(max(alpha, 0.01) / 0.6)) ** 2)) + noise)
+        scores.append(math.exp(-((math.log(max(alpha, 0.01) / 0.6)) ** 2)) + noise(prompt, answer))
     return scores
+
+
+def noise(prompt: str, answer: str) -> float:
+    """Between −0.5 and 0.5, the same for the same answer."""
+    return int(hashlib.sha256(f"{prompt}{answer}".encode()).hexdigest()[:4], 16) / 0xFFFF - 0.5
+
+
+def least(_prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """The smaller α the better."""
+    return [-float(answer.partition(":")[0]) for answer in answers]
 
 
 def flat(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -129,6 +140,39 @@ def test_a_search_finds_confirms_and_writes_its_alpha(place: Place) -> None:
     assert page is not None and f"α = {result.alpha:g}: " in page.decode()
     again = FakeVllm()
     assert place.search(again) == result and not again.started
+
+
+def test_a_second_objective_is_reported_and_decides_nothing(place: Place) -> None:
+    """By the second α = 0 is best."""
+    plain = small_config(ObjectiveConfig(function=f"{HERE}:peak"))
+    alone = place.search(FakeVllm(), store="alone", config=plain)
+    second = plain.model_copy(update={"second": ObjectiveConfig(function=f"{HERE}:least")})
+    found = place.search(FakeVllm(), config=second)
+    assert found.alpha == alone.alpha is not None
+    assert found.confirmation is not None and alone.confirmation is not None
+    assert found.confirmation.difference == alone.confirmation.difference
+    assert found.confirmation.second is not None and found.confirmation.second.mean < 0
+    assert alone.confirmation.second is None
+
+
+def test_a_search_has_one_judge_and_two_different_objectives() -> None:
+    judge = ObjectiveConfig(judge=Judge(model="a"))
+    with pytest.raises(ValidationError, match="the second objective is the first"):
+        SearchConfig(objective=judge, second=judge)
+    with pytest.raises(ValidationError, match="one judge a search"):
+        SearchConfig(objective=judge, second=ObjectiveConfig(judge=Judge(model="b")))
+
+
+def test_a_reward_model_leaves_the_engine_its_share_of_the_gpu() -> None:
+    model = RewardModel(checkpoint="org/reward", gpu_memory_utilization=0.3)
+    config = SearchConfig(objective=ObjectiveConfig(reward_model=model))
+    assert config.settings(GenerationSettings()).gpu_memory_utilization == 0.65
+    assert small_config(ObjectiveConfig(function="a:b")).settings(GenerationSettings()).batch_size == 16
+    large = model.model_copy(update={"gpu_memory_utilization": 0.5})
+    with pytest.raises(ValidationError, match="less than a fifth"):
+        SearchConfig(
+            objective=ObjectiveConfig(reward_model=model), second=ObjectiveConfig(reward_model=large)
+        )
 
 
 def test_no_alpha_is_a_result_too(place: Place) -> None:
