@@ -3,14 +3,15 @@
 import hashlib
 import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import ValidationError
@@ -30,6 +31,7 @@ from tasks.search_alpha import search_alpha
 from tasks.stores.artefact import Store
 from tasks.weights.recipe import Recipe
 from tests.search.engines import FakeVllm
+from tests.waiting import wait_until
 from tests.weights.checkpoints import pair
 
 HERE = "tests.search.test_search_alpha"
@@ -241,10 +243,11 @@ def server() -> Iterator[None]:
 def test_a_search_in_a_flow_shows_its_rounds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", "tests.search.test_search_alpha:peak")
     result = place.search_in_a_flow(FakeVllm(), "of-the-flow")
+    rounds = {f"round of {count} prompts" for count in result.rounds}
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts()
-        names = [run.name for run in client.read_task_runs()]
-    assert {f"round of {count} prompts" for count in result.rounds} <= set(names)
+        # records of task runs arrive after the flow run's end
+        wait_until(lambda: rounds <= {run.name for run in client.read_task_runs()}, "task runs of the rounds")
     tables = [str(artifact.data) for artifact in artifacts if artifact.key == "expo-search-race"]
     assert len(tables) == len(result.rounds)
     assert any("tied with the best" in table for table in tables)
@@ -269,21 +272,17 @@ def test_a_search_waits_for_a_person_before_a_judge_is_paid(place: Place, go_on:
 
 
 def _answer_form(go_on: bool) -> str:
-    """Waits until a run is paused, and answers its form; what the form says."""
+    """Waits until a run is paused with its form, and answers it; what the form says."""
     with get_client(sync_client=True) as client:
-        paused = None
-        while paused is None:
-            runs = client.read_flow_runs()
-            paused = next((run for run in runs if run.state and run.state.is_paused()), None)
-            time.sleep(0.2)
-        assert paused.state is not None
-        keys = paused.state.state_details.run_input_keyset
-        assert keys is not None
-        description = None
-        while not description:  # written after the state
-            try:
-                description = client.read_flow_run_input(paused.id, keys["description"])
-            except PrefectHTTPStatusError:
-                time.sleep(0.2)
-        client.resume_flow_run(paused.id, run_input={"go_on": go_on})
-        return str(description)
+        forms: list[tuple[UUID, str]] = []
+        wait_until(lambda: forms.extend(_forms(client)) or forms, "a paused run with its form")
+        run, description = forms[0]
+        client.resume_flow_run(run, run_input={"go_on": go_on})
+        return description
+
+
+def _forms(client: SyncPrefectClient) -> Iterator[tuple[UUID, str]]:
+    for run in client.read_flow_runs():
+        if run.state and run.state.is_paused() and (keys := run.state.state_details.run_input_keyset):
+            with suppress(PrefectHTTPStatusError):  # it is written after the state
+                yield run.id, str(client.read_flow_run_input(run.id, keys["description"]))
