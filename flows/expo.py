@@ -22,7 +22,16 @@ from prefect.states import Cancelling
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.family import expo_family
-from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.parameters import (
+    AlphaCurve,
+    AnchorFile,
+    BenchmarkName,
+    DeploymentName,
+    FamilyName,
+    HubTarget,
+    StorePlace,
+    default_store,
+)
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
@@ -70,18 +79,18 @@ def cancel_families(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) 
 def expo(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
     alpha: Alpha | None = None,
-    curve: tuple[float, ...] = (),
+    curve: AlphaCurve = (),
     arms: tuple[ArmName, ...] = ("original", "expo"),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     judge: Judge | None = None,
-    store: str | None = None,
+    store: StorePlace = None,
     inputs: InputMode = "download",
-    publish_to: str | None = None,
+    publish_to: HubTarget = None,
     rejudge: Rejudge | None = None,
-    anchors: str | None = None,
+    anchors: AnchorFile = None,
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
     search: SearchConfig | None = None,
-    deployment: str | None = None,
+    deployment: DeploymentName = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 

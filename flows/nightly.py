@@ -12,7 +12,14 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.expo import expo
-from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.parameters import (
+    AnchorFile,
+    BenchmarkName,
+    DeploymentName,
+    FamilyName,
+    StorePlace,
+    default_store,
+)
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
@@ -40,13 +47,13 @@ def nightly(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     judge: Judge | None = None,
-    store: str | None = None,
+    store: StorePlace = None,
     inputs: InputMode = "download",
-    anchors: str | None = None,
+    anchors: AnchorFile = None,
     fresh: bool = False,
     keep: Annotated[int, Field(ge=1)] = 60,
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
-    deployment: str | None = None,
+    deployment: DeploymentName = None,
 ) -> str:
     """Runs the families; a drop, a family without a verdict and a judge that drifts are events.
 

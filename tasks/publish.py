@@ -3,6 +3,7 @@
 from tasks.publishing.commit import Published
 from tasks.publishing.publication import publish_with_card
 from tasks.reports.stored import read_family_report
+from tasks.runtime.lineage import emit_materialized
 from tasks.runtime.progress import run_logger
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
@@ -24,6 +25,9 @@ def publish(recipe: Recipe, repo_id: str, verdict: str | None, store: str) -> Pu
         RetryableError: the Hub is busy or cannot be reached.
     """
     verdicts = read_family_report(verdict).verdicts if verdict else ()
-    published = publish_with_card(model_artefact(Store(store), recipe), repo_id, verdicts)
+    model = model_artefact(Store(store), recipe)
+    published = publish_with_card(model, repo_id, verdicts)
+    metadata = {"alpha": recipe.alpha, "fingerprint": recipe.fingerprint}
+    emit_materialized(f"hf://{repo_id}", (model.uri,), metadata, url=published.url)
     run_logger().info(f"published: {published.url}")
     return published

@@ -1,5 +1,6 @@
 """Stage seal: side files, the index, and last the manifest. From then on the model is whole."""
 
+from tasks.runtime.lineage import emit_materialized
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.open import reopen
@@ -17,4 +18,12 @@ def seal(plan: Plan, receipts: tuple[ShardReceipt, ...], store: str) -> str:
     """Completes the model; gives its uri in the store."""
     model = model_artefact(Store(store), plan.recipe)
     write_manifest(plan, receipts, Parents(reopen(plan.recipe.aligned), reopen(plan.recipe.sft)), model)
+    recipe = plan.recipe
+    metadata = {
+        "alpha": recipe.alpha,
+        "fingerprint": recipe.fingerprint,
+        "aligned_commit": recipe.aligned.commit,
+        "sft_commit": recipe.sft.commit,
+    }
+    emit_materialized(model.uri, (recipe.aligned.uri, recipe.sft.uri), metadata)
     return model.uri
