@@ -8,8 +8,6 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
-from tasks.benchmarks.alpaca_annotators import prompt_file
-from tasks.benchmarks.budget import CHARACTERS_PER_TOKEN, Usage, describe_usage
 from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError, OverBudgetError
 from tasks.core.providers import provider_of
@@ -21,23 +19,23 @@ from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.runtime.steps import run_step
-from tasks.search.answering import CandidateAnswers
+from tasks.search.answering import CandidateAnswers, Totals
 from tasks.search.by_module import ModuleSteps
 from tasks.search.deadline import Deadline
+from tasks.search.estimate import describe_estimate
 from tasks.search.found import SEARCHES
 from tasks.search.guard_rail import GuardScores, open_guards, part_of
 from tasks.search.held_out import HeldOut, digest, known_evaluations, read_prompts, split
 from tasks.search.objectives import open_objective
 from tasks.search.racing import Play, Standing
 from tasks.search.report import race_summary
-from tasks.search.result import ByModule, SearchResult, describe
-from tasks.search.run import run_search
+from tasks.search.result import SearchResult, describe
+from tasks.search.run import run_search, search_costs
+from tasks.search.scoring import Objective
 from tasks.search.search_config import (
     SearchConfig,
     answers_left,
     expected_answers,
-    most_answers,
-    most_judgments,
     search_fingerprint,
 )
 from tasks.search.tables import render_search, standings_markdown
@@ -90,7 +88,7 @@ def search_alpha(
     artefact = Store(store).artefact(SEARCHES, name[:16])
     if (found := artefact.manifest()) is not None:
         return SearchResult.model_validate_json(found)
-    run_logger().info(_estimate(config, held_out, settings))
+    run_logger().info(describe_estimate(config, held_out, settings))
     result = _search(recipe, held_out, settings, config, Store(store), name, on_round)
     run_logger().info(describe(result))
     artefact.write(MARKDOWN, render_search(result).encode())
@@ -153,7 +151,7 @@ def _search(
             steps = ModuleSteps(
                 work, recipe, names, config, held_out, objective, guards, deadline, open_answers
             )
-            result = result.model_copy(update={"by_module": _explore(steps, result.alpha)})
+            result = _explore(steps, result, config, [scorer for scorer in (objective, second) if scorer])
         deadline.lift()
         if result.alpha is not None:
             with open_answers(work, recipe_at=partial(shaped, recipe, shape)) as answers:
@@ -161,13 +159,19 @@ def _search(
     return result
 
 
-def _explore(steps: ModuleSteps, alpha: float) -> ByModule | None:
-    """What modules want; None where a limit ends the exploration: the search itself is done by then."""
+def _explore(
+    steps: ModuleSteps, result: SearchResult, config: SearchConfig, objectives: Sequence[Objective]
+) -> SearchResult:
+    """With what modules want, unless a limit ends the exploration: the search itself is done by then."""
+    assert result.alpha is not None
+    found = None
     try:
-        return steps.explore(alpha)
+        found = steps.explore(result.alpha)
     except OverBudgetError as error:
         run_logger().warning(f"by module: {error}; the search has its result without it")
-        return None
+    costs = result.costs
+    totals = Totals(costs.answers, costs.answer_tokens, costs.seconds).plus(steps.totals)
+    return result.model_copy(update={"by_module": found, "costs": search_costs(config, totals, objectives)})
 
 
 def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> HeldOut:
@@ -189,24 +193,7 @@ def estimate_search(
     Raises:
         InputError: as `search_alpha`, for the prompts.
     """
-    return _estimate(config, _held_out(prompts, evaluation, config), settings)
-
-
-def _estimate(config: SearchConfig, prompts: HeldOut, settings: GenerationSettings) -> str:
-    most = most_answers(config, prompts)
-    tokens = most * settings.sampling.max_tokens
-    said = f"about {expected_answers(config, prompts):,} answers, at most {most:,} of {tokens:,} tokens"
-    if (judge := config.judge) is not None:
-        asked = most_judgments(config, prompts)
-        template = prompt_file(judge.annotator).read_text()
-        longest = len(template) / CHARACTERS_PER_TOKEN + 2 * settings.sampling.max_tokens
-        usage = Usage(
-            requests=asked,
-            prompt_tokens=round(asked * longest),
-            completion_tokens=asked * judge.pairwise_sampling.max_tokens,
-        )
-        said += f"; {judge.model} will judge at most: {describe_usage(judge, usage)}"
-    return said
+    return describe_estimate(config, _held_out(prompts, evaluation, config), settings)
 
 
 def _play_round(

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.values import canonical_json, fingerprint
@@ -38,9 +38,21 @@ from tasks.weights.manifest import Manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 
-__all__ = ["CandidateAnswers"]
+__all__ = ["CandidateAnswers", "Totals"]
 
 OWN_ANSWERS = 32  # of the aligned model, whose log-probability is a rail
+
+
+class Totals(NamedTuple):
+    """How many answers were made, of how many tokens, and the seconds that it took."""
+
+    answers: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: "Totals") -> "Totals":
+        """Both together."""
+        return Totals(self.answers + other.answers, self.tokens + other.tokens, self.seconds + other.seconds)
 
 
 class CandidateAnswers:
@@ -160,15 +172,16 @@ class CandidateAnswers:
         self._end_engine()
         return answers_in_order(self._batches(folder, alpha))[:count]
 
-    def totals(self) -> tuple[int, int, float]:
-        """Answers, their tokens and the seconds that they took, of all candidates and over all tries."""
+    def totals(self, *, zero: bool = True) -> Totals:
+        """Of all candidates and over all tries; with or without those of 0."""
         every = [
             batch
             for folder in self._work.glob("alpha-*/*/")
+            if zero or folder.parent != self._folder(0.0)
             for batch in self._batches(folder, float(folder.parent.name.removeprefix("alpha-"))).values()
         ]
         made = [answer for batch in every for answer in batch.answers]
-        return len(made), sum(answer.tokens for answer in made), sum(batch.seconds for batch in every)
+        return Totals(len(made), sum(answer.tokens for answer in made), sum(batch.seconds for batch in every))
 
     def _batches(self, folder: Path, alpha: float) -> dict[int, Batch]:
         found = most_complete(folder, self._name(alpha)) if folder.is_dir() else None

@@ -8,10 +8,11 @@ tried, the result chooses nothing, and its gain over the same α everywhere is t
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.search.answering import CandidateAnswers
+from tasks.search.answering import CandidateAnswers, Totals
 from tasks.search.candidates import Grid
 from tasks.search.deadline import Deadline
 from tasks.search.guard_rail import GuardRail, GuardScores
@@ -21,6 +22,7 @@ from tasks.search.result import ByModule
 from tasks.search.run import Choosing, paired_gain
 from tasks.search.scoring import Objective
 from tasks.search.search_config import SearchConfig
+from tasks.stats.paired import PairedDifference
 from tasks.weights.modules import matches
 from tasks.weights.recipe import ModuleAlpha, Recipe
 
@@ -54,6 +56,7 @@ class ModuleSteps:
         self._work, self._recipe, self._tensors = work, recipe, tensors
         self._config, self._prompts, self._objective = config, prompts, objective
         self._guards, self._deadline, self._open_answers = guards, deadline, open_answers
+        self.totals = Totals()  # of the steps so far
 
     def explore(self, alpha: float) -> ByModule:
         """Steps through the modules once, from the α that the search found.
@@ -70,19 +73,26 @@ class ModuleSteps:
             )
             _share_zero(self._work, folder)
             recipe_at = _Step(self._recipe, alpha, self._tensors, module, dict(multiples)).recipe
-            with self._open_answers(folder, recipe_at=recipe_at) as answers:
+            with self._step(folder, recipe_at) as answers:
                 finish = race(racing, len(self._prompts.choosing), self._evaluator(folder, answers))
                 tried += len(finish.standings) - 1  # without the aligned model
                 multiples[module] = _winner(finish)
                 if module == SEARCHED[-1] and set(multiples.values()) != {1.0}:
-                    with self._open_answers(self._work) as whole:
-                        difference = paired_gain(
-                            (answers, multiples[module]),
-                            (whole, alpha),
-                            self._prompts.confirming,
-                            self._objective,
-                        )
+                    difference = self._compare(answers, multiples[module], alpha)
         return ByModule(alpha=alpha, multiples=multiples, tried=tried, difference=difference)
+
+    @contextmanager
+    def _step(self, folder: Path, recipe_at: Callable[[float], Recipe]) -> Iterator[CandidateAnswers]:
+        with self._open_answers(folder, recipe_at=recipe_at) as answers:
+            try:
+                yield answers
+            finally:
+                self.totals = self.totals.plus(answers.totals(zero=False))
+
+    def _compare(self, answers: CandidateAnswers, multiple: float, alpha: float) -> PairedDifference:
+        """A step's answers at a multiple with the search's own at α, on the confirming prompts."""
+        with self._open_answers(self._work) as whole:
+            return paired_gain((answers, multiple), (whole, alpha), self._prompts.confirming, self._objective)
 
     def _evaluator(self, folder: Path, answers: CandidateAnswers) -> Choosing:
         guards = GuardScores(self._guards, folder, answers.answers)

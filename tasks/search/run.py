@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tasks.benchmarks.budget import Usage, dollars
 from tasks.core.errors import OverBudgetError
-from tasks.search.answering import CandidateAnswers
+from tasks.search.answering import CandidateAnswers, Totals
 from tasks.search.deadline import Deadline
 from tasks.search.found import pair_key
 from tasks.search.guard_rail import GuardScores
@@ -17,7 +17,7 @@ from tasks.search.search_config import SearchConfig
 from tasks.stats.paired import PairedDifference, paired_difference
 from tasks.weights.recipe import Recipe
 
-__all__ = ["Choosing", "paired_gain", "run_search"]
+__all__ = ["Choosing", "paired_gain", "run_search", "search_costs"]
 
 _NOTHING = Finish(best=0.0, tied=(), standings=(), rounds=(), answers=0)
 
@@ -73,7 +73,7 @@ def run_search(
         standings=finish.standings,
         rounds=finish.rounds,
         confirmation=confirmation,
-        costs=_costs(config, answers, [scorer for scorer in (objective, second) if scorer]),
+        costs=search_costs(config, answers.totals(), [scorer for scorer in (objective, second) if scorer]),
         engine=answers.engine,
         fingerprint=name,
         stopped=stopped,
@@ -165,15 +165,14 @@ def _scores(
     return objective.scores(alpha, Answered(prompts, candidate, baseline))
 
 
-def _costs(config: SearchConfig, answers: CandidateAnswers, objectives: Sequence[Objective]) -> SearchCosts:
-    count, tokens, seconds = answers.totals()
+def search_costs(config: SearchConfig, totals: Totals, objectives: Sequence[Objective]) -> SearchCosts:
+    """What so many answers and the objectives' journals amount to."""
     usage = sum((objective.usage() for objective in objectives), Usage())
-    judge = config.judge
     return SearchCosts(
-        answers=count,
-        answer_tokens=tokens,
-        seconds=seconds,
+        answers=totals.answers,
+        answer_tokens=totals.tokens,
+        seconds=totals.seconds,
         judge_requests=usage.requests,
         judge_tokens=usage.prompt_tokens + usage.completion_tokens,
-        dollars=dollars(judge, usage) if judge else None,
+        dollars=dollars(config.judge, usage) if config.judge else None,
     )

@@ -55,6 +55,10 @@ def test_a_module_that_wants_less_gets_less_and_the_others_keep_the_alpha(place:
     assert found.tried >= 12 and found.difference is not None and found.difference.mean > 0
     page = render_search(result)
     assert f"{found.tried} candidates" in page and "Exploratory" in page
+    journals = place.folder.glob("store/searches/*/modules/*/alpha-*/*/answers.jsonl")
+    steps = {path.parts[-4] for path in journals}
+    assert len(steps) == 3
+    assert vllm.answered - 8 == result.costs.answers  # eight of them from the written files
     again = Modular()
     assert place.search(again, config=config) == result and not again.answered
     asked = {alpha for alpha, _ in vllm.orders}

@@ -274,9 +274,8 @@ def test_a_search_waits_for_a_person_before_a_judge_is_paid(place: Place, go_on:
 def _answer_form(go_on: bool) -> str:
     """Waits until a run is paused with its form, and answers it; what the form says."""
     with get_client(sync_client=True) as client:
-        forms: list[tuple[UUID, str]] = []
-        wait_until(lambda: forms.extend(_forms(client)) or forms, "a paused run with its form")
-        run, description = forms[0]
+        wait_until(lambda: list(_forms(client)), "a paused run with its form")
+        run, description = next(_forms(client))
         client.resume_flow_run(run, run_input={"go_on": go_on})
         return description
 
