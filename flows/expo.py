@@ -85,6 +85,7 @@ def expo(
     judge: Judge | None = None,
     store: StorePlace = None,
     inputs: InputMode = "download",
+    dequantize: bool = False,
     publish_to: HubTarget = None,
     rejudge: Rejudge | None = None,
     anchors: AnchorFile = None,
@@ -108,6 +109,7 @@ def expo(
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
+        dequantize: Whether fp8 weights are multiplied by their scales; both arms are bf16 models then.
         publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, or org/name
             for a single family. None: nothing is uploaded.
         rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
@@ -135,6 +137,7 @@ def expo(
         judge=split_budget(judge, len(families)) if judge else None,
         store=store,
         inputs=inputs,
+        dequantize=dequantize,
         publish_to=publish_to,
         rejudge=rejudge,
         generation=generation,
@@ -159,13 +162,18 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
     """Refuses what cannot be done before anything is spent.
 
     Raises:
-        InputError: a family without a judge, one repository for several families, or a store that
-            this worker does not allow.
+        InputError: a family without a judge, one repository for several families, a store that this
+            worker does not allow, or a search with fp8 weights.
     """
     check_root("store", str(config.store))
     target = config.publish_to
     if target and "/" in target and len(families) > 1:
         raise InputError(f"publish_to {target!r}: a repository holds one model; give a namespace")
+    if config.dequantize and config.alpha == "search":
+        raise InputError(
+            "an engine that has loaded fp8 weights takes no bf16 ones while it runs, so no search "
+            "dequantizes: give α, or search with bf16 checkpoints"
+        )
     if config.benchmarks:
         for name in families:
             find_judges(find_family(name), config.judge, config.benchmarks)

@@ -72,14 +72,14 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         return None
     find_judges(entry, config.judge, config.benchmarks)
     held_out_uri = _held_out(entry) if config.curve else None
-    recipes = resolve(entry, alphas)
+    recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)
     asked = [instructions(instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
     held_out = instructions(held_out_uri) if held_out_uri else None
     judged_often = asked * sum(len(config.generation.seeds_of(name)) for name in config.arms)
     judges = _judges(entry, config.judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
 
-    if recipes[0].adapter:  # the original arm is a merge too: one pass makes all of them
+    if Arm(name="original", recipe=recipes[0]).is_made:  # one pass makes the models of both arms
         extrapolate_models(models_of_arms(recipes), store, config.inputs)
     answers = _submit_answers(entry, recipes, asked, config, store)
     if config.generation.endpoint:  # an arm with too few answers is refused before the judge is paid
@@ -124,7 +124,7 @@ def _alphas(family: Family, config: RunConfig, found: SearchResult | None) -> tu
 
 
 def _extrapolate_only(family: Family, alphas: tuple[float, ...], config: RunConfig, store: str) -> None:
-    recipes = resolve(family, alphas)
+    recipes = resolve(family, alphas, config.dequantize)
     target = _target(family, recipes[0], config.publish_to)
     extrapolate_models(recipes, store, config.inputs)
     if target:
@@ -164,9 +164,9 @@ def extrapolate_models(recipes: Sequence[Recipe], store: str, inputs: InputMode 
 
 
 def models_of_arms(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """What is written for both arms: of an adapter the original model as well, merged at α = 0."""
-    original = Arm(name="original", recipe=recipes[0]).model_recipe
-    return tuple(dict.fromkeys((original, *recipes))) if recipes[0].adapter else tuple(recipes)
+    """What is written for both arms: of an adapter, and of fp8 weights, the original model as well."""
+    original = Arm(name="original", recipe=recipes[0])
+    return tuple(dict.fromkeys((original.model_recipe, *recipes))) if original.is_made else tuple(recipes)
 
 
 def _alpha_curve(

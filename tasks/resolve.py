@@ -10,10 +10,11 @@ __all__ = ["resolve"]
 
 
 @stage("resolve {family.name}")
-def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
+def resolve(family: Family, alphas: tuple[float, ...], dequantize: bool = False) -> tuple[Recipe, ...]:
     """One recipe for each alpha, all of the same two commits.
 
-    An aligned adapter is merged, so that both arms are whole models that the same code decodes.
+    `dequantize` is the recipe's. An aligned adapter is merged, so that both arms are whole models that
+    the same code decodes.
 
     Raises:
         InputError: a checkpoint, or a revision of it, does not exist or is not accessible.
@@ -22,6 +23,11 @@ def resolve(family: Family, alphas: tuple[float, ...]) -> tuple[Recipe, ...]:
     aligned, sft = open_parents(*family.checkpoints)
     mode = adapter_mode(aligned, merge=is_adapter(aligned))
     recipe = Recipe(
-        aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=alphas[0], allow=family.allow, adapter=mode
+        aligned=aligned.checkpoint,
+        sft=sft.checkpoint,
+        alpha=alphas[0],
+        allow=family.allow,
+        dequantize=dequantize,
+        adapter=mode,
     )
     return tuple(recipe.model_copy(update={"alpha": alpha}) for alpha in alphas)

@@ -40,7 +40,7 @@ from flows.cli.progress import hide_own_tracebacks, set_quiet, show_progress
 from flows.cli.search import search
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
-from flows.cli.weight_options import STREAM, check_alpha
+from flows.cli.weight_options import DEQUANTIZE, STREAM, check_alpha
 from tasks.benchmarks.table import DEFAULT
 from tasks.core.errors import ExpoError, InputError
 from tasks.core.text_files import printable
@@ -191,6 +191,7 @@ def run(
     judge: "Judge | None" = None,
     store: STORE = "expo-store",
     stream: STREAM = False,
+    dequantize: DEQUANTIZE = False,
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
     from tasks.comparison.decoding import GenerationConfig
@@ -203,6 +204,7 @@ def run(
         judge=judge,
         store=store,
         inputs="stream" if stream else "download",
+        dequantize=dequantize,
         rejudge=rejudge,
         generation=generation or GenerationConfig(),
     )

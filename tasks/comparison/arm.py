@@ -21,15 +21,20 @@ class Arm(Value):
     recipe: Recipe
 
     @property
+    def is_made(self) -> bool:
+        """Whether a run writes its model; the original of most families is a checkpoint as it is."""
+        return self.name == "expo" or bool(self.recipe.adapter) or self.recipe.dequantize
+
+    @property
     def fingerprint(self) -> str:
         """Of what decides the arm's weights: for the original that is one checkpoint, whatever α."""
-        if self.name == "original" and not self.recipe.adapter:
+        if not self.is_made:
             return fingerprint(self.recipe.aligned)
         return self.model_recipe.fingerprint
 
     @property
     def model_recipe(self) -> Recipe:
-        """Of the model that the arm answers with; the original of an adapter is its merge, at α = 0."""
+        """Of the model that the arm answers with; an original that is made has α = 0."""
         if self.name == "expo":
             return self.recipe
         return self.recipe.model_copy(update={"alpha": 0.0, "module_alphas": ()})
@@ -41,6 +46,6 @@ class Arm(Value):
 
     def folder(self, store: Store) -> Path:
         """A folder of this machine that an engine can load the arm's model from."""
-        if self.name == "original" and not self.recipe.adapter:
+        if not self.is_made:
             return reopen(self.recipe.aligned).folder()
         return local_copy(model_artefact(store, self.model_recipe))

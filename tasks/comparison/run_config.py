@@ -31,6 +31,8 @@ class RunConfig(Value):
     store       where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE
     inputs      "stream" reads the checkpoints' weights by ranges as they are needed: no disk for them,
                 and no sha256 of a file that is not read whole. An engine still downloads its model
+    dequantize  whether fp8 weights are multiplied by their scales; both arms are bf16 models then, and
+                α cannot be searched for
     publish_to  where on the Hugging Face Hub the models go, privately, with a card: a namespace, or
                 org/name for a single family. None: nothing is uploaded
     rejudge     "failed" asks once more for the items that finished judgings have no judgment of
@@ -46,6 +48,7 @@ class RunConfig(Value):
     judge: Judge | None = None
     store: str | None = None
     inputs: InputMode = "download"
+    dequantize: bool = False
     publish_to: str | None = None
     rejudge: Rejudge | None = None
     generation: GenerationConfig = GenerationConfig()

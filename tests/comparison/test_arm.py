@@ -32,3 +32,10 @@ def test_the_original_of_an_adapter_is_its_merge() -> None:
     assert original(recipe("merge")) != original(recipe("merge", sft="c"))
     assert original(recipe("merge")) == recipe("merge", alpha=0.0).fingerprint
     assert Arm(name="expo", recipe=recipe("merge")).fingerprint == recipe("merge").fingerprint
+
+
+def test_the_original_of_fp8_weights_is_a_model_too() -> None:
+    """Both arms are decoded in bf16: what the scales' rounding costs is not taken for the update's."""
+    dequantized = recipe(None, dequantize=True)
+    assert original(dequantized) == dequantized.model_copy(update={"alpha": 0.0}).fingerprint
+    assert original(dequantized) != original(recipe(None))

@@ -20,7 +20,10 @@ from prefect.client.schemas.objects import Artifact
 from prefect.context import TaskRunContext
 from prefect.runtime import flow_run
 
+from tasks.comparison.arm import Arm
+from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError, RetryableError
+from tasks.core.families import find_family
 from tasks.core.family_result import FamilyResult
 from tasks.report import report
 from tasks.reports.run_report import FamilyReport, RunReport
@@ -38,6 +41,7 @@ from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify
 from tests.weights.adapters import merged_by_peft, save_adapter
 from tests.weights.checkpoints import pair, read_tensors
+from tests.weights.fp8_sides import FP8_CONFIG, plain, quantize, write_fp8
 from tests.weights.models import save_llama
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -118,8 +122,6 @@ def test_models_at_several_alphas_of_which_one_was_further(tmp_path: Path) -> No
 def test_an_adapter_is_merged_for_both_arms(tmp_path: Path) -> None:
     """The original arm is θ_sft + s·BA as a whole model too: both arms are decoded by the same code."""
     from flows.family import extrapolate_models, models_of_arms
-    from tasks.comparison.arm import Arm
-    from tasks.core.families import find_family
     from tasks.resolve import resolve
 
     save_llama(tmp_path / "sft", seed=1, dtype=torch.float32, tied=False)
@@ -144,6 +146,42 @@ def test_an_adapter_is_merged_for_both_arms(tmp_path: Path) -> None:
             new = aligned[name].detach()
             assert torch.allclose(original[name], new, rtol=1e-6, atol=1e-6)
             assert torch.allclose(tensor, new + alpha * (new - sft[name]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_search_does_not_dequantize(tmp_path: Path) -> None:
+    """Its engine has loaded fp8 weights, and would be given bf16 ones."""
+    from flows.expo import check_run
+    from flows.parameters import FamilyName
+
+    config = RunConfig(alpha="search", dequantize=True, store=str(tmp_path))
+    with pytest.raises(InputError, match="no search dequantizes"):
+        check_run((FamilyName("demo"),), config)
+
+
+def test_fp8_weights_are_dequantized_for_both_arms(tmp_path: Path) -> None:
+    """The original arm is θ_aligned in bf16, so that both arms are decoded by the same code."""
+    from flows.family import extrapolate_models, models_of_arms
+    from tasks.resolve import resolve
+
+    settings = FP8_CONFIG | {"weight_block_size": [128, 128]}
+    checkpoints, exact = {}, {}
+    for side, seed in (("aligned", 1), ("sft", 2)):
+        held, exact[side] = quantize(plain(seed), "block", "_scale_inv", torch.float32)
+        checkpoints[side] = str(write_fp8(tmp_path / side, held, quantization_config=settings).folder())
+    entry = find_family("demo").model_copy(update=checkpoints)
+    store = Store(str(tmp_path / "store"))
+
+    @flow
+    def arms() -> list[Arm]:
+        recipes = resolve(entry, (0.5,), dequantize=True)
+        extrapolate_models(models_of_arms(recipes), store.uri)
+        return [Arm(name="original", recipe=recipes[0]), Arm(name="expo", recipe=recipes[0])]
+
+    original, expo = (read_tensors(arm.folder(store)) for arm in arms())
+    for name, new in exact["aligned"].items():
+        assert torch.equal(original[name], new.float().bfloat16())
+        extrapolated = new + 0.5 * (new - exact["sft"][name])
+        assert torch.allclose(expo[name].double(), extrapolated, rtol=2**-8, atol=1e-6)
 
 
 def test_progress_is_an_artifact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,68 +19,21 @@ from tasks.weights.identical import without_identical
 from tasks.weights.manifest import Manifest
 from tasks.weights.planner import make_plan
 from tasks.weights.verify import verify
-from tests.weights.checkpoints import Tensors, read_tensors, recipe, write_checkpoint
+from tests.weights.checkpoints import Tensors, read_tensors, recipe
+from tests.weights.fp8_sides import (
+    BLOCKS,
+    COLUMNS,
+    EMBEDDING,
+    FP8_CONFIG,
+    ROWS,
+    WEIGHTS,
+    plain,
+    quantize,
+    write_fp8,
+)
 from tests.weights.reference import reference
 
 ALPHA = 0.3
-ROWS, COLUMNS = 200, 300
-WEIGHTS = ("model.layers.0.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight")
-EMBEDDING = "model.embed_tokens.weight"
-BLOCKS: dict[str, tuple[tuple[int, ...], tuple[int, int]]] = {
-    "tensor": ((), (ROWS, COLUMNS)),
-    "tensor of one element": ((1,), (ROWS, COLUMNS)),
-    "row": ((ROWS, 1), (1, COLUMNS)),
-    "block": ((2, 3), (128, 128)),
-    "stated block": ((4, 3), (64, 128)),
-}
-
-
-def plain(seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    base = torch.Generator().manual_seed(0)
-    names = (EMBEDDING, *WEIGHTS)
-    return {
-        name: torch.randn(ROWS, COLUMNS, generator=base)
-        + 0.1 * torch.randn(ROWS, COLUMNS, generator=generator)
-        for name in names
-    }
-
-
-def expand(scale: Tensor, block: tuple[int, int]) -> Tensor:
-    """A scale for every element."""
-    grid = scale.double().reshape(scale.shape if scale.ndim == 2 else (1, 1))
-    return grid.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1)[:ROWS, :COLUMNS]
-
-
-def quantize(
-    tensors: Tensors, kind: str, suffix: str, dtype: torch.dtype
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a checkpoint holds, and the exact values of its tensors in float64."""
-    shape, block = BLOCKS[kind]
-    held: dict[str, Tensor] = {}
-    exact: dict[str, Tensor] = {}
-    for number, (name, tensor) in enumerate(tensors.items()):
-        if name not in WEIGHTS:
-            held[name] = tensor.bfloat16()
-            exact[name] = held[name].double()
-            continue
-        generator = torch.Generator().manual_seed(number)
-        scale = (0.01 + 0.02 * torch.rand(shape, generator=generator)).to(dtype)
-        every = expand(scale, block)
-        held[name] = (tensor / every).float().to(torch.float8_e4m3fn)
-        held[name + suffix] = scale
-        exact[name] = held[name].double() * every
-    return held, exact
-
-
-def write(folder: Path, tensors: Tensors, cuts: list[int] | None = None, **config: object) -> FolderSource:
-    write_checkpoint(folder, tensors, cuts or [])
-    content = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16"} | config
-    (folder / "config.json").write_text(json.dumps(content))
-    return FolderSource(folder)
-
-
-FP8_CONFIG = {"quant_method": "fp8", "fmt": "e4m3"}
 
 
 def make(folder: Path, aligned: FolderSource, sft: FolderSource, **settings: object) -> Manifest:
@@ -133,7 +86,7 @@ def test_values(
         content[side] = exact
         config = {"quantization_config": settings} if sides in ("both", side) else {}
         # cut between a weight and its scale
-        sources[side] = write(tmp_path / side, held, cuts=[2], **config)
+        sources[side] = write_fp8(tmp_path / side, held, cuts=[2], **config)
     manifest = make(tmp_path / "out", sources["aligned"], sources["sft"])
     out = read_tensors(tmp_path / "out")
     assert sorted(out) == sorted(content["aligned"])
@@ -153,7 +106,7 @@ def both(folder: Path, **extra: Tensor) -> tuple[FolderSource, FolderSource]:
     for side, seed in (("aligned", 1), ("sft", 2)):
         held, _ = quantize(plain(seed), "block", "_scale_inv", torch.float32)
         held |= extra if side == "aligned" else {}
-        sources.append(write(folder / side, held, quantization_config=FP8_CONFIG))
+        sources.append(write_fp8(folder / side, held, quantization_config=FP8_CONFIG))
     return sources[0], sources[1]
 
 
@@ -213,8 +166,8 @@ def test_files_that_both_sides_have(tmp_path: Path) -> None:
     other, _ = quantize(plain(2), "block", "_scale_inv", torch.float32)
     shared = {name: tensor for name, tensor in held.items() if name.startswith(WEIGHTS[0])}
     rest = {name: tensor for name, tensor in other.items() if not name.startswith(WEIGHTS[0])}
-    aligned = write(tmp_path / "aligned", dict(sorted(held.items())), cuts=[3])
-    sft = write(tmp_path / "sft", dict(sorted((shared | rest).items())), cuts=[3])
+    aligned = write_fp8(tmp_path / "aligned", dict(sorted(held.items())), cuts=[3])
+    sft = write_fp8(tmp_path / "sft", dict(sorted((shared | rest).items())), cuts=[3])
     plan = make_plan(recipe(aligned, sft, dequantize=True), aligned, sft)
     first = "model-00001-of-00002.safetensors"
     job = without_identical(plan.shards[0], {first: first})
@@ -247,8 +200,8 @@ def test_scales_that_are_not_known(tmp_path: Path, scale: Tensor | None) -> None
     del held[f"{WEIGHTS[0]}_scale_inv"]
     if scale is not None:
         held[f"{WEIGHTS[0]}_scale_inv"] = scale
-    aligned = write(tmp_path / "aligned", held)
-    sft = write(tmp_path / "sft", {name: tensor.bfloat16() for name, tensor in plain(2).items()})
+    aligned = write_fp8(tmp_path / "aligned", held)
+    sft = write_fp8(tmp_path / "sft", {name: tensor.bfloat16() for name, tensor in plain(2).items()})
     for dequantize in (False, True):
         with pytest.raises(MismatchError, match="is quantized") as caught:
             make_plan(recipe(aligned, sft, dequantize=dequantize), aligned, sft)
@@ -257,15 +210,17 @@ def test_scales_that_are_not_known(tmp_path: Path, scale: Tensor | None) -> None
 
 def test_another_quantization_stays_refused(tmp_path: Path) -> None:
     packed = {"model.layers.0.mlp.up_proj.qweight": torch.ones(4, 4, dtype=torch.int32)}
-    aligned = write(tmp_path / "aligned", packed, quantization_config={"quant_method": "gptq"})
-    sft = write(tmp_path / "sft", packed | {"x": torch.ones(1)}, quantization_config={"quant_method": "gptq"})
+    aligned = write_fp8(tmp_path / "aligned", packed, quantization_config={"quant_method": "gptq"})
+    sft = write_fp8(
+        tmp_path / "sft", packed | {"x": torch.ones(1)}, quantization_config={"quant_method": "gptq"}
+    )
     with pytest.raises(MismatchError, match="gptq"):
         make_plan(recipe(aligned, sft, dequantize=True), aligned, sft)
 
 
 def test_nothing_to_dequantize(tmp_path: Path) -> None:
     sources = [
-        write(tmp_path / str(seed), {name: tensor.bfloat16() for name, tensor in plain(seed).items()})
+        write_fp8(tmp_path / str(seed), {name: tensor.bfloat16() for name, tensor in plain(seed).items()})
         for seed in (1, 2)
     ]
     with pytest.raises(MismatchError, match="leave --dequantize out"):
