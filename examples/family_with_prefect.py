@@ -9,13 +9,16 @@ Without PREFECT_API_URL a temporary server is started, which ends with this proc
 import os
 import sys
 
-from flows.expo import expo
-from flows.parameters import BenchmarkName, FamilyName
-from tasks.runtime.local_server import ensure_server
+from flows.cli.progress import show_progress
 
 
 def main(family: str, *benchmarks: str) -> None:
     """Artefacts go to $EXPO_STORE; what is there already is not made again."""
+    show_progress()  # settings of Prefect, which it reads when it is imported
+    from flows.expo import expo
+    from flows.parameters import BenchmarkName, FamilyName
+    from tasks.runtime.local_server import ensure_server
+
     ensure_server()
     report = expo(
         families=(FamilyName(family),),
