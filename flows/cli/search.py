@@ -82,6 +82,7 @@ def search(
         float | None, typer.Option(help="End with what was found by then; the same command goes on.")
     ] = None,
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where artefacts go.")] = "expo-store",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ) -> None:
     """Finds the α of a pair on prompts that no benchmark asks, or says that none helps."""
     from pydantic import ValidationError
@@ -128,7 +129,10 @@ def search(
     hide_own_tracebacks()
     ensure_server()
     result: SearchResult = expo_search(config, named, aligned, sft, path, max_tokens, store)
-    show_search(result, family)
+    if as_json:
+        print(result.model_dump_json(indent=1))
+    else:
+        show_search(result, family)
 
 
 def show_search(result: "SearchResult", name: str | None) -> None:

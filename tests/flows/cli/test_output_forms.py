@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
+from flows.cli.main import app
 from tasks.core.families import names
 from tasks.weights.verify import Verification
 from tests.flows.cli.command import Command
@@ -35,6 +38,18 @@ def test_check_and_verify_print_json(expo: Command, places: tuple[str, ...], tmp
     assert damaged.returncode == 1
     (difference,) = Verification.model_validate_json(damaged.stdout).differences
     assert difference.file == shard.name
+
+
+def test_every_command_that_prints_figures_has_json() -> None:
+    """But those that write a model, whose figures verify has, and those that end in a report."""
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    without = {name for name, command in group.commands.items() if not _has_json(command)}
+    assert without == {"extrapolate", "publish", "run", "demo", "data"}
+
+
+def _has_json(command: object) -> bool:
+    return isinstance(command, TyperCommand) and any("--json" in given.opts for given in command.params)
 
 
 def test_families_print_json(expo: Command) -> None:
