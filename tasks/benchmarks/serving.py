@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -24,6 +23,7 @@ from tasks.benchmarks.reasoning import reasoning_parser
 from tasks.core.child import start_module
 from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
+from tasks.core.scratch import scratch_folder
 from tasks.core.worker import check_trusted
 from tasks.generation.interpreter import engine_python
 
@@ -102,12 +102,12 @@ def _server(served: ServeConfig, model: str, log: Path) -> Iterator[str]:
         check_trusted(served.checkpoint, source.checkpoint.commit)
     folder, parser = source.folder(), reasoning_parser(served.reasoning_parser, source)
     port = _free_port()
-    with tempfile.TemporaryDirectory(prefix="expo-judge-") as scratch:
+    with scratch_folder() as scratch:
         process = start_module(
             engine_python(),
             "tasks.benchmarks.vllm_server",
             _arguments(served, folder, model, port, parser),
-            scratch=Path(scratch),
+            scratch=scratch,
             log=log,
             stdin=subprocess.PIPE,  # ends with this process, and the server with it
         )

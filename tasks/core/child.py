@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
@@ -64,7 +65,7 @@ def start_module(
     It leads a session of its own, so that its end takes its workers along.
 
     Args:
-        scratch: an empty folder for the process to run in.
+        scratch: an empty folder for the process to run in, and for its temporary files and sockets.
         log: gets its output, behind what is there; made readable for its owner alone.
         environment: variables in addition to those that engines may have.
 
@@ -80,8 +81,9 @@ def start_module(
                 [python, "-m", module, *arguments],
                 cwd=scratch,
                 env=DEFAULTS
+                | {"TORCHINDUCTOR_CACHE_DIR": _compiled()}
                 | child_environment(ENGINE)
-                | {"PYTHONPATH": os.pathsep.join(path)}
+                | {"PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(scratch)}
                 | dict(environment or {}),
                 stdin=stdin,
                 stdout=output,
@@ -91,6 +93,11 @@ def start_module(
             )
     except OSError as error:
         raise InputError(f"{python}: cannot be started as the interpreter of {module}: {error}") from error
+
+
+def _compiled() -> str:
+    """Where torch keeps what it compiles: a place that outlives the child's temporary files."""
+    return str(Path(tempfile.gettempdir(), f"torchinductor_{os.getuid()}"))
 
 
 def exit_with_parent() -> None:

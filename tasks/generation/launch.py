@@ -4,12 +4,12 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.core.child import start_module
+from tasks.core.scratch import scratch_folder
 from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
@@ -54,15 +54,15 @@ def _engine(
     jobs: Sequence[EngineJob], rank: Rank, gpus: str | None, python: str, progress: int
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A running engine, which ends with the block, however that ends."""
-    with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
+    with scratch_folder() as scratch:
         request = EngineRequest(jobs=tuple(jobs), rank=rank, parent=os.getpid(), progress=progress)
-        (Path(scratch) / "request.json").write_bytes(canonical_json(request))
+        (scratch / "request.json").write_bytes(canonical_json(request))
         log = Path(jobs[0].job.output) / log_file(rank.rank)
         process = start_module(
             python,
             ENGINE,
-            [str(Path(scratch) / "request.json")],
-            scratch=Path(scratch),
+            [str(scratch / "request.json")],
+            scratch=scratch,
             log=log,
             environment={} if gpus is None else {VISIBLE: gpus},
             pass_fds=[progress],

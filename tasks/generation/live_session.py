@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from tasks.core import errors
 from tasks.core.child import start_module
 from tasks.core.errors import ExpoError, PermanentError
+from tasks.core.scratch import scratch_folder
 from tasks.core.values import Value, canonical_json
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
@@ -129,7 +129,7 @@ def live_engine(
     reading, writing = os.pipe()
     process: subprocess.Popen[bytes] | None = None
     try:
-        with tempfile.TemporaryDirectory(prefix="expo-engine-") as scratch:
+        with scratch_folder() as scratch:
             setup = LiveSetup(
                 job=job,
                 sft=str(sft) if sft else None,
@@ -138,13 +138,13 @@ def live_engine(
                 parent=os.getpid(),
                 replies=writing,
             )
-            (Path(scratch) / "request.json").write_bytes(canonical_json(setup))
+            (scratch / "request.json").write_bytes(canonical_json(setup))
             try:
                 process = start_module(
                     python or sys.executable,
                     module,
-                    [str(Path(scratch) / "request.json")],
-                    scratch=Path(scratch),
+                    [str(scratch / "request.json")],
+                    scratch=scratch,
                     log=log,
                     stdin=subprocess.PIPE,
                     pass_fds=[writing],

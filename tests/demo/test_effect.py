@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +26,7 @@ def extrapolated(aligned: Student, sft: Student, alpha: float) -> Student:
 
 
 @pytest.mark.slow
-def test_the_preference_grows_with_alpha_then_the_model_breaks(cache: Path) -> None:
+def test_the_preference_grows_with_alpha_then_the_model_breaks() -> None:
     """Sampled by transformers, so that this says nothing of vLLM and all of the training."""
     sft, aligned = (
         Student(AutoModelForCausalLM.from_pretrained(folder).float(), AutoTokenizer.from_pretrained(folder))

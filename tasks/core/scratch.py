@@ -1,0 +1,46 @@
+"""Folders for child processes, which leave nothing behind for long, not even after kill -9."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["scratch_folder"]
+
+PREFIX = "expo-scratch-"
+STARTING = "expo-starting-"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder of this block's own, removed with it; folders of killed processes are removed first.
+
+    A folder is in use for as long as somebody has its lock, which ends with the process, however that ends.
+    """
+    _remove_abandoned()
+    # under another name until it is locked, or it could be taken for abandoned
+    starting = Path(tempfile.mkdtemp(prefix=STARTING))
+    lock = os.open(starting, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = starting.rename(starting.with_name(PREFIX + starting.name.removeprefix(STARTING)))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _remove_abandoned() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another user's, or removed meanwhile
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
