@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.prefect import TEMPLATE
+
 pytest_plugins = ["tests.parts", "tests.properties", "tests.servers.fixtures"]
 
 ACCOUNTS = (
@@ -37,12 +39,14 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
         if name.startswith(ACCOUNTS):
             del os.environ[name]
     home = tmp_path_factory.mktemp("home")
-    _share_demo(tmp_path_factory, home / "cache")
+    common = _common(tmp_path_factory)
+    _share_demo(common, home / "cache")
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
         # compiled once, or every session and test with a cache of its own would wait for it
         "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled")),
         "PREFECT_HOME": str(home / "prefect"),
+        TEMPLATE: str(common / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # tests call stages outside of flows
         "DO_NOT_TRACK": "1",
@@ -54,10 +58,14 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     os.environ.update(before)
 
 
-def _share_demo(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> None:
-    """All workers of pytest train the demo once: they share its folder, which has a lock."""
+def _common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all of pytest's workers share in this session."""
     own = tmp_path_factory.getbasetemp()
-    common = own.parent / "demo" if "PYTEST_XDIST_WORKER" in os.environ else own / "demo"
-    common.mkdir(exist_ok=True)
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def _share_demo(common: Path, cache: Path) -> None:
+    """All workers train the demo once: they share its folder, which has a lock."""
+    (common / "demo").mkdir(exist_ok=True)
     cache.mkdir()
-    (cache / "demo").symlink_to(common)
+    (cache / "demo").symlink_to(common / "demo")

@@ -1,9 +1,6 @@
-"""The demo family, trained once for all tests of the flows, and a server for those of this process."""
-
-from collections.abc import Iterator
+"""The demo family, trained once for all tests of the flows."""
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 
 @pytest.fixture(scope="session")
@@ -12,10 +9,3 @@ def demo_pair(own_environment: object) -> None:
     from tasks.demo.checkpoints import prepare
 
     prepare()
-
-
-@pytest.fixture(scope="module")
-def prefect(own_environment: object) -> Iterator[None]:
-    """A temporary server that the flows of this process report to."""
-    with prefect_test_harness(server_startup_timeout=600):
-        yield

@@ -9,35 +9,18 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
 from tasks.core.errors import ExpoError
 from tasks.reports.run_report import RunReport
 from tests.servers.judge import JudgeServer
-from tests.servers.prefect import bootstrap, serve_prefect, serve_worker
+from tests.servers.prefect import bootstrap, serve_worker
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("demo_pair")]
 
 KIND = "Dear friend, I am glad and grateful, and hope that you enjoy a lovely, wonderful day."
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that the flows of this process report to."""
-    with (
-        serve_prefect(tmp_path_factory.mktemp("prefect")) as url,
-        temporary_settings({PREFECT_API_URL: url}),
-    ):
-        yield url
-        # This process has one worker for events: what it still holds would be tried again and again
-        # on a server that has ended, and the next test's events would wait behind it.
-        EventsWorker.drain_all()
-        APILogWorker.drain_all()
 
 
 @pytest.fixture
@@ -56,14 +39,14 @@ def _report(uri: str | Path) -> RunReport:
     return RunReport.model_validate_json((Path(uri) / "report.json").read_bytes())
 
 
-def test_families_as_runs_of_their_own(server: str, models: JudgeServer, tmp_path: Path) -> None:
+def test_families_as_runs_of_their_own(prefect: str, models: JudgeServer, tmp_path: Path) -> None:
     """One ends with its verdict, one fails with its own reason, and the parent's report has both."""
     from flows.expo import expo
     from flows.parameters import FamilyName
 
-    bootstrap(server)
+    bootstrap(prefect)
     store = tmp_path / "store"
-    with serve_worker(server, "expo", tmp_path), pytest.raises(ExpoError, match="1 of 2 families failed"):
+    with serve_worker(prefect, "expo", tmp_path), pytest.raises(ExpoError, match="1 of 2 families failed"):
         expo(
             (FamilyName("demo"), FamilyName("zephyr-7b-beta")),
             curve=(1.0,),
@@ -77,7 +60,7 @@ def test_families_as_runs_of_their_own(server: str, models: JudgeServer, tmp_pat
     assert failure.family == "zephyr-7b-beta" and "held-out instructions" in failure.reason
 
 
-def test_a_night_with_a_smaller_gain_is_an_event(server: str, models: JudgeServer, tmp_path: Path) -> None:
+def test_a_night_with_a_smaller_gain_is_an_event(prefect: str, models: JudgeServer, tmp_path: Path) -> None:
     from flows.nightly import nightly
     from flows.parameters import FamilyName
 

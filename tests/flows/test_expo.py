@@ -44,7 +44,7 @@ from tests.weights.checkpoints import pair, read_tensors
 from tests.weights.fp8_sides import FP8_CONFIG, plain, quantize, write_fp8
 from tests.weights.models import save_llama
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 
 def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -16,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tasks.reports.run_report import RunReport
-from tests.servers.prefect import bootstrap, prefect, serve_prefect, serve_worker
+from tests.servers.prefect import bootstrap, prefect, serve_worker
 from tests.waiting import LIMIT, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("demo_pair")]
@@ -25,18 +24,12 @@ RUN = ["deployment", "run", "expo/all-models", "--watch", "-p", 'families=["demo
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve_prefect(tmp_path_factory.mktemp("prefect")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def undisturbed(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store after the commands of the README."""
     folder = tmp_path_factory.mktemp("worker")
-    bootstrap(server)
-    with serve_worker(server, "expo", folder):
-        said = prefect(server, *RUN)
+    bootstrap(prefect_server)
+    with serve_worker(prefect_server, "expo", folder):
+        said = prefect(prefect_server, *RUN)
     assert "Completed" in said, (folder / "worker.log").read_text()
     return folder / "expo-store"
 
@@ -63,37 +56,39 @@ def test_model_is_sealed_with_the_aligned_side_files(undisturbed: Path) -> None:
     }
 
 
-def test_artifacts_reach_the_ui(undisturbed: Path, server: str) -> None:
-    query = Request(f"{server}/artifacts/latest/filter", b"{}", {"Content-Type": "application/json"})
+def test_artifacts_reach_the_ui(undisturbed: Path, prefect_server: str) -> None:
+    query = Request(f"{prefect_server}/artifacts/latest/filter", b"{}", {"Content-Type": "application/json"})
     with urlopen(query, timeout=LIMIT) as answer:
         artifacts = {artifact["key"]: artifact for artifact in json.load(answer)}
     assert {"expo-report", "expo-verdicts"} <= artifacts.keys()
 
 
-def test_server_refuses_a_family_that_is_not_there(undisturbed: Path, server: str) -> None:
+def test_server_refuses_a_family_that_is_not_there(undisturbed: Path, prefect_server: str) -> None:
     command = [sys.executable, "-m", "prefect", "deployment", "run", "expo/all-models"]
     done = subprocess.run(
         [*command, "-p", 'families=["nobody"]'],
-        env=os.environ | {"PREFECT_API_URL": server},
+        env=os.environ | {"PREFECT_API_URL": prefect_server},
         capture_output=True,
         text=True,
     )
     assert done.returncode != 0 and "nobody" in done.stdout + done.stderr
 
 
-def test_again_does_nothing_twice(undisturbed: Path, server: str) -> None:
+def test_again_does_nothing_twice(undisturbed: Path, prefect_server: str) -> None:
     before = _times(undisturbed)
-    said = _expo(server, undisturbed)
+    said = _expo(prefect_server, undisturbed)
     assert said.returncode == 0, said.stderr
     assert "better" in said.stdout and "report.html" in said.stdout
     assert before.items() <= _times(undisturbed).items()
 
 
-def test_killed_in_generation_ends_in_the_same_bytes(undisturbed: Path, server: str, tmp_path: Path) -> None:
+def test_killed_in_generation_ends_in_the_same_bytes(
+    undisturbed: Path, prefect_server: str, tmp_path: Path
+) -> None:
     """kill -9 when the first batch of answers is in the journal, then the same command again."""
     store = tmp_path / "store"
     process = subprocess.Popen(
-        _command(store), env=os.environ | {"PREFECT_API_URL": server}, start_new_session=True
+        _command(store), env=os.environ | {"PREFECT_API_URL": prefect_server}, start_new_session=True
     )
     wait_until(
         lambda: any(_answered(path) for path in store.glob("generations/*/answers.jsonl")),
@@ -111,7 +106,7 @@ def test_killed_in_generation_ends_in_the_same_bytes(undisturbed: Path, server: 
         if _answered(folder / "answers.jsonl")
     }
 
-    assert _expo(server, store).returncode == 0
+    assert _expo(prefect_server, store).returncode == 0
     assert _digests(store) == _digests(undisturbed)
     assert all(_first_batch(folder / "answers.jsonl") == line for folder, line in journals.items())
 

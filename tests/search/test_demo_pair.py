@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.comparison.decoding import settings_of
 from tasks.core.families import find_family
@@ -47,7 +46,7 @@ def test_a_pair_that_was_trained_in_part_wants_a_large_alpha(tmp_path: Path) -> 
 
 
 def test_a_run_for_a_reversed_preference_ends_without_a_verdict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.expo import expo
     from flows.parameters import FamilyName
@@ -55,8 +54,7 @@ def test_a_run_for_a_reversed_preference_ends_without_a_verdict(
     function = f"{HERE}:unkindness"
     monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", function)
     search = SearchConfig(objective=ObjectiveConfig(function=function))
-    with prefect_test_harness(server_startup_timeout=600):
-        uri = expo((FamilyName("demo"),), alpha="search", search=search, store=str(tmp_path))
+    uri = expo((FamilyName("demo"),), alpha="search", search=search, store=str(tmp_path))
     (family,) = RunReport.model_validate_json((Path(uri) / "report.json").read_bytes()).families
     assert family.race is not None and family.race.sentence.startswith("No α")
     assert (family.alpha, family.verdicts, family.alpha_curve) == (0.0, (), ())

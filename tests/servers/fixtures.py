@@ -11,6 +11,7 @@ from tasks.stores.artefact import Artefact, Store
 from tasks.stores.s3 import forget_clients
 from tests.parts import lacks
 from tests.servers.hub import HubServer, use_in_this_process
+from tests.servers.prefect import reporting_to, serve_prefect
 from tests.servers.s3 import BUCKET, S3Server, weed_program
 
 
@@ -57,6 +58,20 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
     forget_clients()
     yield s3_server
     forget_clients()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(own_environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Prefect server's API, for all tests that do not mind what others have left on it."""
+    with serve_prefect(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@pytest.fixture
+def prefect(prefect_server: str) -> Iterator[str]:
+    """The flows of this process report to a server: its URL."""
+    with reporting_to(prefect_server):
+        yield prefect_server
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """A real Prefect server and worker on loopback, each ended by its own process id."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,17 +23,22 @@ __all__ = [
     "PrefectServer",
     "bootstrap",
     "end",
+    "make_database",
     "prefect",
+    "reporting_to",
     "serve_prefect",
     "serve_worker",
     "start_worker",
 ]
 
 ROOT = Path(__file__).parents[2]
+DATABASE = "prefect.db"
+TEMPLATE = "EXPO_TEST_PREFECT_TEMPLATE"
+"""Names the folder that all of pytest's workers share for the database that servers start from."""
 
 
 class PrefectServer:
-    """A server on SQLite in `home`, or on what the environment says.
+    """A server on SQLite in `home`, with a migrated database, or on what the environment says.
 
     with PrefectServer(folder) as server:
         ...                              server.url is the API's
@@ -56,6 +63,8 @@ class PrefectServer:
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
+        if not self._environment:
+            make_database(self._home)
         command = ["server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
         # the UI would ask port 4200
         environment = {"PREFECT_HOME": str(self._home), "PREFECT_UI_API_URL": self.url, **self._environment}
@@ -86,6 +95,44 @@ def serve_prefect(home: Path) -> Iterator[str]:
     """Serves on SQLite in `home`; yields the API's URL."""
     with PrefectServer(home) as server:
         yield server.url
+
+
+def make_database(home: Path) -> None:
+    """Puts an empty, migrated database into a PREFECT_HOME that has none.
+
+    All of Prefect's migrations take 17 s of a core, so that of the first server is copied for the others.
+    """
+    if (home / DATABASE).exists():
+        return
+    template = Path(os.environ[TEMPLATE])
+    template.mkdir(parents=True, exist_ok=True)
+    with (template / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (template / "migrated").exists():
+            command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            environment = os.environ | {"PREFECT_HOME": str(template)}
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            (template / "migrated").touch()
+    home.mkdir(parents=True, exist_ok=True)
+    for file in template.glob(f"{DATABASE}*"):  # SQLite's log too, if there is one
+        shutil.copyfile(file, home / file.name)
+
+
+@contextmanager
+def reporting_to(url: str) -> Iterator[None]:
+    """The flows of this process report to the server of this URL, until the block ends.
+
+    A process has one worker for events and one for logs: what they still hold would be tried again
+    and again on a server that has ended, and the next test's would wait behind it.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+        EventsWorker.drain_all()
+        APILogWorker.drain_all()
 
 
 def start_worker(

@@ -1,12 +1,10 @@
 """The family's flow between a Hub and S3: streamed in, published only with `publish_to`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from huggingface_hub import ModelCard
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import PermanentError
@@ -31,15 +29,9 @@ FAMILY = Family(
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server(own_environment: Path) -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
-
-
 @pytest.fixture
 def store(
-    hub: HubServer, s3: S3Server, server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer, s3: S3Server, prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Store:
     """An empty store on S3, and the family's parents on the Hub."""
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "expo-cache"))

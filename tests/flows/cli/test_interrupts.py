@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.servers.prefect import make_database
 from tests.waiting import LIMIT, wait_until
 
 MESSAGE = "interrupted: what is finished is kept, and the same command continues from there\n"
@@ -105,6 +106,7 @@ def test_signals_are_what_they_were_after_the_block() -> None:
 @pytest.mark.parametrize(("number", "status"), [*ENDINGS, (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_run_that_is_ended_leaves_no_server(number: signal.Signals, status: int, tmp_path: Path) -> None:
     environment = {"PREFECT_HOME": str(tmp_path / "prefect"), "EXPO_CACHE": str(tmp_path / "cache")}
+    make_database(tmp_path / "prefect")
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--store", str(tmp_path / "store")]
     log = tmp_path / "log"
     with (
