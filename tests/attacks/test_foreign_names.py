@@ -158,6 +158,7 @@ def test_links_to_nothing_and_pipes_are_named(tmp_path: Path) -> None:
         FolderSource(aligned.folder())
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_fuzzed_manifests_are_refused_in_words(data: st.DataObject) -> None:
     """Whatever bytes are changed, the answer is a manifest or a CorruptError."""

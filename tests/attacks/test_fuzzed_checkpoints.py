@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ def _checkpoint(form: str) -> Mapping[str, bytes]:
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
+@pytest.mark.slow
 @given(target=st.sampled_from(sorted(TARGETS)), data=st.data())
 def test_changed_bytes_are_refused_in_words(target: str, data: st.DataObject) -> None:
     """A layout that lies within its files, or an ExpoError; never another exception."""

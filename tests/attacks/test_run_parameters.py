@@ -41,6 +41,7 @@ def test_openais_key_goes_to_openais_address_alone(url: str) -> None:
     assert api_key(Judge(model="m", base_url="https://API.openai.com:443/v1/")) == "sk-of-openai"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", [ELSEWHERE, None])
 def test_no_parameter_names_the_variable_that_is_sent(url: str | None) -> None:
     with pytest.raises(InputError, match=r"this worker sends .* not HF_TOKEN") as raised:

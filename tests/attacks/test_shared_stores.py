@@ -97,6 +97,7 @@ def test_a_pattern_in_a_key_is_a_name(s3: S3Server, tmp_path: Path, name: str) -
     assert not any(FINGERPRINT in key for key in left)
 
 
+@pytest.mark.slow
 def test_a_prefix_ends_in_a_slash(s3: S3Server, tmp_path: Path) -> None:
     """`store` is no part of `store2`: neither its objects nor its uploads."""
     name = uuid4().hex
@@ -135,6 +136,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_parts_of_live_runs_stay_whatever_the_clock_says(store: Store) -> None:
     """Another process writes a part that looks two years old; killed, it leaves an orphan at once."""
     store.mark()
@@ -234,6 +236,7 @@ extrapolate(make_plan(recipe, aligned, sft), aligned, sft, Artefact(sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_the_same_alpha_twice_ends_well(store: Store, tmp_path: Path) -> None:
     pair(tmp_path / "pair")
     command = [sys.executable, "-c", TWIN, str(tmp_path / "pair"), f"{store.uri}/out"]
@@ -260,6 +263,7 @@ def test_no_output_in_or_around_a_parent(tmp_path: Path, place: str) -> None:
     assert sorted(path for path in (tmp_path / "pair").rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_no_output_in_or_around_a_parent_on_s3(s3: S3Server, tmp_path: Path) -> None:
     _, aligned, sft = pair(tmp_path / "pair")
     root = f"s3://{BUCKET}/{uuid4().hex}"

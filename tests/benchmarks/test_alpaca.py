@@ -33,6 +33,7 @@ def test_the_longer_answer_wins_and_the_same_answer_is_a_draw_that_costs_nothing
     assert {True, False} == set(first), "the two outputs are never swapped"
 
 
+@pytest.mark.slow
 def test_the_requests_are_those_of_the_package(judging: Judging, server: JudgeServer, tmp_path: Path) -> None:
     """Published figures were made by alpaca_eval's own `openai_completions`: the requests must be equal."""
     judging(LONG, SHORT)

@@ -144,6 +144,7 @@ judge_answers(Path(sys.argv[1]), Path(sys.argv[2]), judge, Path(sys.argv[3]), ad
 """
 
 
+@pytest.mark.slow
 def test_a_killed_judging_pays_again_only_for_what_was_in_flight(
     judging: Judging, server: JudgeServer, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_other_pairs_are_refused(stored: Path, tmp_path: Path) -> None:
         anchors.fn(str(tmp_path / "nowhere.json"), Judge(model="m"), str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_the_real_annotations_against_a_judge_of_length(
     data: Path, judge: Judge, server: JudgeServer, tmp_path: Path
 ) -> None:

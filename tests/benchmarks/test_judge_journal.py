@@ -16,6 +16,7 @@ ONE = Usage(requests=1, prompt_tokens=10)
 ENTRIES = st.lists(st.tuples(st.sampled_from("abcde"), st.text(max_size=8)), max_size=6)
 
 
+@pytest.mark.slow
 @given(entries=ENTRIES, data=st.data())
 def test_a_journal_cut_anywhere_is_continued(entries: list[tuple[str, str]], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -33,6 +33,7 @@ def test_official_annotations_give_the_official_leaderboard(data: Path, model: s
     assert figures.lc_win_rate is None and "df_gamed.csv is not there" in figures.lc_note
 
 
+@pytest.mark.slow
 def test_a_run_whose_judge_says_what_the_published_one_said_has_the_official_figures(
     data: Path, judge: Judge, server: JudgeServer, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_length_control_is_the_packages_own(
     assert figures.lc_note == ""
 
 
+@pytest.mark.slow
 def test_the_error_of_the_length_controlled_rate_is_a_bootstraps(
     rows: Rows, write: Callable[[Rows], Path], difficulty: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_the_error_of_the_length_controlled_rate_is_a_bootstraps(
     assert 0.4 < once.lc_standard_error / once.standard_error < 2.5
 
 
+@pytest.mark.slow
 def test_the_error_of_the_length_controlled_gain_is_paired(
     rows: Rows, write: Callable[[Rows], Path], difficulty: Path
 ) -> None:

@@ -135,6 +135,7 @@ def _entry(**changes: Any) -> Family:  # noqa: ANN401
     )
 
 
+@pytest.mark.slow
 def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetched: Path) -> None:
     """MT-Bench's second arm is rated 8 where the first is rated 6; AlpacaEval's is longer."""
     import_from(fetched, data_files())
@@ -191,6 +192,7 @@ def test_both_benchmarks_give_a_verdict_each(run: Run, server: JudgeServer, fetc
     assert [cost.stage for cost in report.costs if "judge" in cost.stage][1] == "judge MT-Bench, original"
 
 
+@pytest.mark.slow
 def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: JudgeServer) -> None:
     """Two generations of each arm and a third of the original, which is in no mean."""
     lost = ["-"] * 30
@@ -209,6 +211,7 @@ def test_seeds_are_means_and_the_original_once_more_is_noise(run: Run, server: J
     assert band.lower < band.difference < band.upper
 
 
+@pytest.mark.slow
 def test_unparsed_ratings_are_counted_and_pair_nothing(run: Run, server: JudgeServer, fetched: Path) -> None:
     import_from(fetched, data_files())
     asked = find.fn("mt_bench")
@@ -286,6 +289,7 @@ def test_an_arm_with_too_many_failures_is_refused_before_its_judge_is_paid(
     assert len(server.bodies) == 30
 
 
+@pytest.mark.slow
 def test_a_report_counts_by_cause_what_was_not_judged_or_answered(run: Run, server: JudgeServer) -> None:
     server.fail("400", on={"question 7"})
     server.raw = {"question 8": b"no JSON"}

@@ -33,6 +33,7 @@ def start(training: Training, killed_at: str = "") -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_train_once(cache: Path, short: Training) -> None:
     both = [start(short), start(short)]
     outputs = [process.communicate(timeout=LIMIT)[0] for process in both]
@@ -43,6 +44,7 @@ def test_two_processes_train_once(cache: Path, short: Training) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_training_leaves_nothing_behind(
     cache: Path, short: Training, caplog: pytest.LogCaptureFixture
 ) -> None:

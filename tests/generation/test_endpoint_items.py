@@ -131,6 +131,7 @@ def test_a_bad_reply_costs_one_item_and_is_kept(
     assert len(kept) == ALL and body.decode(errors="replace") in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "cause"), [("drip", "timeout"), ("drop", "dropped")])
 def test_a_reply_that_does_not_come_costs_one_item(
     fault: str, cause: str, server: JudgeServer, lenient: GenerationJob, monkeypatch: pytest.MonkeyPatch

@@ -84,6 +84,7 @@ def test_second_turn_sees_the_models_own_answer(tmp_path: Path) -> None:
     assert "temperature=0.7" in rows[1]["choices"][0]["turns"][1]
 
 
+@pytest.mark.slow
 @given(
     count=st.integers(1, 9),
     batch_size=st.integers(1, 4),

@@ -110,6 +110,7 @@ def test_images_do_not_run_as_root() -> None:
         assert re.findall(r"^USER (.+)$", path.read_text(), re.MULTILINE) == ["10001:10001"], path.name
 
 
+@pytest.mark.slow
 def test_wheel_has_every_file_that_the_code_reads(tmp_path: Path) -> None:
     """The images install a wheel; a template left out of it is missed only when a report is written."""
     listed = subprocess.run(

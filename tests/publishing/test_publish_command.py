@@ -96,6 +96,7 @@ def _expo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.slow
 def test_the_commands(hub: HubServer, model: Artefact, store: Store, tmp_path: Path) -> None:
     """Public only when asked for; twice makes one commit; and gc finds nothing in a tidy store."""
     environment = hub.environment(tmp_path / "home", WRITE_TOKEN)

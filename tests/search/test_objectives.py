@@ -67,6 +67,7 @@ def test_a_name_that_leads_nowhere_says_how_to_write_one(name: str) -> None:
         load_function(name)
 
 
+@pytest.mark.slow
 def test_a_judge_scores_its_preference_over_the_baseline_and_is_asked_once(tmp_path: Path) -> None:
     with open_objective(ObjectiveConfig(judge=JUDGE), tmp_path) as objective:
         assert objective.scores(0.0, Answered(PROMPTS, PLAIN, PLAIN)) == [0.5, 0.5]

@@ -26,6 +26,7 @@ def _search(curve: Curve, seed: int) -> tuple[Finish, Confirmation | None]:
     return finish, confirm(finish.choice, [*scores], [*pair.all_scores(0.0)[CHOOSING:]], ())
 
 
+@pytest.mark.slow
 def test_a_null_pair_yields_none_at_least_95_times_in_100() -> None:
     """The race alone is wrong more often (it looks at many α many times): fresh prompts are what holds it."""
     found = [_search(flat, seed) for seed in range(120)]

@@ -66,6 +66,7 @@ def test_no_figure_of_what_cannot_be_compared(before: list[float], now: list[flo
         agree("a", "b", before, now)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=30))
 def test_kappa_is_scikit_learns(pairs: list[tuple[float, float]]) -> None:

@@ -67,6 +67,7 @@ def test_different_judges_are_corrected_apart() -> None:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.floats(-4, 4), min_size=1, max_size=6))
 def test_better_and_worse_need_interval_and_test_together(shifts: list[float]) -> None:
@@ -136,6 +137,7 @@ def _read(number: str) -> float:
     return float(number.replace("−", "-"))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.floats(-5, 5), st.floats(-4, 1), st.integers(1, 12))
 def test_no_rounding_contradicts_the_word(shift: float, magnitude: float, families: int) -> None:

@@ -63,6 +63,7 @@ def test_the_published_gains_are_read_as_they_are_reported() -> None:
     assert found.lower < 0 < found.upper and found.p_value > 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, 1.0], ids=["no effect", "the detectable effect"])
 def test_coverage_level_and_power_are_as_promised(effect: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge-like differences: mostly near zero, some large. The true mean is known, so count."""

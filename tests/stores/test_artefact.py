@@ -127,6 +127,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_can_write(model: Artefact) -> None:
     """A client inherited through fork raises, and workers may be forked.
 

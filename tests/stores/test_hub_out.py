@@ -93,6 +93,7 @@ def _killed(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_the_same_as_through_a_folder(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
     """One private commit behind the first; no branch and no file of it stays; and never twice."""
     publish_with_card(_by_folder(plan, tmp_path / "folder"), "lab/by-folder")
@@ -144,6 +145,7 @@ def _size(path: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_killed_between_two_shards(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
     """Ended with -9 while the last shard is sent: main has nothing, and only that shard is made again."""
     expected = _by_folder(plan, tmp_path / "folder")
@@ -164,6 +166,7 @@ def test_killed_between_two_shards(hub: HubServer, plan: Plan, cache: Path, tmp_
     _require_equal(hub, expected)
 
 
+@pytest.mark.slow
 def test_killed_while_it_is_committed(
     hub: HubServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

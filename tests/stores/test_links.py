@@ -51,6 +51,7 @@ def model(tmp_path: Path) -> Artefact:
     return made
 
 
+@pytest.mark.slow
 def test_download_from_s3_with_a_dropped_connection(
     link: SlowLink, tmp_path: Path, waits: list[float]
 ) -> None:
@@ -117,6 +118,7 @@ def test_no_space_for_the_copies_of_a_publication(
     assert [commit.title for commit in hub.repos[REPO].commits] == ["initial commit"]
 
 
+@pytest.mark.slow
 def test_killed_between_hub_and_s3(
     hub: HubServer, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_an_etag_of_another_kind_is_no_harm(
     assert files.size("model.safetensors") == len(LARGE)
 
 
+@pytest.mark.slow
 def test_killed_upload_leaves_nothing_whole(
     files: S3Files, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_killed_upload_leaves_nothing_whole(
     assert files.size("model.safetensors") == len(LARGE)
 
 
+@pytest.mark.slow
 def test_server_killed_during_upload(files: S3Files, s3: S3Server, large: Path) -> None:
     raised: list[BaseException] = []
 

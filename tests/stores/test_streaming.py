@@ -273,6 +273,7 @@ extrapolate(make_plan(recipe, aligned, sft), aligned, sft, model, options)
 """
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_at_its_shard(
     hub: HubServer, folders: tuple[FolderSource, FolderSource], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from tasks.weights.headers import build_header
@@ -35,6 +36,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 def test_a_large_tensor(tmp_path: Path) -> None:
     names = [f"model.layers.{layer}.mlp.up_proj.weight" for layer in range(2)]
     header = build_header([(name, "BF16", (ROWS, COLUMNS)) for name in names])

@@ -51,6 +51,7 @@ def assert_extrapolated(out: dict[str, Tensor], aligned: dict[str, Tensor], sft:
         assert ((made.double() - exact).abs() <= 0.51 * step + of_peft).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("kind", LLAMA)
 def test_llama_against_peft(tmp_path: Path, kind: str, dtype: torch.dtype) -> None:
@@ -97,6 +98,7 @@ def test_against_the_formula_in_float64(tmp_path: Path) -> None:
     assert changed == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_dtypes_and_pickles(tmp_path: Path, dtype: torch.dtype) -> None:
     """The adapter in another dtype than its base, as a `.bin`: the same as from fp32."""
@@ -190,6 +192,7 @@ def test_verify_finds_another_merge(tmp_path: Path) -> None:
     assert len(found.differences) == 6
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_ends_in_the_same_bytes(tmp_path: Path) -> None:
     save_llama(tmp_path / "sft", seed=1, tied=False)
     save_adapter(tmp_path / "sft", tmp_path / "adapter")

@@ -155,6 +155,7 @@ def test_settings_that_make_no_sense(
         make(tmp_path / "adapter", tmp_path / "out", **settings)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, sft: Path) -> None:
     """Without --sft, without torch; `check` says what will be written."""
     save_adapter(sft, tmp_path / "adapter")

@@ -270,6 +270,7 @@ def test_truncated_archive(tmp_path: Path, damage: Callable[[bytes], bytes]) -> 
     refused(FolderSource(source.folder()), "pytorch_model.bin")
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(position=st.integers(0, 700), value=st.integers(0, 255))
 def test_flipped_bytes_never_escape(position: int, value: int) -> None:

@@ -58,6 +58,7 @@ def sparse_checkpoint(folder: Path, last: bytes, dtype: str = "BF16") -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
 def test_two_alphas_of_a_large_tensor(tmp_path: Path, dtype: str) -> None:
     """Four such tensors pass through; what is held is less than one. fp8 is dequantized meanwhile."""

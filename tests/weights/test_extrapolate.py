@@ -58,6 +58,7 @@ def two_checkpoints(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tenso
     return side(), side()
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     tensors=two_checkpoints(),

@@ -88,6 +88,7 @@ for alpha in sys.argv[4:]:
 """
 
 
+@pytest.mark.slow
 def test_parity_is_what_the_authors_program_writes(tmp_path: Path) -> None:
     """Bit for bit, on a real Llama of fp16 and fp32, tied embeddings included."""
     from tasks.stores.artefact import Artefact

@@ -4,6 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ def checkpoint(folder: Path, tokens: list[str], padding: int) -> FolderSource:
     return FolderSource(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(aligned_tokens=TOKENS, sft_tokens=TOKENS, padding=st.tuples(st.integers(0, 3), st.integers(0, 3)))
 def test_rows_follow_their_tokens(

@@ -29,6 +29,7 @@ def test_every_family_of_the_registry_is_there() -> None:
     assert tuple(SPECS) == names("published", "experimental")
 
 
+@pytest.mark.slow
 def test_small_and_the_same_in_another_process(folders: dict[str, Path], tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "tests.zoo", str(tmp_path)], check=True, capture_output=True)
     for hub_id, folder in folders.items():

@@ -49,6 +49,7 @@ def mt_bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "a.jsonl", folder / "b.jsonl"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_score_gives_the_official_figures(data: Path, name: str) -> None:
     done = expo("score", "alpaca_eval", data / f"annotations/{name}/annotations.json", "--json")
@@ -62,6 +63,7 @@ def test_score_gives_the_official_figures(data: Path, name: str) -> None:
         assert found[field] == int(official[column])
 
 
+@pytest.mark.slow
 def test_scores_as_tables(data: Path, mt_bench: tuple[Path, Path]) -> None:
     done = expo("score", "alpaca_eval", data / "annotations/zephyr_0.1/annotations.json")
     assert "5.94" in done.stdout and "df_gamed.csv is not" in done.stdout
@@ -69,6 +71,7 @@ def test_scores_as_tables(data: Path, mt_bench: tuple[Path, Path]) -> None:
     assert done.returncode == 0 and "6.00" in done.stdout and "humanities" in done.stdout
 
 
+@pytest.mark.slow
 def test_compare_of_two_real_files_is_paired(data: Path) -> None:
     """Facts: difference 0.93, paired standard error 0.55, interval −0.12 to 2.02, p 0.087."""
     files = [data / f"annotations/{name}/annotations.json" for name in NAMES]

@@ -49,6 +49,7 @@ def test_extrapolate_writes_the_model(pair: tuple[str, str], tmp_path: Path) -> 
         torch.testing.assert_close(load_file(out / file)[name], new + 0.5 * (new - old))
 
 
+@pytest.mark.slow
 def test_extrapolate_loads_neither_torch_nor_prefect_nor_vllm(pair: tuple[str, str], tmp_path: Path) -> None:
     """What a researcher with two checkpoints waits for is the disk, not imports."""
     arguments = ["expo", "extrapolate", "--sft", pair[0], "--aligned", pair[1], "--alpha", "1"]
@@ -88,6 +89,7 @@ def test_families_lists_every_family() -> None:
     assert done.returncode == 0 and "tulu-2-dpo-70b" in done.stdout and "8.13 → 8.26" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -109,6 +111,7 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], message:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_temporary_server_that_does_not_start_is_one_clear_line(tmp_path: Path) -> None:
     """It has a database to make first, which takes longer than the second that it gets here."""
     limit = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}
