@@ -68,7 +68,7 @@ newest: $(VENV)/.test
 	    tests/flows tests/deployments tests/images
 
 docs: $(VENV)/.test
-	$(VENV)/bin/python -m mkdocs build --strict --clean -f docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --clean -f docs/site/mkdocs.yml
 
 # the wheel is built from the sdist, so that neither lacks a file
 release: $(VENV)/.test
