@@ -1,0 +1,82 @@
+"""What a live engine's client makes of its replies; the engine is a process that does nothing."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tasks.core.errors import InputError, RetryableError
+from tasks.core.values import canonical_json
+from tasks.generation.live_orders import LiveReply
+from tasks.generation.live_session import LiveEngine, UnfitError
+from tasks.generation.settings import GenerationJob, GenerationSettings
+
+Connect = Callable[..., LiveEngine]
+JOB = GenerationJob(
+    model="a/model",
+    instructions="prompts.json",
+    output="the/output",
+    settings=GenerationSettings(),
+    generator="test",
+    benchmark="alpaca_eval",
+    form="instructions",
+)
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[bytes]"]:
+    """It runs until its standard input ends."""
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        yield process
+
+
+@pytest.fixture
+def engine(process: "subprocess.Popen[bytes]") -> Iterator[Connect]:
+    """Gives a client that is sent some replies and then no more."""
+    with ExitStack() as stack:
+
+        def connect(*replies: LiveReply, advance: Callable[[int], None] = lambda _: None) -> LiveEngine:
+            reading, writing = os.pipe()
+            stack.callback(os.close, reading)
+            os.write(writing, b"".join(canonical_json(reply) + b"\n" for reply in replies))
+            os.close(writing)
+            return LiveEngine(process, reading, JOB, advance)
+
+        yield connect
+
+
+def test_an_engine_that_does_not_reload_rightly_is_unfit(engine: Connect) -> None:
+    """So a search goes through files instead; the message names the model and the engine's log."""
+    with pytest.raises(UnfitError, match=r"a/model: new weights .* see the/output/engine\.log"):
+        engine(LiveReply(kind="unfit")).wait("ready")
+
+
+def test_progress_is_handed_on_and_errors_keep_their_class(engine: Connect) -> None:
+    counts: list[int] = []
+    failed = LiveReply(kind="failed", error="InputError", message="no room")
+    running = engine(
+        LiveReply(kind="ready"),
+        LiveReply(kind="progress", count=3),
+        LiveReply(kind="done"),
+        failed,
+        advance=counts.append,
+    )
+    running.wait("ready")
+    running.wait("done")
+    assert counts == [3]
+    with pytest.raises(InputError, match="live engine of a/model: no room"):
+        running.wait("done")
+
+
+def test_an_engine_that_ends_without_a_word_may_be_tried_again(
+    engine: Connect, process: "subprocess.Popen[bytes]"
+) -> None:
+    running = engine(LiveReply(kind="ready"))
+    running.wait("ready")
+    process.kill()
+    with pytest.raises(RetryableError, match="signal 9"):
+        running.wait("done")
