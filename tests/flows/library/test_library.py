@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import flows.library as expo
+import flows.library.surface as expo
 from tests.search.engines import FakeVllm
 from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair, read_tensors, write_checkpoint
