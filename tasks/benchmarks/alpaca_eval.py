@@ -32,9 +32,17 @@ __all__ = ["BENCHMARK"]
 
 PUBLISHED_JUDGE = "gpt-4-1106-preview"
 
+CITATION = """@article{dubois2024length,
+  title = {Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators},
+  author = {Dubois, Yann and Galambosi, Bal{\\'a}zs and Liang, Percy and Hashimoto, Tatsunori B.},
+  journal = {arXiv preprint arXiv:2404.04475},
+  year = {2024}
+}"""
+
 
 class _AlpacaEval(Benchmark):
     name = "alpaca_eval"
+    citation = CITATION
     measure = Measure(
         title="AlpacaEval 2.0",
         score="win rate",

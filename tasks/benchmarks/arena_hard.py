@@ -29,9 +29,17 @@ __all__ = ["BENCHMARK"]
 
 ANSWER = 3000  # characters, as the baselines' in the mean
 
+CITATION = """@article{li2024crowdsourced,
+  title = {From Crowdsourced Data to High-Quality Benchmarks: {Arena-Hard} and {BenchBuilder} Pipeline},
+  author = {Li, Tianle and Chiang, Wei-Lin and Frick, Evan and others},
+  journal = {arXiv preprint arXiv:2406.11939},
+  year = {2024}
+}"""
+
 
 class _ArenaHard(PairwiseBenchmark):
     name = "arena_hard"
+    citation = CITATION
     measure = Measure(
         title="Arena-Hard v2",
         score="score",

@@ -35,6 +35,13 @@ PROMPT = (
 # greedy, as the task's; the package's limit of 256 tokens cuts a chat model's reasoning
 SAMPLING = Sampling(temperature=0, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024)
 
+CITATION = """@article{cobbe2021training,
+  title = {Training Verifiers to Solve Math Word Problems},
+  author = {Cobbe, Karl and Kosaraju, Vineet and Bavarian, Mohammad and others},
+  journal = {arXiv preprint arXiv:2110.14168},
+  year = {2021}
+}"""
+
 
 class GSM8KScore(Score):
     """Shares of right answers in %.
@@ -55,6 +62,7 @@ class GSM8KScore(Score):
 
 class _GSM8K(VerifiedBenchmark):
     name = "gsm8k"
+    citation = CITATION
     measure = Measure(
         title="GSM8K (chat, no examples)",
         score="accuracy",

@@ -31,6 +31,13 @@ PROMPTS = DataFile(
 # the task's: greedy, at most 1280 tokens
 SAMPLING = Sampling(temperature=0, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1280)
 
+CITATION = """@article{zhou2023instruction,
+  title = {Instruction-Following Evaluation for Large Language Models},
+  author = {Zhou, Jeffrey and Lu, Tianjian and Mishra, Swaroop and others},
+  journal = {arXiv preprint arXiv:2311.07911},
+  year = {2023}
+}"""
+
 
 class IFEvalScore(Score):
     """Shares in %: of prompts whose instructions are all followed, and of instructions; strict and loose.
@@ -55,6 +62,7 @@ class IFEvalScore(Score):
 
 class _IFEval(VerifiedBenchmark):
     name = "ifeval"
+    citation = CITATION
     measure = Measure(
         title="IFEval",
         score="prompt-level strict accuracy",

@@ -45,9 +45,17 @@ SAMPLING = Sampling(
     temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
 )
 
+CITATION = """@article{zheng2023judging,
+  title = {Judging {LLM}-as-a-Judge with {MT-Bench} and {Chatbot Arena}},
+  author = {Zheng, Lianmin and Chiang, Wei-Lin and Sheng, Ying and others},
+  journal = {arXiv preprint arXiv:2306.05685},
+  year = {2023}
+}"""
+
 
 class _MTBench(Benchmark):
     name = "mt_bench"
+    citation = CITATION
     measure = Measure(
         title="MT-Bench",
         score="rating",

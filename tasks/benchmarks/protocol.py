@@ -134,6 +134,7 @@ class Benchmark(Protocol):
     takes_files  whether a family may bring a file of its own, in the benchmark's form
     against_original  whether both arms are judged against the original's answers
     rule         verified only: the name and version of the rule
+    citation     its publication, as BibTeX
     """
 
     name: str
@@ -146,6 +147,7 @@ class Benchmark(Protocol):
     takes_files: bool = False
     against_original: bool = False
     rule: str = ""
+    citation: str = ""
 
     @abstractmethod
     def questions(self) -> Path:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable
 from io import StringIO
 
-from tasks.benchmarks.registry import measure_of
+from tasks.benchmarks.registry import benchmark_names, find_benchmark, measure_of
 from tasks.core.text_files import one_line
 from tasks.reports.run_report import RunReport
 from tasks.reports.text import by_benchmark
@@ -34,38 +34,6 @@ PAIRED = """@article{miller2024error,
   journal = {arXiv preprint arXiv:2411.00640},
   year = {2024}
 }"""
-OF_BENCHMARK = {
-    "alpaca_eval": """@article{dubois2024length,
-  title = {Length-Controlled AlpacaEval: A Simple Way to Debias Automatic Evaluators},
-  author = {Dubois, Yann and Galambosi, Bal{\\'a}zs and Liang, Percy and Hashimoto, Tatsunori B.},
-  journal = {arXiv preprint arXiv:2404.04475},
-  year = {2024}
-}""",
-    "mt_bench": """@article{zheng2023judging,
-  title = {Judging {LLM}-as-a-Judge with {MT-Bench} and {Chatbot Arena}},
-  author = {Zheng, Lianmin and Chiang, Wei-Lin and Sheng, Ying and others},
-  journal = {arXiv preprint arXiv:2306.05685},
-  year = {2023}
-}""",
-    "ifeval": """@article{zhou2023instruction,
-  title = {Instruction-Following Evaluation for Large Language Models},
-  author = {Zhou, Jeffrey and Lu, Tianjian and Mishra, Swaroop and others},
-  journal = {arXiv preprint arXiv:2311.07911},
-  year = {2023}
-}""",
-    "gsm8k": """@article{cobbe2021training,
-  title = {Training Verifiers to Solve Math Word Problems},
-  author = {Cobbe, Karl and Kosaraju, Vineet and Bavarian, Mohammad and others},
-  journal = {arXiv preprint arXiv:2110.14168},
-  year = {2021}
-}""",
-    "arena_hard": """@article{li2024crowdsourced,
-  title = {From Crowdsourced Data to High-Quality Benchmarks: {Arena-Hard} and {BenchBuilder} Pipeline},
-  author = {Li, Tianle and Chiang, Wei-Lin and Frick, Evan and others},
-  journal = {arXiv preprint arXiv:2406.11939},
-  year = {2024}
-}""",
-}
 
 
 def csv_table(run: RunReport) -> str:
@@ -107,10 +75,15 @@ def bibtex(run: RunReport) -> str:
         f"% run {one_line(run.name)}, expo-flows {one_line(run.code_version)}",
         *(f"% judged by {one_line(judge)}" for judge in run.judges),
         *sorted(settings),
-        *(f"% {measure_of(name).title}: no entry is known here" for name in used if name not in OF_BENCHMARK),
+        *(f"% {measure_of(name).title}: no publication" for name in used if not _citation(name)),
     ]
-    entries = [PAPER, *(OF_BENCHMARK[name] for name in used if name in OF_BENCHMARK), PAIRED]
+    entries = [PAPER, *filter(None, map(_citation, used)), PAIRED]
     return "\n".join([*lines, "", "\n\n".join(entries)]) + "\n"
+
+
+def _citation(benchmark: str) -> str:
+    """The benchmark's publication, "" of a family's own instructions."""
+    return find_benchmark(benchmark).citation if benchmark in benchmark_names() else ""
 
 
 def _tabular(benchmark: str, judge: str, verdicts: Iterable[Verdict]) -> str:
