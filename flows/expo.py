@@ -38,6 +38,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.instructions import asked_benchmarks
 from tasks.comparison.judges import find_judges
 from tasks.comparison.run_config import Alpha, Rejudge, RunConfig
 from tasks.core.errors import ExpoError, InputError
@@ -82,6 +83,7 @@ def expo(
     curve: AlphaCurve = (),
     arms: tuple[ArmName, ...] = ("original", "expo"),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
+    prompts: str | None = None,
     judge: Judge | None = None,
     store: StorePlace = None,
     inputs: InputMode = "download",
@@ -104,6 +106,8 @@ def expo(
         curve: More values of α, each against the original on held-out instructions.
         arms: "original", "expo", or both; only both make a verdict.
         benchmarks: Names of benchmarks; none of them extrapolates only.
+        prompts: A file of your own prompts, JSON lines with a "prompt" each, as a benchmark besides:
+            + ExPO's answers against the original's, in both orders.
         judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
             Its API key is read from the environment of the worker; its limits are the run's.
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
@@ -134,6 +138,7 @@ def expo(
         curve=curve,
         arms=arms,
         benchmarks=benchmarks,
+        prompts=prompts,
         judge=split_budget(judge, len(families)) if judge else None,
         store=store,
         inputs=inputs,
@@ -174,9 +179,9 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
             "an engine that has loaded fp8 weights takes no bf16 ones while it runs, so no search "
             "dequantizes: give α, or search with bf16 checkpoints"
         )
-    if config.benchmarks:
-        for name in families:
-            find_judges(find_family(name), config.judge, config.benchmarks)
+    benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
+    for name in families if benchmarks else ():
+        find_judges(find_family(name), config.judge, benchmarks)
 
 
 def _run_families(

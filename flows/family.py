@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.futures import PrefectFuture
@@ -13,12 +13,13 @@ from flows.search import search_family
 from flows.shards import run_shards
 from tasks.benchmarks.budget import describe_usage
 from tasks.benchmarks.judge_config import Judge
-from tasks.comparison.arm import Arm
-from tasks.comparison.decoding import reseeded, settings_of
-from tasks.comparison.instructions import Instructions, instructions_of
+from tasks.benchmarks.registry import find_benchmark
+from tasks.comparison.arm import Arm, ArmName
+from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
+from tasks.comparison.instructions import Instructions, asked_benchmarks, instructions_of
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.judges import find_judges
-from tasks.comparison.results import Judgments
+from tasks.comparison.results import Generation, Judgments
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
@@ -46,6 +47,15 @@ from tasks.weights.recipe import Recipe
 __all__ = ["expo_family"]
 
 
+class _Submitted(NamedTuple):
+    """The answers of one arm to one benchmark with one seed, in the making."""
+
+    asked: Instructions
+    arm: ArmName
+    number: int
+    future: PrefectFuture[Any]
+
+
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
@@ -67,30 +77,38 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     if found and found.alpha is None:
         return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
     alphas = _alphas(entry, config, found)
-    if not config.benchmarks:
+    benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
+    if not benchmarks:
         _extrapolate_only(entry, alphas, config, store)
         return None
-    find_judges(entry, config.judge, config.benchmarks)
+    find_judges(entry, config.judge, benchmarks)
     held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)
-    asked = [instructions(instructions_of(entry, benchmark)) for benchmark in config.benchmarks]
+    asked = [instructions(instructions_of(entry, benchmark)) for benchmark in benchmarks]
     held_out = instructions(held_out_uri) if held_out_uri else None
-    judged_often = asked * sum(len(config.generation.seeds_of(name)) for name in config.arms)
-    judges = _judges(entry, config.judge, [*judged_often, *([held_out] * len(alphas) if held_out else [])])
+    judgings = [*_judgings(asked, config), *([held_out] * len(alphas) if held_out else [])]
+    judges = _judges(entry, config.judge, judgings)
 
     if Arm(name="original", recipe=recipes[0]).is_made:  # one pass makes the models of both arms
         extrapolate_models(models_of_arms(recipes), store, config.inputs)
     answers = _submit_answers(entry, recipes, asked, config, store)
     if config.generation.endpoint:  # an arm with too few answers is refused before the judge is paid
-        for _, answer in answers:
-            answer.result()
+        for submitted in answers:
+            submitted.future.result()
     if held_out or target:
         extrapolate_models(recipes, store, config.inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, held_out, settings_of(entry), judges[held_out], store) if held_out else ()
+    again = config.rejudge == "failed"
     judged = [
-        judge_arm.submit(answer.result()[0], questions, judges[questions], store, config.rejudge == "failed")
-        for questions, answer in answers
+        judge_arm.submit(
+            submitted.future.result()[0],
+            _judged_against(submitted, answers, config.generation),
+            judges[submitted.asked],
+            store,
+            again,
+        )
+        for submitted in answers
     ]
     results = tuple(future.result() for future in judged)
     report_uri = verdict(entry, recipes[0], results, points, store, found)
@@ -101,9 +119,9 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
 
 def _submit_answers(
     family: Family, recipes: Sequence[Recipe], asked: Sequence[Instructions], config: RunConfig, store: str
-) -> list[tuple[Instructions, PrefectFuture[Any]]]:
+) -> list[_Submitted]:
     """Starts each arm on each benchmark, once a seed; the original answers while the shards are written."""
-    answers: list[tuple[Instructions, PrefectFuture[Any]]] = []
+    answers: list[_Submitted] = []
     for arm in (Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms):
         if arm.name == "expo":
             extrapolate_models(recipes, store, config.inputs)
@@ -112,8 +130,31 @@ def _submit_answers(
             settings = reseeded(settings_of(family, questions.benchmark), number)
             endpoint, max_failed = config.generation.endpoint, config.generation.max_failed
             answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
-            answers.append((questions, answer))
+            answers.append(_Submitted(questions, arm.name, number, answer))
     return answers
+
+
+def _judgings(asked: Sequence[Instructions], config: RunConfig) -> list[Instructions]:
+    """What is judged, once for each generation; an arm against itself costs nothing."""
+    seeds = {name: len(config.generation.seeds_of(name)) for name in config.arms}
+    judgings: list[Instructions] = []
+    for questions in asked:
+        free = config.generation.seeds if find_benchmark(questions.benchmark).against_original else 0
+        judgings += [questions] * (sum(seeds.values()) - free)
+    return judgings
+
+
+def _judged_against(
+    submitted: _Submitted, answers: Sequence[_Submitted], generation: GenerationConfig
+) -> Instructions | Generation:
+    """A benchmark's reference, or the original's answers with the same seed: of its noise run, its first."""
+    if not find_benchmark(submitted.asked.benchmark).against_original:
+        return submitted.asked
+    seeds = generation.seeds_of("expo")
+    number = submitted.number if submitted.number in seeds else seeds[0]
+    original = next(other for other in answers if other[:3] == (submitted.asked, "original", number))
+    found: Generation = original.future.result()[0]
+    return found
 
 
 def _alphas(family: Family, config: RunConfig, found: SearchResult | None) -> tuple[float, ...]:

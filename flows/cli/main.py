@@ -67,7 +67,7 @@ app = typer.Typer(
 )
 
 BENCHMARKS = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         parser=benchmarks.benchmark_name,
         metavar="BENCHMARK",
@@ -179,7 +179,11 @@ def run(
         typer.Option(help="α; search: found on held-out prompts; default: the family's."),
     ] = None,
     curve: Annotated[list[float] | None, typer.Option(help="More values of α for the curve.")] = None,
-    benchmark: BENCHMARKS = [DEFAULT],  # noqa: B006 - never changed
+    benchmark: BENCHMARKS = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help='Your own prompts, JSON lines with a "prompt": + ExPO against the original.'),
+    ] = None,
     rejudge: Annotated[
         Literal["failed"] | None,
         typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
@@ -200,7 +204,8 @@ def run(
     config = RunConfig(
         alpha=_alpha(alpha),
         curve=tuple(curve or ()),
-        benchmarks=tuple(benchmark),
+        benchmarks=tuple(benchmark or (() if prompts else (DEFAULT,))),
+        prompts=str(prompts.resolve()) if prompts else None,
         judge=judge,
         store=store,
         inputs="stream" if stream else "download",

@@ -1,17 +1,20 @@
 """The questions of a run: a benchmark's file, or a family's own in a benchmark's form."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.benchmarks.own_prompts import register
 from tasks.benchmarks.registry import benchmark_of_verdict, find_benchmark, is_benchmark
 from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import InputError
 from tasks.core.families import Family
 from tasks.core.providers import provider_of
 from tasks.core.values import Value
+from tasks.core.worker import check_root
 from tasks.generation.questions import read_questions
 from tasks.stores.disk import sha256_of
 
-__all__ = ["Instructions", "find_instructions", "instructions_of", "local_file"]
+__all__ = ["Instructions", "asked_benchmarks", "find_instructions", "instructions_of", "local_file"]
 
 
 class Instructions(Value):
@@ -57,6 +60,18 @@ def instructions_of(family: Family, benchmark: str) -> str:
     """The uri of what a benchmark asks of a family: the family's own file, where it may bring one."""
     own = family.instructions if find_benchmark(benchmark).takes_files else None
     return own or benchmark
+
+
+def asked_benchmarks(benchmarks: Sequence[str], prompts: str | None) -> tuple[str, ...]:
+    """The benchmarks of a run: those that it names, and that of its own prompts.
+
+    Raises:
+        InputError: the file of prompts cannot be read, or the worker does not allow its place.
+    """
+    if prompts is None:
+        return tuple(benchmarks)
+    check_root("prompts", prompts)
+    return (*benchmarks, register(Path(prompts).expanduser()))
 
 
 def local_file(uri: str) -> Path:

@@ -26,8 +26,11 @@ def _find(family: Family, judge: Judge | None, name: str) -> Judge:
     if rule := benchmark.own_judge():
         return rule
     if family.judge:
-        if benchmark.judging != "pairwise":
-            raise InputError(f"{family.name}: its judge is a rule that rates nothing; leave {name} out")
+        if benchmark.judging != "pairwise" or benchmark.form != "instructions":
+            raise InputError(
+                f"{family.name}: its judge is a rule that compares AlpacaEval's way and rates nothing; leave "
+                f"{name} out"
+            )
         # no address until it is served
         return Judge(model=family.judge.replace(":", "-"), base_url=family.judge)
     if judge is None:

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import BenchmarkName
@@ -26,7 +26,8 @@ class RunConfig(Value):
     alpha       one α for all, in place of each family's own; "search": see `search`
     curve       more values of α, each against the original on held-out instructions
     arms        "original", "expo", or both; only both make a verdict
-    benchmarks  none of them extrapolates only
+    benchmarks  none of them, and no prompts, extrapolates only
+    prompts     a file of one's own prompts, on which the judge compares + ExPO with the original
     judge       who judges the answers; a family that brings its own judge keeps it
     store       where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE
     inputs      "stream" reads the checkpoints' weights by ranges as they are needed: no disk for them,
@@ -45,6 +46,7 @@ class RunConfig(Value):
     curve: tuple[float, ...] = ()
     arms: tuple[ArmName, ...] = ("original", "expo")
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,)
+    prompts: str | None = Field(default=None, exclude_if=lambda path: path is None)
     judge: Judge | None = None
     store: str | None = None
     inputs: InputMode = "download"
@@ -58,4 +60,6 @@ class RunConfig(Value):
     def _searched_for(self) -> Self:
         if self.search is not None and self.alpha != "search":
             raise ValueError('`search` says how α is searched for: set alpha to "search", or leave it out')
+        if self.prompts is not None and set(self.arms) != {"original", "expo"}:
+            raise ValueError("`prompts` compares the two arms: leave both in `arms`")
         return self
