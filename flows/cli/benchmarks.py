@@ -1,4 +1,4 @@
-"""The commands about benchmarks: score, compare, data, anchors. Only `anchors` asks a judge."""
+"""The commands about benchmarks: score, compare, agreement, data, anchors. Only `anchors` asks a judge."""
 
 import json
 import sys
@@ -21,6 +21,7 @@ __all__ = [
     "AS_JSON",
     "MIN_JUDGED",
     "NAMES",
+    "agreement",
     "anchors",
     "benchmark_name",
     "compare",
@@ -109,6 +110,8 @@ def compare(
     }
     _print_table(lines)
     print(f"B against A: {verdict.outcome}: {verdict.rule}.")
+    if verdict.warning:
+        print(f"Beware: {verdict.warning}.")
 
 
 @data.command()
@@ -175,6 +178,34 @@ def anchors(
         raise InputError("anchors: no judge; give --judge-model, --judge-preset or --judge-serve")
     found = measure.fn(str(annotations), judge, store, sample, occasion)
     print(found.model_dump_json(indent=1) if as_json else agreement_sentence(found.agreement))
+
+
+def agreement(
+    first: Annotated[Path, typer.Argument(help="Judgments by one judge.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="Judgments of the same answers by another.", metavar="B")],
+    as_json: AS_JSON = False,
+) -> None:
+    """Shows how far two judges agree on the same answers, with a table of their choices."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tasks.comparison.two_judges import compare_judges
+    from tasks.core.text_files import one_line
+    from tasks.stats.agreement import agreement_sentence
+
+    found = compare_judges(first, second)
+    if as_json:
+        content = {"model": found.model, "choices": found.choices, **found.agreement.model_dump()}
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    judges, chosen = (found.agreement.earlier, found.agreement.present), ("reference", "neither", "answer")
+    table = Table(box=None, pad_edge=False)
+    for name in (f"{judges[0]} \\ {judges[1]}", *chosen):
+        table.add_column(one_line(name), justify="left" if name not in chosen else "right")
+    for name, row in zip(chosen, found.choices, strict=True):
+        table.add_row(name, *map(str, row))
+    Console().print(table)
+    print(one_line(agreement_sentence(found.agreement)))
 
 
 def _lines(score: "Score") -> dict[str, str]:

@@ -60,6 +60,4 @@ def judge(
         return
     print(pair_sentence(report))
     print(f"{reason(report.verdict)} {length_controlled(report.verdict)}".rstrip())
-    for warning in report.warnings:
-        print(f"warning: {warning}")
     print(f"report: {artefact.uri}/{PAGE}")

@@ -141,6 +141,7 @@ app.command()(benchmarks.score)
 app.command()(guard)
 app.command()(benchmarks.compare)
 app.command()(benchmarks.anchors)
+app.command()(benchmarks.agreement)
 app.command(name="judge")(judge_answers)
 app.add_typer(benchmarks.data, name="data")
 

@@ -157,6 +157,9 @@ class _AlpacaEval(Benchmark):
     def model_of(self, judgments: Path) -> str:
         return one_line(str(read_annotations(judgments)[0].get("generator_2", judgments.stem)))
 
+    def judged_texts(self, judgments: Path) -> object:
+        return {row["instruction"]: row["output_2"] for row in read_annotations(judgments)}
+
     def require_comparable(self, first: Path, second: Path) -> None:
         rows, others = read_annotations(first), read_annotations(second)
         names = [file[0].get("generator_1") for file in (rows, others)]

@@ -121,6 +121,12 @@ class PairwiseBenchmark(Benchmark):
     def model_of(self, judgments: Path) -> str:
         return one_line(str(read_pairs(judgments)[0].row.get("model", judgments.stem)))
 
+    def judged_texts(self, judgments: Path) -> object:
+        """The texts themselves are not in these files; their style and length are."""
+        return {
+            pair.uid: (pair.row.get("style"), pair.row.get("characters")) for pair in read_pairs(judgments)
+        }
+
     def require_comparable(self, first: Path, second: Path) -> None:
         against = [
             {pair.uid: one_line(str(pair.row.get("baseline", ""))) for pair in read_pairs(file)}

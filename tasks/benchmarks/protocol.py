@@ -276,6 +276,10 @@ class Benchmark(Protocol):
     def model_of(self, judgments: Path) -> str:
         """Whose answers a file's judgments are of."""
 
+    def judged_texts(self, judgments: Path) -> object:
+        """What of a file says which answers it is of: equal for two files of the same answers."""
+        return self.model_of(judgments)
+
     def require_comparable(self, first: Path, second: Path) -> None:
         """Refuses two files whose scores mean different things, as of two references.
 

@@ -7,13 +7,14 @@ compare(Path("a.jsonl"), Path("b.jsonl"))                            MT-Bench's,
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.benchmarks.lineage import shared_lineage
 from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_JUDGE, Benchmark, Score
 from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.comparison.pairing import arm_result, paired_items, scores_of
 from tasks.core.errors import InputError
 from tasks.stats.decision import Verdict, decide
 
-__all__ = ["Comparison", "compare", "compare_as"]
+__all__ = ["Comparison", "benchmark_of_judgments", "compare", "compare_as"]
 
 
 class Comparison(NamedTuple):
@@ -35,7 +36,7 @@ def compare(
         InputError: the files are of two benchmarks, judges or references.
         PermanentError: too little of them was judged in both.
     """
-    return compare_as(_benchmark_of(first, second), first, second, extra, min_judged=min_judged)
+    return compare_as(benchmark_of_judgments(first, second), first, second, extra, min_judged=min_judged)
 
 
 def compare_as(
@@ -72,10 +73,16 @@ def compare_as(
         arm_result(benchmark, second, after, items),
         unit=benchmark.measure.unit,
     )
-    return Comparison(names, (before, after), verdict)
+    warning = shared_lineage([before.judge], names)
+    return Comparison(names, (before, after), verdict.model_copy(update={"warning": warning}))
 
 
-def _benchmark_of(first: Path, second: Path) -> Benchmark:
+def benchmark_of_judgments(first: Path, second: Path) -> Benchmark:
+    """The benchmark that both files of judgments are of.
+
+    Raises:
+        InputError: one is of none, or they are of two.
+    """
     known = [find_benchmark(name) for name in benchmark_names()]
     found = [
         next((benchmark for benchmark in known if benchmark.recognizes(file)), None)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
+from tasks.benchmarks.lineage import judge_names, shared_lineage
 from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.instructions import instructions_of
@@ -74,7 +75,7 @@ def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked)
         mean_result([_result(benchmark, judgments, items) for judgments in arm]) for arm in arms
     )
     asked_of, published = instructions_of(family, benchmark.name), family.published
-    return decide(
+    verdict = decide(
         family.name,
         recipe.alpha,
         asked_of,
@@ -84,6 +85,8 @@ def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked)
         unit=benchmark.measure.unit,
         published=benchmark.published(published) if published and asked_of == benchmark.name else None,
     )
+    models = (family.aligned, family.sft, family.architecture)
+    return verdict.model_copy(update={"warning": shared_lineage(judge_names(judge), models)})
 
 
 def _result(benchmark: Benchmark, judgments: Judgments, items: Collection[Hashable]) -> ArmResult:

@@ -16,7 +16,6 @@ class JudgedReport(Value):
     names     of the two models
     created   ISO 8601, UTC
     settings  what was sent to whom, digests and costs, as it is shown
-    warnings  what stands beside every figure
     """
 
     names: tuple[str, str]
@@ -24,7 +23,6 @@ class JudgedReport(Value):
     created: str
     code_version: str
     settings: dict[str, str]
-    warnings: tuple[str, ...] = ()
     answers: tuple[AnswerRow, ...] = ()
     dialogues: tuple[Dialogue, ...] = ()
 

@@ -14,8 +14,9 @@ from tasks.stats.formatting import interval, p_value, signed
 from tasks.stats.paired import LEVEL, RESAMPLES, FiniteValue, PairedDifference, paired_difference
 
 FloatArray = NDArray[np.float64]
+Choices = tuple[tuple[int, ...], ...]
 
-__all__ = ["Agreement", "agree", "agreement_sentence"]
+__all__ = ["Agreement", "Choices", "agree", "agreement_sentence", "choice_table"]
 
 
 class Agreement(FiniteValue):
@@ -97,6 +98,15 @@ def agreement_sentence(found: Agreement) -> str:
     )
     verdict = "the two judges' figures are not alike" if found.drifted else "no evidence of a shift"
     return f"{says}; {moved}: {verdict}."
+
+
+def choice_table(before: ArrayLike, now: ArrayLike) -> Choices:
+    """How often one judge chose the reference, neither or the answer, and the other so: rows are the first's.
+
+    before, now  shape (pairs,): preferences from 0 to 1 of the same pairs
+    """
+    counts = _table(np.asarray(before, np.float64), np.asarray(now, np.float64)).astype(int).tolist()
+    return tuple(tuple(row) for row in counts)
 
 
 def _number(value: float | None) -> str:

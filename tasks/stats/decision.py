@@ -45,6 +45,7 @@ class Verdict(FiniteValue):
     lc_error    standard error of `lc_gain` by a paired bootstrap, None where there is none
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
+    warning     what stands beside the figure, as of a judge that is akin to what it judges
 
     Stored reports hold the outcome under "word", its first name.
     """
@@ -68,6 +69,7 @@ class Verdict(FiniteValue):
     n_judged: int
     n_failed: int = 0
     published: PublishedFigures | None = None
+    warning: str = Field(default="", exclude_if=lambda warning: not warning)
 
     @property
     def detectable(self) -> float:

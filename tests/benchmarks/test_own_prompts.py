@@ -7,6 +7,7 @@ import pytest
 
 from tasks.benchmarks.own_prompts import is_own, register
 from tasks.benchmarks.registry import benchmark_of_verdict, find_benchmark, measure_of
+from tasks.comparison.decoding import GenerationConfig
 from tasks.comparison.instructions import asked_benchmarks, find_instructions
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
@@ -64,3 +65,29 @@ def test_what_is_no_file_of_prompts(tmp_path: Path, rows: list[dict[str, str]], 
 def test_prompts_that_are_not_on_this_machine() -> None:
     with pytest.raises(InputError, match=r"prompts@0{12}: these prompts are not on this machine"):
         find_benchmark("prompts@" + "0" * 12).questions()
+
+
+class Done:
+    """A generation that has ended; its name stands for it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def result(self) -> tuple[str]:
+        return (self._name,)
+
+
+def test_each_seed_is_judged_against_the_originals_of_that_seed(tmp_path: Path) -> None:
+    """Two seeds and a noise run: the original against itself is free, its noise run is not."""
+    from flows.family import _judged_against, _judgings, _Submitted
+
+    own = find_instructions(register(write(tmp_path / "p.jsonl", PROMPTS)))
+    config = RunConfig(generation=GenerationConfig(seeds=2, noise_band=True))
+    assert _judgings([own], config) == [own] * 3
+    answers = [
+        _Submitted(own, arm, number, Done(f"{arm} {number}"))  # type: ignore[arg-type]
+        for arm in ("original", "expo")
+        for number in config.generation.seeds_of(arm)
+    ]
+    against = [str(_judged_against(submitted, answers, config.generation)) for submitted in answers]
+    assert against == ["original 0", "original 1", "original 0", "original 0", "original 1"]

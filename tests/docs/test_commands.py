@@ -25,6 +25,7 @@ PAGES = sorted(
 )
 
 RUN_BY = {
+    "agreement": "tests/comparison/test_two_judges.py",
     "anchors": "tests/flows/cli/test_benchmarks.py",
     "check": "tests/flows/cli/test_main.py",
     "compare": "tests/flows/cli/test_benchmarks.py",
