@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 # One family for each architecture and form of weights that the zoo of families has.
 FAMILIES = ("zephyr-7b-beta", "tulu-2-dpo-7b", "internlm2-chat-1_8b", "llama3-8b-chinese-chat")
-OTHERS = ("Qwen3, tied", "Qwen3-MoE", "Qwen3-Next", "Falcon-H1")
+OTHERS = ("Qwen3, tied", "Gemma 2", "Falcon-H1", "Qwen3-MoE", "Qwen3-Next")
 # vLLM 0.32 packs experts for the CPU as it loads them, and does not do so again after a reload.
 REFUSED = ("Qwen3-MoE", "Qwen3-Next")
 ADAPTER = "a LoRA adapter"
