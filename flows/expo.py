@@ -38,6 +38,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.guards import GuardName, parse_guards
 from tasks.comparison.instructions import asked_benchmarks
 from tasks.comparison.judges import find_judges
 from tasks.comparison.run_config import Alpha, Rejudge, RunConfig
@@ -84,6 +85,7 @@ def expo(
     arms: tuple[ArmName, ...] = ("original", "expo"),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     prompts: str | None = None,
+    guards: tuple[GuardName, ...] = (),
     judge: Judge | None = None,
     store: StorePlace = None,
     inputs: InputMode = "download",
@@ -108,6 +110,8 @@ def expo(
         benchmarks: Names of benchmarks; none of them extrapolates only.
         prompts: A file of your own prompts, JSON lines with a "prompt" each, as a benchmark besides:
             + ExPO's answers against the original's, in both orders.
+        guards: Benchmarks that a rule verifies, which say what the gain costs: "ifeval", "gsm8k"; with
+            the points that may be lost "ifeval=3", with a sample of the items "gsm8k:200".
         judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
             Its API key is read from the environment of the worker; its limits are the run's.
         store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
@@ -139,6 +143,7 @@ def expo(
         arms=arms,
         benchmarks=benchmarks,
         prompts=prompts,
+        guards=guards,
         judge=split_budget(judge, len(families)) if judge else None,
         store=store,
         inputs=inputs,
@@ -168,7 +173,8 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
 
     Raises:
         InputError: a family without a judge, one repository for several families, a store that this
-            worker does not allow, or a search with fp8 weights.
+            worker does not allow, a guard that is judged too, or a search with fp8 weights.
+        PermanentError: what scores a guard is not installed.
     """
     check_root("store", str(config.store))
     target = config.publish_to
@@ -180,8 +186,9 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
             "dequantizes: give α, or search with bf16 checkpoints"
         )
     benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
+    guards = [guard.name for guard in parse_guards(config.guards, benchmarks)]
     for name in families if benchmarks else ():
-        find_judges(find_family(name), config.judge, benchmarks)
+        find_judges(find_family(name), config.judge, [*benchmarks, *guards])
 
 
 def _run_families(

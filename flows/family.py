@@ -16,6 +16,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
+from tasks.comparison.guards import Guard, parse_guards
 from tasks.comparison.instructions import Instructions, asked_benchmarks, instructions_of
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.judges import find_judges
@@ -82,17 +83,19 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         _extrapolate_only(entry, alphas, config, store)
         return None
     find_judges(entry, config.judge, benchmarks)
+    guards = parse_guards(config.guards, benchmarks)
     held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)
     asked = [instructions(instructions_of(entry, benchmark)) for benchmark in benchmarks]
+    guarding = [instructions(guard.uri) for guard in guards]
     held_out = instructions(held_out_uri) if held_out_uri else None
-    judgings = [*_judgings(asked, config), *([held_out] * len(alphas) if held_out else [])]
+    judgings = [*_judgings(asked, config), *guarding, *([held_out] * len(alphas) if held_out else [])]
     judges = _judges(entry, config.judge, judgings)
 
     if Arm(name="original", recipe=recipes[0]).is_made:  # one pass makes the models of both arms
         extrapolate_models(models_of_arms(recipes), store, config.inputs)
-    answers = _submit_answers(entry, recipes, asked, config, store)
+    answers = _submit_answers(entry, recipes, asked, guarding, config, store)
     if config.generation.endpoint:  # an arm with too few answers is refused before the judge is paid
         for submitted in answers:
             submitted.future.result()
@@ -111,27 +114,44 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         for submitted in answers
     ]
     results = tuple(future.result() for future in judged)
-    report_uri = verdict(entry, recipes[0], results, points, store, found)
+    report_uri = verdict(entry, recipes[0], results, points, store, found, _margins(guards, guarding))
     if target:
         publish(recipes[0], target, report_uri, store)
     return report_uri
 
 
 def _submit_answers(
-    family: Family, recipes: Sequence[Recipe], asked: Sequence[Instructions], config: RunConfig, store: str
+    family: Family,
+    recipes: Sequence[Recipe],
+    asked: Sequence[Instructions],
+    guarding: Sequence[Instructions],
+    config: RunConfig,
+    store: str,
 ) -> list[_Submitted]:
-    """Starts each arm on each benchmark, once a seed; the original answers while the shards are written."""
+    """Starts each arm on each benchmark, once a seed; the original answers while the shards are written.
+
+    Guards are decoded greedily, so that one generation of an arm is enough.
+    """
     answers: list[_Submitted] = []
     for arm in (Arm(name=name, recipe=recipes[0]) for name in ("original", "expo") if name in config.arms):
         if arm.name == "expo":
             extrapolate_models(recipes, store, config.inputs)
-        for questions, number in product(asked, config.generation.seeds_of(arm.name)):
+        seeds = config.generation.seeds_of(arm.name)
+        for questions, number in [*product(asked, seeds), *product(guarding, seeds[:1])]:
             what = f"{questions.benchmark} {arm.name}" + (f", seed {number + 1}" if number else "")
             settings = reseeded(settings_of(family, questions.benchmark), number)
             endpoint, max_failed = config.generation.endpoint, config.generation.max_failed
             answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
             answers.append(_Submitted(questions, arm.name, number, answer))
     return answers
+
+
+def _margins(guards: Sequence[Guard], guarding: Sequence[Instructions]) -> dict[str, float]:
+    """The points that may be lost of each guard, by what is asked of it."""
+    return {
+        guard.name: guard.margin_of(questions.count, questions.total or questions.count)
+        for guard, questions in zip(guards, guarding, strict=True)
+    }
 
 
 def _judgings(asked: Sequence[Instructions], config: RunConfig) -> list[Instructions]:

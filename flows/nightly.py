@@ -25,6 +25,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
 from tasks.compare_nights import compare_nights
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.guards import GuardName
 from tasks.comparison.nights import NIGHT
 from tasks.comparison.run_config import RunConfig
 from tasks.core.families import names
@@ -46,6 +47,7 @@ def _run_name() -> str:
 def nightly(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
+    guards: tuple[GuardName, ...] = (),
     judge: Judge | None = None,
     store: StorePlace = None,
     inputs: InputMode = "download",
@@ -63,6 +65,7 @@ def nightly(
     Args:
         families: Names of the registry; by default the twelve of the published tables.
         benchmarks: Names of benchmarks.
+        guards: What the gain costs, as in the flow expo; a guard that drops is an event as well.
         judge: Who judges; its figures are compared with its own earlier ones only.
         store: Where artefacts and the history are: a folder or s3://bucket/prefix; None: $EXPO_STORE.
         inputs: "download" or "stream", as in the flow expo.
@@ -83,6 +86,7 @@ def nightly(
         generation = generation.model_copy(update={"first_seed": seed, "noise_band": True})
     config = RunConfig(
         benchmarks=benchmarks,
+        guards=guards,
         judge=judge,
         store=store,
         inputs=inputs,

@@ -16,7 +16,9 @@ __all__ = ["compare_nights"]
 
 @stage("compare {name}")
 def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Change, ...]:
-    """Emits an event for each family whose gain dropped since the last run that had it, or has no verdict.
+    """Emits an event for each family whose gain or guard dropped since the last run that had it.
+
+    A family without a verdict is an event too.
 
     Raises:
         RetryableError: the night's report is not there yet.
@@ -34,12 +36,15 @@ def compare_nights(name: str, families: tuple[str, ...], store: str) -> tuple[Ch
     changes = changes_of(history(reports).series, tonight)
     for change in changes:
         if change.dropped:
-            lower, noise = format_distinct(change.change, change.noise)
-            emit(
-                DROP,
-                change.family,
-                f"{change.family} on {change.benchmark}: the gain is {lower} lower than in {change.earlier}; "
-                f"noise explains {noise}",
-            )
+            emit(DROP, change.family, _drop(change))
     run_logger().info(f"{len(changes)} verdicts compared with earlier runs")
     return changes
+
+
+def _drop(change: Change) -> str:
+    where = f"{change.family} on {change.benchmark}"
+    if change.new_cost:
+        return f"{where}: the guard is at a cost, which it was not in {change.earlier}"
+    lower, noise = format_distinct(change.change, change.noise)
+    what = "what + ExPO adds to the guard" if change.guard else "the gain"
+    return f"{where}: {what} is {lower} lower than in {change.earlier}; noise explains {noise}"

@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from tasks.benchmarks.registry import measure_of
 from tasks.core.family_result import FamilyResult
+from tasks.reports.guards import guards_in_short
 from tasks.reports.markdown import render_summary
 from tasks.reports.run_report import Failure, RunReport, corrected
 from tasks.reports.stored import PAGE, read_family_report, write_report
@@ -89,4 +90,5 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "95% interval": interval(difference.lower, difference.upper),
         "smallest effect": effect(verdict.detectable),
         "judge": verdict.judge,
+        "guards": guards_in_short(verdict),
     }

@@ -8,10 +8,10 @@ from tasks.benchmarks.registry import find_benchmark, judge_fingerprint, measure
 from tasks.comparison.results import Judgments
 from tasks.comparison.side_by_side import side_by_side
 from tasks.comparison.verdicts import by_benchmark, noise_bands, verdicts
-from tasks.core.families import Family
+from tasks.core.families import COST_SETTINGS, Family
 from tasks.core.values import fingerprint
 from tasks.reports.norms import TensorNorm
-from tasks.reports.run_report import AlphaPoint, FamilyReport, StageCost
+from tasks.reports.run_report import AlphaPoint, FamilyReport, PublishedCost, StageCost
 from tasks.reports.stored import FAMILY_REPORT
 from tasks.runtime.stage import stage
 from tasks.search.report import race_summary, search_curve
@@ -33,11 +33,13 @@ def verdict(
     curve: tuple[Judgments, ...],
     store: str,
     search: SearchResult | None = None,
+    margins: dict[str, float] | None = None,
 ) -> str:
     """Writes the family's report into the store and gives its uri.
 
     judged  one for each arm that was run and each benchmark; two of a benchmark make a verdict
     curve   + ExPO at several α against the original, on held-out instructions
+    margins of those benchmarks that are guards: the points that may be lost
     search  what found α; where a judge scored, its race is the curve if there is no other
     """
     rows = side_by_side(judged)
@@ -46,14 +48,15 @@ def verdict(
     report = FamilyReport(
         family=family.name,
         alpha=recipe.alpha,
-        verdicts=verdicts(family, recipe, judged),
+        verdicts=verdicts(family, recipe, judged, margins or {}),
         alpha_curve=tuple(_point(judgments) for judgments in curve) or search_curve(search),
         race=race_summary(search) if search else None,
         norms=_norms(manifest),
         costs=_costs(judged),
         answers=rows.answers,
         dialogues=rows.dialogues,
-        noise=noise_bands(judged),
+        noise=noise_bands([judgments for judgments in judged if judgments.benchmark not in (margins or {})]),
+        published_costs=_published_costs(family),
         notices=matching_notices(manifest) if manifest else (),
         settings=_settings(recipe, judged),
     )
@@ -77,6 +80,17 @@ def _point(judgments: Judgments) -> AlphaPoint:
         upper=50 + gain.upper,
         mean_length=summary.mean_characters,
         truncated=summary.truncated / summary.count,
+    )
+
+
+def _published_costs(family: Family) -> tuple[PublishedCost, ...]:
+    return tuple(
+        PublishedCost(
+            setting=COST_SETTINGS[task],
+            score=(figures[0], figures[1]),
+            standard_error=figures[2] if len(figures) == 3 else None,
+        )
+        for task, figures in family.published_costs.items()
     )
 
 
@@ -120,7 +134,8 @@ def _settings(recipe: Recipe, judged: Sequence[Judgments]) -> dict[str, str]:
         title = benchmark.measure.title
         settings["engine"] = generation.summary.engine
         settings["chat template"] = f"sha256 {generation.summary.chat_template_sha256}"
-        settings["judge"] = f"{judge.model} at {judge.url}"
+        if not judge.is_rule or "judge" not in settings:
+            settings["judge"] = f"{judge.model} at {judge.url}"
         settings[f"{title}: sampling"] = generation.settings.sampling.model_dump_json()
         settings[f"{title}: judge's sampling"] = benchmark.judge_sampling(judge)
         settings[f"{title}: judge's fingerprint"] = judge_fingerprint(judge, name)

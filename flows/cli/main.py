@@ -185,6 +185,13 @@ def run(
         Path | None,
         typer.Option(help='Your own prompts, JSON lines with a "prompt": + ExPO against the original.'),
     ] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BENCHMARK[:SAMPLE][=POINTS]",
+            help="What says what the gain costs, repeatable: ifeval, gsm8k=3, gsm8k:200; see docs/guards.md.",
+        ),
+    ] = None,
     rejudge: Annotated[
         Literal["failed"] | None,
         typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
@@ -200,13 +207,17 @@ def run(
 ) -> None:
     """Takes families from two checkpoints to a verdict, with Prefect, on this machine."""
     from tasks.comparison.decoding import GenerationConfig
+    from tasks.comparison.guards import parse_guard
     from tasks.comparison.run_config import RunConfig
 
+    for text in guard or ():
+        parse_guard(text)
     config = RunConfig(
         alpha=_alpha(alpha),
         curve=tuple(curve or ()),
         benchmarks=tuple(benchmark or (() if prompts else (DEFAULT,))),
         prompts=str(prompts.resolve()) if prompts else None,
+        guards=tuple(guard or ()),
         judge=judge,
         store=store,
         inputs="stream" if stream else "download",

@@ -1,9 +1,11 @@
 """Compares a night's figures with earlier ones, and with the noise."""
 
 import math
+from typing import get_args
 
 from tasks.core.values import Value
 from tasks.reports.history import HistoryPoint, Series
+from tasks.stats.margins import Finding
 
 __all__ = ["NIGHT", "Change", "changes_of"]
 
@@ -17,6 +19,8 @@ class Change(Value):
     noise   the change that chance explains at 95%. With an A/A run: √2 times the band's half width, for
             both arms were answered and judged anew. Without: from the intervals of the two gains,
             which is wider, because they allow for other instructions too.
+    guard     whether it is a guard's difference in place of a gain
+    new_cost  whether that guard is at a cost now, and was not before
     """
 
     family: str
@@ -24,11 +28,13 @@ class Change(Value):
     earlier: str
     change: float
     noise: float
+    guard: bool = False
+    new_cost: bool = False
 
     @property
     def dropped(self) -> bool:
-        """Whether the gain is lower by more than noise explains."""
-        return self.change < -self.noise
+        """Whether the gain is lower by more than noise explains, or a guard has come to be at a cost."""
+        return self.new_cost or self.change < -self.noise
 
 
 def changes_of(series: tuple[Series, ...], run: str) -> tuple[Change, ...]:
@@ -45,6 +51,8 @@ def changes_of(series: tuple[Series, ...], run: str) -> tuple[Change, ...]:
                     earlier=before.run,
                     change=now.gain - before.gain,
                     noise=_noise(before, now),
+                    guard=now.outcome in get_args(Finding),
+                    new_cost=now.outcome == "at a cost" != before.outcome,
                 )
             )
     return tuple(found)

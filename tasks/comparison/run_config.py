@@ -9,6 +9,7 @@ from tasks.benchmarks.registry import BenchmarkName
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
+from tasks.comparison.guards import GuardName
 from tasks.core.values import Value
 from tasks.search.search_config import SearchConfig
 from tasks.weights.inputs import InputMode
@@ -28,6 +29,8 @@ class RunConfig(Value):
     arms        "original", "expo", or both; only both make a verdict
     benchmarks  none of them, and no prompts, extrapolates only
     prompts     a file of one's own prompts, on which the judge compares + ExPO with the original
+    guards      benchmarks that a rule verifies, as `ifeval`, `ifeval=3` or `gsm8k:200=5`: what the gain
+                costs, and how many points may be lost (see `tasks.comparison.guards`)
     judge       who judges the answers; a family that brings its own judge keeps it
     store       where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE
     inputs      "stream" reads the checkpoints' weights by ranges as they are needed: no disk for them,
@@ -47,6 +50,7 @@ class RunConfig(Value):
     arms: tuple[ArmName, ...] = ("original", "expo")
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,)
     prompts: str | None = Field(default=None, exclude_if=lambda path: path is None)
+    guards: tuple[GuardName, ...] = ()
     judge: Judge | None = None
     store: str | None = None
     inputs: InputMode = "download"

@@ -1,6 +1,7 @@
 """Both arms' judgments, paired by what was asked: the verdict of each benchmark, and the noise."""
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tasks.benchmarks.lineage import judge_names, shared_lineage
@@ -10,12 +11,16 @@ from tasks.comparison.instructions import instructions_of
 from tasks.comparison.pairing import arm_result, paired_items
 from tasks.comparison.results import Judgments
 from tasks.core.families import Family
-from tasks.stats.decision import Verdict, decide
+from tasks.stats.decision import Verdict, decide, decide_guard
+from tasks.stats.margins import GuardResult
 from tasks.stats.metrics import ArmResult
 from tasks.stats.seeds import NoiseBand, mean_result, noise_band
 from tasks.weights.recipe import Recipe
 
 __all__ = ["Asked", "by_benchmark", "noise_bands", "verdicts"]
+
+
+NO_GUARDS: Mapping[str, float] = MappingProxyType({})
 
 
 class Asked(NamedTuple):
@@ -39,17 +44,27 @@ def by_benchmark(judged: Sequence[Judgments]) -> dict[str, Asked]:
     return groups
 
 
-def verdicts(family: Family, recipe: Recipe, judged: Sequence[Judgments]) -> tuple[Verdict, ...]:
-    """One for each benchmark that both arms were judged on.
+def verdicts(
+    family: Family, recipe: Recipe, judged: Sequence[Judgments], margins: Mapping[str, float] = NO_GUARDS
+) -> tuple[Verdict, ...]:
+    """One for each benchmark that both arms were judged on, each with the run's guards.
+
+    margins  points that may be lost, of those benchmarks that are guards
 
     Raises:
         InputError: an arm's judgments are of another form, or fewer than two items were judged in both.
         PermanentError: too little was judged in both arms.
     """
+    paired = {name: asked for name, asked in by_benchmark(judged).items() if asked.pair}
+    guards = tuple(
+        _guard(find_benchmark(name), paired[name], margin)
+        for name, margin in margins.items()
+        if name in paired
+    )
     return tuple(
-        _verdict(family, recipe, find_benchmark(name), asked)
-        for name, asked in by_benchmark(judged).items()
-        if asked.pair
+        _verdict(family, recipe, find_benchmark(name), asked, guards)
+        for name, asked in paired.items()
+        if name not in margins
     )
 
 
@@ -66,27 +81,41 @@ def noise_bands(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
     return tuple(bands)
 
 
-def _verdict(family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked) -> Verdict:
-    """Over the items that are judged in every generation of both arms."""
+def _guard(benchmark: Benchmark, asked: Asked, margin: float) -> GuardResult:
+    return decide_guard(benchmark.name, asked.original[0].judge.model, margin, *_arms(benchmark, asked))
+
+
+def _arms(benchmark: Benchmark, asked: Asked) -> tuple[ArmResult, ArmResult]:
+    """Both arms' results, over the items that are judged in every generation of both."""
     arms, judge = (asked.original[: len(asked.expo)], asked.expo), asked.original[0].judge
     files = [judgments.path() for arm in arms for judgments in arm]
     items = paired_items(benchmark, files, judge.min_judged)
     original, expo = (
         mean_result([_result(benchmark, judgments, items) for judgments in arm]) for arm in arms
     )
+    return original, expo
+
+
+def _verdict(
+    family: Family, recipe: Recipe, benchmark: Benchmark, asked: Asked, guards: Sequence[GuardResult]
+) -> Verdict:
+    original, expo = _arms(benchmark, asked)
     asked_of, published = instructions_of(family, benchmark.name), family.published
     verdict = decide(
         family.name,
         recipe.alpha,
         asked_of,
-        judge.model,
+        asked.original[0].judge.model,
         original,
         expo,
         unit=benchmark.measure.unit,
         published=benchmark.published(published) if published and asked_of == benchmark.name else None,
+        guards=guards,
     )
     models = (family.aligned, family.sft, family.architecture)
-    return verdict.model_copy(update={"warning": shared_lineage(judge_names(judge), models)})
+    return verdict.model_copy(
+        update={"warning": shared_lineage(judge_names(asked.original[0].judge), models)}
+    )
 
 
 def _result(benchmark: Benchmark, judgments: Judgments, items: Collection[Hashable]) -> ArmResult:

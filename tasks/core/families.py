@@ -17,7 +17,18 @@ from tasks.core.errors import InputError
 from tasks.core.text_files import one_line, read_text
 from tasks.core.values import Value
 
-__all__ = ["REGISTRY", "Family", "Group", "Published", "find_family", "load_registry", "names", "registry"]
+__all__ = [
+    "COST_SETTINGS",
+    "REGISTRY",
+    "CostTask",
+    "Family",
+    "Group",
+    "Published",
+    "find_family",
+    "load_registry",
+    "names",
+    "registry",
+]
 
 REGISTRY = Path(__file__).with_name("families.yaml")
 
@@ -34,6 +45,19 @@ class Published(Value):
     win_rate: tuple[float, float]
     lc_win_rate: tuple[float, float]
     mt_bench: tuple[float, float]
+
+
+CostTask = Literal["arc", "gsm8k", "hellaswag", "mmlu", "truthfulqa", "winogrande"]
+
+# how the authors measured each: completions with solved examples, not a chat
+COST_SETTINGS: dict[CostTask, str] = {
+    "arc": "ARC, 25 shots, normalized accuracy",
+    "gsm8k": "GSM8K, 5 shots, exact match",
+    "hellaswag": "HellaSwag, 10 shots, normalized accuracy",
+    "mmlu": "MMLU, 5 shots, accuracy",
+    "truthfulqa": "TruthfulQA, 0 shots, mc2",
+    "winogrande": "WinoGrande, 5 shots, accuracy",
+}
 
 
 class Family(Value):
@@ -55,6 +79,8 @@ class Family(Value):
     max_tokens            most tokens of an answer
     tensor_parallel_size, pipeline_parallel_size, max_model_len, gpu_memory_utilization
                           of the engine that serves it: see `tasks.generation.settings`
+    published_costs       the authors' figures of other abilities in %, by lm-eval as `COST_SETTINGS` says:
+                          (original, + ExPO), and the standard error of the latter
     instructions          the family's own AlpacaEval-form file; None: the 805 of AlpacaEval
     alpha_instructions    held-out instructions for the α curve: never those of the benchmark
     judge                 the provider's judge of pairwise comparisons; None: the run's
@@ -83,6 +109,9 @@ class Family(Value):
     max_model_len: int | None = Field(default=None, gt=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     published: Published | None = None
+    published_costs: dict[CostTask, tuple[float, float] | tuple[float, float, float]] = Field(
+        default_factory=dict
+    )
     instructions: str | None = None
     alpha_instructions: str | None = None
     judge: str | None = None

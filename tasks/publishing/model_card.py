@@ -15,6 +15,7 @@ from tasks.benchmarks.registry import measure_of
 from tasks.core.errors import ExpoError
 from tasks.core.values import Value
 from tasks.reports import templates
+from tasks.reports.guards import guard_sentence
 from tasks.reports.sentences import length_controlled, reason, sentence
 from tasks.stats.decision import Verdict
 from tasks.stores.source import Checkpoint, Source, is_hub_commit
@@ -65,6 +66,7 @@ def model_card(
     environment = templates.environment(html=False)
     environment.filters |= {"code": _code, "parent": _parent}
     environment.globals |= {
+        "guard_sentence": guard_sentence,
         "length_controlled": length_controlled,
         "reason": reason,
         "sentence": sentence,

@@ -13,6 +13,7 @@ from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 from tasks.benchmarks.registry import benchmark_of_verdict
 from tasks.core.values import Value
 from tasks.stats.decision import Outcome
+from tasks.stats.margins import Finding
 from tasks.stats.metrics import PublishedFigures
 from tasks.stats.paired import FiniteValue
 
@@ -25,6 +26,7 @@ OUTCOME: Any = Field(validation_alias=AliasChoices("word", "outcome"), serializa
 class HistoryPoint(FiniteValue):
     """One run's figures of a series, in the unit of its scores.
 
+    outcome        of a guard's series what the guard found
     run, created   the report's name, and when it was made (ISO 8601, UTC)
     original, expo the scores of the arms
     gain, lower, upper   the paired difference with its 95% interval
@@ -36,7 +38,7 @@ class HistoryPoint(FiniteValue):
 
     run: str
     created: str
-    outcome: Outcome = OUTCOME
+    outcome: Outcome | Finding = OUTCOME
     original: float
     expo: float
     gain: float
@@ -86,16 +88,44 @@ class _Difference(_Read):
     upper: float
 
 
+class _Guard(_Read):
+    benchmark: str
+    rule: str
+    finding: Finding
+    mean: float
+    lower: float
+    upper: float
+    original: _Arm
+    expo: _Arm
+
+
 class _Verdict(_Read):
     alpha: float
     benchmark: str
     judge: str
-    outcome: Outcome = OUTCOME
+    outcome: Outcome | Finding = OUTCOME
     unit: str
     difference: _Difference
     original: _Arm
     expo: _Arm
     published: PublishedFigures | None = None
+    guards: tuple[_Guard, ...] = ()
+
+    def with_guards_apart(self) -> "Iterator[_Verdict]":
+        """This one, and each guard in the form of a verdict."""
+        yield self
+        for guard in self.guards:
+            found = _Difference(mean=guard.mean, lower=guard.lower, upper=guard.upper)
+            yield _Verdict(
+                alpha=self.alpha,
+                benchmark=guard.benchmark,
+                judge=guard.rule,
+                outcome=guard.finding,
+                unit=GUARD_UNIT,
+                difference=found,
+                original=guard.original,
+                expo=guard.expo,
+            )
 
 
 class _Band(_Read):
@@ -118,6 +148,7 @@ class _Report(_Read):
     families: tuple[_Family, ...]
 
 
+GUARD_UNIT = "percentage points"
 _Key = tuple[str, str, str, str, float, str]
 
 
@@ -142,7 +173,12 @@ def history(reports: Mapping[str, bytes]) -> History:
 
 def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
     for family in report.families:
-        for verdict in family.verdicts:
+        apart = {
+            (verdict.benchmark, verdict.judge): verdict
+            for judged in family.verdicts
+            for verdict in judged.with_guards_apart()
+        }
+        for verdict in apart.values():
             asked = benchmark_of_verdict(verdict.benchmark)
             judge = family.settings.get(f"{asked.measure.title}: judge's fingerprint", "")
             key = (family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit)

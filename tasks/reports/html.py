@@ -17,14 +17,18 @@ from tasks.benchmarks.protocol import Judging
 from tasks.benchmarks.registry import benchmark_of_verdict, measure_of
 from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.reports import plots, templates
+from tasks.reports.cost_plot import cost_plot
+from tasks.reports.guards import guard_pairs, guard_sentence, kinds_of, lost_items
 from tasks.reports.history import History
 from tasks.reports.judged import JudgedReport, pair_sentence
 from tasks.reports.norms import norm_table
 from tasks.reports.run_report import FamilyReport, RaceSummary, RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
+from tasks.reports.svg import TONES
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
+from tasks.stats.margins import GUARD_RULE
 
 __all__ = ["render_history", "render_html", "render_judged", "render_race"]
 
@@ -32,7 +36,8 @@ MOST_CARDS = 6  # verdicts; more of them are read in the tables, and in words wi
 _Item = tuple[str, tuple[tuple[str, str], ...]]  # a label, and question and reference of each turn
 _Row = tuple[_Item, list[list[Any]]]  # the item, and what each turn has of both arms
 ARMS = ("original", "+ ExPO")
-SYMBOLS = {"better": "▲", "no evidence": "●", "worse": "▼"}
+SYMBOLS = {"better": "▲", "better, at a cost": "◆", "no evidence": "●", "worse": "▼"}
+CLASSES = {"better": "better", "better, at a cost": "cost", "no evidence": "none", "worse": "worse"}
 
 
 def render_html(report: RunReport) -> str:
@@ -46,6 +51,11 @@ def render_html(report: RunReport) -> str:
         "noise_sentence": noise_sentence,
         "norm_table": norm_table,
         "other_judge_note": other_judge_note,
+        "guard_rule": GUARD_RULE,
+        "guard_sentence": guard_sentence,
+        "guard_pairs": guard_pairs,
+        "kinds_of": kinds_of,
+        "lost_items": lost_items,
         "reason": reason,
         "rule": RULE,
         "sentence": sentence,
@@ -101,7 +111,11 @@ def _style_and_script(environment: Environment) -> dict[str, Any]:
 
 def _environment() -> Environment:
     environment = templates.environment(html=True)
-    environment.globals |= {"plot": _plot, "symbols": SYMBOLS}
+    environment.globals |= {
+        "class_of": {word: CLASSES[tone] for word, tone in TONES.items()},
+        "plot": _plot,
+        "symbols": {word: SYMBOLS[tone] for word, tone in TONES.items()},
+    }
     return environment
 
 
@@ -164,7 +178,8 @@ def _rated(row: Dialogue) -> _Row:
 
 def _plot(name: str, *arguments: Any) -> Markup:  # noqa: ANN401 - whatever that plot takes
     """An inline SVG: matplotlib escapes the text in it."""
-    return Markup(getattr(plots, f"{name}_plot")(*arguments))
+    draw = cost_plot if name == "cost" else getattr(plots, f"{name}_plot")
+    return Markup(draw(*arguments))
 
 
 def _page_file(environment: Environment, name: str) -> str:

@@ -4,10 +4,12 @@ from jinja2 import Environment
 
 from tasks.core.text_files import in_markdown
 from tasks.reports import templates
+from tasks.reports.guards import guard_sentence, guards_in_short, kinds_of, lost_items
 from tasks.reports.run_report import RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
 from tasks.stats.agreement import agreement_sentence
+from tasks.stats.margins import GUARD_RULE
 
 __all__ = ["render_markdown", "render_summary"]
 
@@ -36,6 +38,11 @@ def _environment() -> Environment:
         "length_controlled": length_controlled,
         "noise_sentence": noise_sentence,
         "other_judge_note": other_judge_note,
+        "guard_rule": GUARD_RULE,
+        "guard_sentence": guard_sentence,
+        "guards_in_short": guards_in_short,
+        "kinds_of": kinds_of,
+        "lost_items": lost_items,
         "reason": reason,
         "sentence": sentence,
     }

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 from tasks.benchmarks.registry import measure_of
 from tasks.reports.history import Series
 from tasks.reports.run_report import AlphaPoint, RacePoint
-from tasks.reports.svg import ACCENT, INK, LINE, MUTED, OUTCOMES, SURFACE, one_panel, style, svg, three_panels
+from tasks.reports.svg import (
+    ACCENT,
+    INK,
+    LINE,
+    MUTED,
+    OUTCOMES,
+    SURFACE,
+    TONES,
+    one_panel,
+    style,
+    svg,
+    three_panels,
+)
 from tasks.stats.decision import Verdict
 from tasks.stats.formatting import signed
 
@@ -176,7 +188,7 @@ def history_plot(series: Series) -> str:
             if point.noise:
                 low, high = point.noise
                 axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
-            color = OUTCOMES[point.outcome]
+            color = OUTCOMES[TONES[point.outcome]]
             axes.plot([place, place], [point.lower, point.upper], color=color, linewidth=2.4)
             axes.plot(place, point.gain, "o", color=color, markersize=7, markeredgecolor=SURFACE)
         step = max(1, len(series.points) // 8)

@@ -16,6 +16,7 @@ __all__ = [
     "AlphaPoint",
     "Failure",
     "FamilyReport",
+    "PublishedCost",
     "RacePoint",
     "RaceSummary",
     "RunReport",
@@ -95,6 +96,17 @@ class Failure(Value):
     reason: str
 
 
+class PublishedCost(FiniteValue):
+    """The authors' figure of another ability in %: (original, + ExPO), and how it was measured.
+
+    standard_error  of + ExPO's, None where none was published
+    """
+
+    setting: str
+    score: tuple[float, float]
+    standard_error: float | None = None
+
+
 class FamilyReport(Value):
     """One family: its verdicts, and the data behind them.
 
@@ -104,6 +116,7 @@ class FamilyReport(Value):
     costs        in the order of the stages
     answers      comparisons that the page shows; dialogues: answers that are rated or verified
     noise        what the original differs by from itself under another seed, where it was asked twice
+    published_costs   what the authors' + ExPO lost or won elsewhere, by their settings
     race         the search that found α, None where it was given
     notices      how the checkpoints were matched where names, rows and configs were not equal
     settings     provenance as it is shown: recipe, fingerprints, sampling, judge
@@ -118,6 +131,7 @@ class FamilyReport(Value):
     answers: tuple[AnswerRow, ...] = ()
     dialogues: tuple[Dialogue, ...] = ()
     noise: tuple[NoiseBand, ...] = ()
+    published_costs: tuple[PublishedCost, ...] = Field(default=(), exclude_if=lambda costs: not costs)
     race: RaceSummary | None = Field(default=None, exclude_if=lambda race: race is None)
     notices: tuple[str, ...] = Field(default=(), exclude_if=lambda notices: not notices)
     settings: dict[str, str] = Field(default_factory=dict)

@@ -24,7 +24,7 @@ def reason(verdict: Verdict) -> str:
     """The rule behind the outcome, a warning, and the smallest effect that the run could have found."""
     rule = verdict.rule[:1].upper() + verdict.rule[1:]
     warning = f" Beware: {verdict.warning}." if verdict.warning else ""
-    others = "" if verdict.compared == 1 else f", among {verdict.compared} families"
+    others = "" if verdict.compared == 1 else f", among {verdict.tests}"
     return (
         f"{rule}.{warning} The smallest effect that this run could have found (with 80% power{others}): "
         f"{effect(verdict.detectable, verdict.unit)}."

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from tasks.stats.decision import Outcome
+from tasks.stats.margins import Finding
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -21,6 +24,7 @@ __all__ = [
     "MUTED",
     "OUTCOMES",
     "SURFACE",
+    "TONES",
     "one_panel",
     "style",
     "svg",
@@ -28,7 +32,17 @@ __all__ = [
 ]
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
-OUTCOMES = {"better": "#060606", "no evidence": "#070707", "worse": "#080808"}
+OUTCOMES = {"better": "#060606", "better, at a cost": "#090909", "no evidence": "#070707", "worse": "#080808"}
+# in whose color the finding of a guard stands
+TONES: dict[Outcome | Finding, Outcome] = {
+    "better": "better",
+    "better, at a cost": "better, at a cost",
+    "no evidence": "no evidence",
+    "worse": "worse",
+    "harmless": "better",
+    "not shown to be harmless": "no evidence",
+    "at a cost": "worse",
+}
 PROPERTIES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -36,6 +50,7 @@ PROPERTIES = {
     ACCENT: "var(--accent)",
     SURFACE: "var(--surface)",
     OUTCOMES["better"]: "var(--better)",
+    OUTCOMES["better, at a cost"]: "var(--cost)",
     OUTCOMES["no evidence"]: "var(--none)",
     OUTCOMES["worse"]: "var(--worse)",
 }

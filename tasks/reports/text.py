@@ -11,16 +11,24 @@ from rich.text import Text
 
 from tasks.benchmarks.registry import measure_of
 from tasks.core.text_files import one_line, printable
+from tasks.reports.guards import guard_sentence, with_guards
 from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.sentences import length_controlled, noise_sentence, reason
+from tasks.reports.svg import TONES
 from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE, Verdict
+from tasks.stats.margins import GUARD_RULE
 
 __all__ = ["by_benchmark", "history_table", "other_judge_note", "terminal_table"]
 
-STYLES = {"better": "bold green", "no evidence": "yellow", "worse": "bold red"}
+STYLES = {
+    "better": "bold green",
+    "better, at a cost": "bold magenta",
+    "no evidence": "yellow",
+    "worse": "bold red",
+}
 WIDTH = 120  # columns
 BAR = 40  # columns that stand for a win rate of 100%
 
@@ -34,8 +42,10 @@ def terminal_table(report: RunReport, color: bool = False) -> str:
         gain = f"{measure.control[0].upper()}C gain"
         console.print(_table(f"{measure.title}, judged by {one_line(judge)}", verdicts, gain))
         console.print(_reasons(verdicts))
-        if len(verdicts) > 1:
-            console.print(RULE, markup=False)
+        if guarded := with_guards(verdicts):
+            console.print(_costs(guarded))
+        if len(verdicts) > 1 or guarded:
+            console.print(f"{RULE} {GUARD_RULE}" if guarded else RULE, markup=False)
         if note := other_judge_note(verdicts):
             console.print(one_line(note), markup=False)
     for found in report.anchors:
@@ -107,7 +117,7 @@ def _series_table(series: Series) -> Table:
         table.add_row(
             Text(one_line(point.run)),
             formatting.moment(point.created),
-            Text(point.outcome, STYLES[point.outcome]),
+            Text(point.outcome, STYLES[TONES[point.outcome]]),
             formatting.change(point.original, point.expo, measure.digits),
             formatting.signed(point.gain),
             formatting.interval(point.lower, point.upper),
@@ -126,6 +136,18 @@ def _table(title: str, verdicts: list[Verdict], gain: str) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(*_row(verdict))
+    return table
+
+
+def _costs(verdicts: Sequence[Verdict]) -> Table:
+    """What each guard found."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for verdict in verdicts:
+        for guard in verdict.guards:
+            finding = Text(guard_sentence(guard), STYLES[TONES[guard.finding]])
+            table.add_row(Text(one_line(verdict.family)), finding)
     return table
 
 

@@ -1,12 +1,13 @@
 """The verdict on a family: an outcome, with the rule that gave it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
 from pydantic import AliasChoices, ConfigDict, Field
 
 from tasks.stats.formatting import interval, p_value
+from tasks.stats.margins import GuardResult, corrected_guard, margin_test
 from tasks.stats.metrics import ArmMetrics, ArmResult, PublishedFigures
 from tasks.stats.paired import (
     LEVEL,
@@ -25,10 +26,11 @@ __all__ = [
     "Verdict",
     "across_families",
     "decide",
+    "decide_guard",
     "paired_scores",
 ]
 
-Outcome = Literal["better", "no evidence", "worse"]
+Outcome = Literal["better", "better, at a cost", "no evidence", "worse"]
 
 RULE = (
     "A family is better or worse when the 95% interval of the paired difference excludes zero and the "
@@ -41,7 +43,8 @@ class Verdict(FiniteValue):
 
     rule        in words: what made the outcome
     difference  + ExPO minus original, in `unit`
-    p_adjusted  Holm's adjustment of the p-value over the `compared` families of one run
+    p_adjusted  Holm's adjustment of the p-value over the `compared` tests of one run: families and guards
+    guards      what the gain costs, empty where no guard was named
     lc_error    standard error of `lc_gain` by a paired bootstrap, None where there is none
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
@@ -70,6 +73,12 @@ class Verdict(FiniteValue):
     n_failed: int = 0
     published: PublishedFigures | None = None
     warning: str = Field(default="", exclude_if=lambda warning: not warning)
+    guards: tuple[GuardResult, ...] = Field(default=(), exclude_if=lambda guards: not guards)
+
+    @property
+    def tests(self) -> str:
+        """What Holm's correction was over, in words: "13 families", or with guards "3 tests"."""
+        return f"{self.compared} {'tests' if self.guards else 'families'}"
 
     @property
     def detectable(self) -> float:
@@ -120,25 +129,26 @@ def decide(
     *,
     unit: str,
     published: PublishedFigures | None = None,
+    guards: Sequence[GuardResult] = (),
     seed: int = 0,
 ) -> Verdict:
     """Decides one family by itself; `across_families` then corrects for the number of families.
 
     original, expo  paired by item; both metrics are over the items judged in both
+    guards          as `decide_guard` gives them, each by itself
 
     Raises:
         InputError: a score is not finite, or fewer than two items are judged in both.
     """
     pairs = paired_scores(original, expo)
     difference = paired_difference(pairs.first, pairs.second, pairs.clusters, seed)
-    outcome, rule = _outcome(difference, difference.p_value, 1)
-    return Verdict(
+    verdict = Verdict(
         family=family,
         alpha=alpha,
         benchmark=benchmark,
         judge=judge,
-        outcome=outcome,
-        rule=rule,
+        outcome="no evidence",
+        rule="",
         unit=unit,
         difference=difference,
         p_adjusted=difference.p_value,
@@ -150,7 +160,43 @@ def decide(
         n_judged=len(pairs.first),
         n_failed=len(original.scores.keys() | expo.scores.keys()) - len(pairs.first),
         published=published,
+        guards=tuple(guards),
     )
+    (decided,) = across_families([verdict])
+    return decided
+
+
+def decide_guard(
+    benchmark: str, rule: str, margin: float, original: ArmResult, expo: ArmResult
+) -> GuardResult:
+    """Tests one guard by itself; `decide` and `across_families` correct for the tests beside it.
+
+    Raises:
+        InputError: the margin is none, or fewer than two items are verified in both arms.
+    """
+    pairs = paired_scores(original, expo)
+    found = margin_test(pairs.first, pairs.second, margin, pairs.clusters)
+    changes = [after - before for before, after in zip(pairs.first, pairs.second, strict=True)]
+    guard = GuardResult(
+        benchmark=benchmark,
+        rule=rule,
+        finding="not shown to be harmless",
+        why="",
+        margin=margin,
+        mean=found.mean,
+        lower=found.lower,
+        upper=found.upper,
+        p_value=found.p_value,
+        p_adjusted=found.p_value,
+        compared=1,
+        original=original.metrics,
+        expo=expo.metrics,
+        n_judged=len(pairs.first),
+        n_failed=len(original.scores.keys() | expo.scores.keys()) - len(pairs.first),
+        lost=sum(change < 0 for change in changes),
+        won=sum(change > 0 for change in changes),
+    )
+    return corrected_guard(guard, found.p_value, 1)
 
 
 def paired_scores(first: ArmResult, second: ArmResult) -> PairedScores:
@@ -168,26 +214,43 @@ def paired_scores(first: ArmResult, second: ArmResult) -> PairedScores:
 
 
 def across_families(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Applies Holm's correction over the families of one run, for each benchmark and judge by itself."""
+    """Applies Holm's correction over the families of one run, for each benchmark and judge by itself.
+
+    The families' guards are tests of the same Holm family.
+    """
     corrected = list(verdicts)
     for group in {(verdict.benchmark, verdict.judge) for verdict in verdicts}:
         members = [i for i, verdict in enumerate(verdicts) if (verdict.benchmark, verdict.judge) == group]
-        adjusted = holm([verdicts[i].difference.p_value for i in members])
-        for i, p in zip(members, adjusted, strict=True):
-            corrected[i] = _correct(verdicts[i], p, len(members))
+        tests = [p for i in members for p in _p_values(verdicts[i])]
+        adjusted = iter(holm(tests))
+        for i in members:
+            corrected[i] = _correct(verdicts[i], adjusted, len(tests))
     return tuple(corrected)
 
 
-def _correct(verdict: Verdict, p_adjusted: float, compared: int) -> Verdict:
-    outcome, rule = _outcome(verdict.difference, p_adjusted, compared)
-    return verdict.model_copy(
-        update={"outcome": outcome, "rule": rule, "p_adjusted": p_adjusted, "compared": compared}
-    )
+def _p_values(verdict: Verdict) -> list[float]:
+    return [verdict.difference.p_value, *(guard.p_value for guard in verdict.guards)]
 
 
-def _outcome(difference: PairedDifference, p: float, compared: int) -> tuple[Outcome, str]:
+def _correct(verdict: Verdict, adjusted: Iterator[float], compared: int) -> Verdict:
+    """The verdict by its adjusted p-values, which are taken from the iterator in the order of `_p_values`."""
+    p = next(adjusted)
+    guards = tuple(corrected_guard(guard, next(adjusted), compared) for guard in verdict.guards)
+    counted = verdict.model_copy(update={"p_adjusted": p, "compared": compared, "guards": guards})
+    outcome, rule = _outcome(counted)
+    costly = [guard for guard in guards if guard.finding == "at a cost"]
+    if outcome == "better" and costly:
+        names = " and ".join(guard.benchmark for guard in costly)
+        outcome, rule = "better, at a cost", f"{rule}; {names} fell by more than the margin"
+    return counted.model_copy(update={"outcome": outcome, "rule": rule})
+
+
+def _outcome(verdict: Verdict) -> tuple[Outcome, str]:
     """Interval and test have to agree: neither alone makes a family better or worse."""
-    test = "the sign-flip p is" if compared == 1 else f"the sign-flip p (Holm over {compared} families) is"
+    difference, p = verdict.difference, verdict.p_adjusted
+    test = (
+        "the sign-flip p is" if verdict.compared == 1 else f"the sign-flip p (Holm over {verdict.tests}) is"
+    )
     ends = f"the 95% interval {interval(difference.lower, difference.upper)}"
     if difference.lower <= 0 <= difference.upper:
         return "no evidence", f"{ends} includes zero"

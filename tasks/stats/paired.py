@@ -27,6 +27,7 @@ __all__ = [
     "detectable",
     "gain_error",
     "holm",
+    "mean_and_error",
     "mean_interval",
     "paired_difference",
 ]
@@ -89,6 +90,14 @@ def paired_difference(
         n=len(sums),
         detectable=detectable(error),
     )
+
+
+def mean_and_error(
+    original: ArrayLike, expo: ArrayLike, clusters: Sequence[object] | None = None
+) -> tuple[float, float, int]:
+    """The mean difference over items, its standard error, and the number of units; as `paired_difference`."""
+    sums, counts = _by_cluster(_differences(original, expo), clusters)
+    return float(sums.sum() / counts.sum()), _standard_error(sums, counts), len(sums)
 
 
 def detectable(standard_error: float, families: int = 1) -> float:

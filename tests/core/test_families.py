@@ -6,7 +6,7 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tasks.core.errors import InputError
-from tasks.core.families import find_family, load_registry, names, registry
+from tasks.core.families import COST_SETTINGS, find_family, load_registry, names, registry
 
 GOOD = "one:\n  aligned: a/b\n  sft: a/c\n  alpha: 0.3\n  alpha_source: paper\n  architecture: Llama\n"
 
@@ -28,6 +28,16 @@ def test_figures_of_the_tables() -> None:
         if family.published
     ]
     assert sum(gains) / len(gains) == pytest.approx(4.4, abs=0.05)
+
+
+def test_published_costs_carry_their_setting() -> None:
+    """Seven families of the authors' results_lmeval; one pays seven points for its gain."""
+    costs = {name: entry.published_costs for name, entry in registry().items() if entry.published_costs}
+    assert len(costs) == 7 and all(cost.keys() == COST_SETTINGS.keys() for cost in costs.values())
+    assert costs["llama3-iterative-dpo-final"]["gsm8k"] == (67.2, 59.6, 1.4)
+    fell = [name for name, cost in costs.items() if cost["gsm8k"][1] < cost["gsm8k"][0] - 3]
+    assert fell == ["llama3-iterative-dpo-final"]
+    assert all(cost["truthfulqa"][1] > cost["truthfulqa"][0] for cost in costs.values())
 
 
 @pytest.mark.parametrize(

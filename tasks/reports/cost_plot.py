@@ -1,0 +1,58 @@
+"""The plot of gain against cost: what each family won with the judge, and what it lost with a guard."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasks.benchmarks.registry import measure_of
+from tasks.reports.svg import INK, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
+from tasks.stats.decision import Verdict
+from tasks.stats.margins import GuardResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["cost_plot"]
+
+LABEL = 0.055  # of the height: what a family's name takes
+
+
+def cost_plot(pairs: Sequence[tuple[Verdict, GuardResult]]) -> str:
+    """Each family's gain and the guard's difference, both with their 95% intervals; dashed: −margin.
+
+    pairs  of one judged benchmark, one judge and one guard, at least one
+    """
+    first, guard = pairs[0]
+    with style():
+        figure, axes = one_panel(max(3.4, 2.6 + 0.14 * len(pairs)))
+        axes.axhline(0, color=MUTED, linewidth=1)
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.axhline(-guard.margin, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        for verdict, found in pairs:
+            color, gain = OUTCOMES[TONES[found.finding]], verdict.difference
+            axes.plot([gain.lower, gain.upper], [found.mean] * 2, color=color, linewidth=1.6, alpha=0.7)
+            axes.plot([gain.mean] * 2, [found.lower, found.upper], color=color, linewidth=1.6, alpha=0.7)
+            axes.plot(gain.mean, found.mean, "o", color=color, markersize=7, markeredgecolor=SURFACE)
+        axes.margins(x=0.06, y=0.08)
+        _label(axes, pairs)
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.set_xlabel(f"gain, {measure_of(first.benchmark).title}, {first.unit}")
+        measure = measure_of(guard.benchmark)
+        axes.set_ylabel(f"{measure.title},\n{measure.unit}")
+        return svg(figure, "Gain against what a guard lost, by family; the table has the same figures")
+
+
+def _label(axes: "Axes", pairs: Sequence[tuple[Verdict, GuardResult]]) -> None:
+    """Each family's name right of its point, moved up where another one stands too near."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.2 * (high - low))
+    bottom, top = axes.get_ylim()
+    height = LABEL * (top - bottom)
+    taken: list[tuple[float, float]] = []
+    for verdict, found in sorted(pairs, key=lambda pair: pair[1].mean):
+        x, y = verdict.difference.mean, found.mean + height / 2
+        for other, at in sorted(taken, key=lambda place: place[1]):
+            if abs(other - x) < 0.3 * (high - low) and abs(at - y) < height:
+                y = at + height
+        taken.append((x, y))
+        axes.annotate(verdict.family, (x, y), (6, 0), textcoords="offset points", va="center", size=8)
