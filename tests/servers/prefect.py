@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 
 from tests.servers.ports import reserve
 from tests.waiting import LIMIT
@@ -122,17 +123,21 @@ def make_database(home: Path) -> None:
 def reporting_to(url: str) -> Iterator[None]:
     """The flows of this process report to the server of this URL, until the block ends.
 
-    A process has one worker for events and one for logs: what they still hold would be tried again
-    and again on a server that has ended, and the next test's would wait behind it.
+    It stands in the environment, since threads of Prefect's own know no other settings and would start
+    a server of their own. A process has one worker for events and one for logs: what they still hold
+    would be tried again and again on a server that has ended, and the next test's would wait behind it.
     """
+    from prefect.context import refresh_global_settings_context
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: url}):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", url)
+        refresh_global_settings_context()
         yield
         EventsWorker.drain_all()
         APILogWorker.drain_all()
+    refresh_global_settings_context()
 
 
 def start_worker(
