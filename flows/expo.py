@@ -38,7 +38,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
 from tasks.comparison.decoding import GenerationConfig
-from tasks.comparison.guards import GuardName, parse_guards
+from tasks.comparison.guards import GuardName, guards_of_run
 from tasks.comparison.instructions import asked_benchmarks
 from tasks.comparison.judges import find_judges
 from tasks.comparison.run_config import Alpha, Rejudge, RunConfig
@@ -186,7 +186,7 @@ def check_run(families: Sequence[FamilyName], config: RunConfig) -> None:
             "dequantizes: give α, or search with bf16 checkpoints"
         )
     benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
-    guards = [guard.name for guard in parse_guards(config.guards, benchmarks)]
+    guards = [guard.name for guard in guards_of_run(config.guards, benchmarks)]
     for name in families if benchmarks else ():
         find_judges(find_family(name), config.judge, [*benchmarks, *guards])
 

@@ -13,10 +13,11 @@ from flows.search import search_family
 from flows.shards import run_shards
 from tasks.benchmarks.budget import describe_usage
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.own_prompts import is_own
 from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
-from tasks.comparison.guards import Guard, parse_guards
+from tasks.comparison.guards import Guard, guards_of_run
 from tasks.comparison.instructions import Instructions, asked_benchmarks, instructions_of
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.judges import find_judges
@@ -74,16 +75,18 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     """
     entry, store = find_family(family), Store(config.store or default_store()).uri
     check_root("store", store)
-    found = search_family(entry, config.search, config.judge, store) if config.alpha == "search" else None
-    if found and found.alpha is None:
-        return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
-    alphas = _alphas(entry, config, found)
     benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
+    find_judges(entry, config.judge, benchmarks)
+    guards = guards_of_run(config.guards, benchmarks)
+    found = None
+    if config.alpha == "search":
+        found = search_family(entry, config.search, config.judge, tuple(filter(is_own, benchmarks)), store)
+        if found.alpha is None:
+            return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
+    alphas = _alphas(entry, config, found)
     if not benchmarks:
         _extrapolate_only(entry, alphas, config, store)
         return None
-    find_judges(entry, config.judge, benchmarks)
-    guards = parse_guards(config.guards, benchmarks)
     held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)

@@ -60,7 +60,7 @@ CHECKED_ANSWERS = 8
 def search_alpha(
     recipe: Recipe,
     prompts: str,
-    evaluation: str | None,
+    evaluations: tuple[str, ...],
     settings: GenerationSettings,
     config: SearchConfig,
     store: str,
@@ -75,7 +75,7 @@ def search_alpha(
     Args:
         recipe: of the pair, at whatever α.
         prompts: a file of held-out prompts, a uri of the family's provider, or "ultrafeedback".
-        evaluation: the family's own evaluation, whose prompts are refused; None: the known sets alone.
+        evaluations: of the family and of the run, whose prompts are refused as those of the known sets are.
         on_round: gets the standings after each round, beside the log.
 
     Raises:
@@ -83,7 +83,7 @@ def search_alpha(
         CorruptError: the written model does not answer as the search's engine did.
         RetryableError: the engine died; the next try goes on.
     """
-    held_out = _held_out(prompts, evaluation, config)
+    held_out = _held_out(prompts, evaluations, config)
     name = search_fingerprint(recipe, config, settings, held_out, engine_name())
     artefact = Store(store).artefact(SEARCHES, name[:16])
     if (found := artefact.manifest()) is not None:
@@ -174,26 +174,25 @@ def _explore(
     return result.model_copy(update={"by_module": found, "costs": search_costs(config, totals, objectives)})
 
 
-def _held_out(prompts: str, evaluation: str | None, config: SearchConfig) -> HeldOut:
-    evaluations = dict(known_evaluations())
-    if evaluation is not None:
-        evaluations[evaluation] = frozenset(map(digest, read_prompts(local_file(evaluation))))
+def _held_out(prompts: str, evaluations: tuple[str, ...], config: SearchConfig) -> HeldOut:
+    own = {uri: frozenset(map(digest, read_prompts(local_file(uri)))) for uri in evaluations}
+    refused = known_evaluations() | own
     if prompts == ULTRAFEEDBACK:
-        found = ultrafeedback_prompts(evaluations)
+        found = ultrafeedback_prompts(refused)
     else:
         found = read_prompts(local_file(prompts) if provider_of(prompts) else Path(prompts).expanduser())
-    return split(found, evaluations, choosing=config.choosing, confirming=config.confirming)
+    return split(found, refused, choosing=config.choosing, confirming=config.confirming)
 
 
 def estimate_search(
-    prompts: str, evaluation: str | None, settings: GenerationSettings, config: SearchConfig
+    prompts: str, evaluations: tuple[str, ...], settings: GenerationSettings, config: SearchConfig
 ) -> str:
     """What a search will take at most, in words: answers, tokens, the judge's requests and their price.
 
     Raises:
         InputError: as `search_alpha`, for the prompts.
     """
-    return describe_estimate(config, _held_out(prompts, evaluation, config), settings)
+    return describe_estimate(config, _held_out(prompts, evaluations, config), settings)
 
 
 def _play_round(

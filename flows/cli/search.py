@@ -1,5 +1,6 @@
 """The command `expo search`: finds the α of a pair of checkpoints in one engine, or none."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["search", "show_search"]
 
 RACE = "The race"
+RAIL_MARGIN = 5.0  # points of a guard, of which a search asks few questions
 SECOND = "Scores the choice as well, and decides nothing."
 FUNCTION = Annotated[
     str | None,
@@ -73,10 +75,11 @@ def search(
     ] = False,
     guard: Annotated[
         list[str] | None,
-        typer.Option(help="A benchmark that a rule verifies; a candidate that loses on it is out."),
+        typer.Option(
+            help="A benchmark that a rule verifies; a candidate that loses more on it than these points is "
+            "out, repeatable: ifeval (5 points), gsm8k=3. Its first 100 questions are asked."
+        ),
     ] = None,
-    guard_margin: Annotated[float, typer.Option(min=0, help="Points that a candidate may lose on it.")] = 5.0,
-    guard_items: Annotated[int, typer.Option(min=10, help="Questions of it.")] = 100,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer.")] = None,
     max_minutes: Annotated[
         float | None, typer.Option(help="End with what was found by then; the same command goes on.")
@@ -113,9 +116,8 @@ def search(
             race=RaceSettings(
                 grid=Grid(lowest=lowest, highest=highest, count=count, limit=limit, negative=negative),
                 first_round=first_round,
-                limits=RailLimits(guards=dict.fromkeys(guard or (), guard_margin)),
+                limits=RailLimits(guards=_margins(guard or ())),
             ),
-            guard_items=guard_items,
             preset=module_preset,
             by_module=by_module,
             choosing=choosing,
@@ -133,6 +135,16 @@ def search(
         print(result.model_dump_json(indent=1))
     else:
         show_search(result, family)
+
+
+def _margins(guards: Sequence[str]) -> dict[str, float]:
+    """Points that a candidate may lose, by the guard's name."""
+    from tasks.comparison.guards import parse_guards
+
+    parsed = parse_guards(guards)
+    if sampled := next((guard for guard in parsed if guard.sample is not None), None):
+        raise InputError(f"--guard {sampled.uri}: a search asks the first questions; leave the number out")
+    return {guard.name: RAIL_MARGIN if guard.margin is None else guard.margin for guard in parsed}
 
 
 def show_search(result: "SearchResult", name: str | None) -> None:

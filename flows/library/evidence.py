@@ -71,5 +71,5 @@ def search(
         pair = pair.model_copy(update={"max_tokens": max_tokens})
     (recipe,) = resolve.fn(pair, (0.0,))
     return search_alpha.fn(
-        recipe, str(prompts), None, settings_of(pair), config, Store(store).uri, on_round=progress
+        recipe, str(prompts), (), settings_of(pair), config, Store(store).uri, on_round=progress
     )

@@ -18,7 +18,7 @@ from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 
-__all__ = ["MARGIN", "Guard", "GuardName", "parse_guard", "parse_guards"]
+__all__ = ["MARGIN", "Guard", "GuardName", "guards_of_run", "parse_guard", "parse_guards"]
 
 MARGIN = 3.0  # points of a whole set
 FORM = re.compile(r"(?P<name>[a-z0-9_]+)(:(?P<sample>[1-9][0-9]*))?(=(?P<margin>[0-9]+(\.[0-9]+)?))?")
@@ -74,16 +74,27 @@ def parse_guard(text: str) -> Guard:
     return Guard(name=name, sample=int(sample) if sample else None, margin=float(margin) if margin else None)
 
 
-def parse_guards(texts: Sequence[str], benchmarks: Sequence[str]) -> tuple[Guard, ...]:
-    """The guards of a run beside its judged benchmarks.
+def parse_guards(texts: Sequence[str]) -> tuple[Guard, ...]:
+    """Several guards.
 
     Raises:
-        InputError: one is wrong, stands twice, is judged as well, or nothing is judged at all.
+        InputError: one is wrong, or stands twice.
     """
     guards = tuple(parse_guard(text) for text in texts)
     names = [guard.name for guard in guards]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"guard {twice}: named twice; give it once")
+    return guards
+
+
+def guards_of_run(texts: Sequence[str], benchmarks: Sequence[str]) -> tuple[Guard, ...]:
+    """The guards of a run beside its judged benchmarks.
+
+    Raises:
+        InputError: one is wrong, stands twice, is judged as well, or nothing is judged at all.
+    """
+    guards = parse_guards(texts)
+    names = [guard.name for guard in guards]
     if both := next((name for name in names if name in benchmarks), None):
         raise InputError(f"{both}: both a benchmark and a guard; give it as one of them")
     if guards and not benchmarks:

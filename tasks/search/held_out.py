@@ -40,7 +40,7 @@ def digest(text: str) -> str:
 
 
 @cache
-def known_evaluations() -> Mapping[str, frozenset[str]]:
+def known_evaluations() -> dict[str, frozenset[str]]:
     """The digests of each evaluation set's prompts, by its title."""
     sets: dict[str, list[str]] = json.loads(DIGESTS.read_text(encoding="utf-8"))
     return {title: frozenset(digests) for title, digests in sets.items()}

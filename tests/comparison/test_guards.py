@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.benchmarks.table import BENCHMARKS
-from tasks.comparison.guards import Guard, parse_guard, parse_guards
+from tasks.comparison.guards import Guard, guards_of_run, parse_guard
 from tasks.comparison.instructions import find_instructions
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
@@ -49,16 +49,16 @@ def test_what_is_no_guard_is_refused(text: str, why: str) -> None:
 
 
 def test_guards_of_a_run_fit_its_benchmarks() -> None:
-    assert [guard.name for guard in parse_guards(("ifeval", "gsm8k"), ("alpaca_eval",))] == [
+    assert [guard.name for guard in guards_of_run(("ifeval", "gsm8k"), ("alpaca_eval",))] == [
         "ifeval",
         "gsm8k",
     ]
     with pytest.raises(InputError, match="ifeval: both a benchmark and a guard"):
-        parse_guards(("ifeval",), ("ifeval",))
+        guards_of_run(("ifeval",), ("ifeval",))
     with pytest.raises(InputError, match="guard gsm8k: named twice"):
-        parse_guards(("gsm8k", "gsm8k=5"), ("alpaca_eval",))
+        guards_of_run(("gsm8k", "gsm8k=5"), ("alpaca_eval",))
     with pytest.raises(InputError, match="name a benchmark that shows the gain"):
-        parse_guards(("gsm8k",), ())
+        guards_of_run(("gsm8k",), ())
 
 
 def test_the_margin_of_a_sample_is_wider() -> None:

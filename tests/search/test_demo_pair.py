@@ -34,7 +34,9 @@ def _search(store: Path, objective: str) -> SearchResult:
     entry = find_family("demo")
     (recipe,) = resolve.fn(entry, (0.0,))
     config = SearchConfig(objective=ObjectiveConfig(function=f"{HERE}:{objective}"))
-    return search_alpha.fn(recipe, "demo:alphas", "demo:instructions", settings_of(entry), config, str(store))
+    return search_alpha.fn(
+        recipe, "demo:alphas", ("demo:instructions",), settings_of(entry), config, str(store)
+    )
 
 
 def test_a_pair_that_was_trained_in_part_wants_a_large_alpha(tmp_path: Path) -> None:

@@ -19,16 +19,18 @@ from pydantic import ValidationError
 
 from flows.search import expo_search
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.own_prompts import register
 from tasks.core.errors import CorruptError, InputError, RetryableError
 from tasks.generation.settings import GenerationSettings
 from tasks.search.candidates import Grid
 from tasks.search.found import alpha_of_search
+from tasks.search.held_out import read_prompts
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings
 from tasks.search.result import SearchResult
 from tasks.search.reward_model import RewardModel
 from tasks.search.search_config import SearchConfig
-from tasks.search_alpha import search_alpha
+from tasks.search_alpha import estimate_search, search_alpha
 from tasks.stores.artefact import Store
 from tasks.weights.recipe import Recipe
 from tests.search.engines import FakeVllm
@@ -84,7 +86,7 @@ class Place:
         recipe = Recipe(aligned=self.aligned.checkpoint, sft=self.sft.checkpoint, alpha=0.0)
         settings, target = GenerationSettings(), str(self.folder / store)
         config = config or config_of(objective)
-        return search_alpha.fn(recipe, str(self.prompts), None, settings, config, target)
+        return search_alpha.fn(recipe, str(self.prompts), (), settings, config, target)
 
     def search_in_a_flow(
         self, vllm: FakeVllm, store: str, config: SearchConfig | None = None, *, ask: bool = False
@@ -209,6 +211,16 @@ def test_prompts_of_an_evaluation_are_refused_before_an_engine_starts(place: Pla
     with pytest.raises(InputError, match=r"AlpacaEval 2\.0"):
         place.search(vllm)
     assert not vllm.started
+
+
+def test_prompts_that_judge_the_result_cannot_choose_it(place: Place) -> None:
+    """A run's own prompts, of which one is held out too."""
+    shared = read_prompts(place.prompts)[0]
+    file = place.folder / "mine.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": text}) for text in (shared, "Another one?")))
+    name = register(file)
+    with pytest.raises(InputError, match=f"1 of the prompts belong to {name}, which judges the result"):
+        estimate_search(str(place.prompts), (name,), GenerationSettings(), config_of("flat"))
 
 
 def test_files_that_answer_otherwise_are_no_result(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
