@@ -1,7 +1,8 @@
-"""Flow "expo-search": the α of a pair of checkpoints, or none.
+r"""Flow "expo-search": the α of a pair of checkpoints, or none.
 
 expo search --sft A --aligned B --prompts held-out.jsonl --judge-model gpt-4o
-prefect deployment run expo-search/search -p family=demo
+prefect deployment run expo-search/search -p family=zephyr-7b-beta \
+    -p config='{"objective": {"reward_model": {"checkpoint": "org/name"}}}'
 """
 
 from prefect import flow
@@ -41,7 +42,7 @@ def expo_search(
     """Races values of α on held-out prompts, in one engine, and confirms the choice on fresh ones.
 
     Args:
-        config: What scores (a judge, or a Python function), the candidates, the rails.
+        config: What scores (a judge, a reward model or a Python function), the candidates, the rails.
         family: A name of the registry, for its checkpoints and its way of prompting.
         aligned, sft: The pair, where it is no family's: folders, hub ids or s3://….
         prompts: A file of held-out prompts; None: the family's own, else UltraFeedback's. Those of an
