@@ -1,22 +1,21 @@
 """Stage judge: every answer of an arm compared with the reference's, or rated, by the judge."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.instructions import Instructions
-from tasks.comparison.judge_session import judge_needs, judge_session
+from tasks.comparison.judge_session import judge_needs, judge_session, reopened
 from tasks.comparison.results import Generation, Judgments
 from tasks.core.values import fingerprint
 from tasks.runtime.judging import judge_limits
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
-from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.artefact import Artefact, Store
 
 __all__ = ["judge"]
 
@@ -46,7 +45,7 @@ def judge(
     if finished and (done := _finished(finished, rejudge_failed)):
         return done
     start = time.monotonic()
-    with _reopened(artefact, finished):
+    with reopened(artefact, finished):
         file, usage = _ask(generation, reference, judge, artefact, rejudge_failed)
     if by_another := artefact.manifest():
         run_logger().info("another run has finished it meanwhile")
@@ -84,19 +83,6 @@ def _finished(manifest: bytes, rejudge_failed: bool) -> Judgments | None:
         "says nothing: they are asked again"
     )
     return None
-
-
-@contextmanager
-def _reopened(artefact: Artefact, finished: bytes | None) -> Iterator[None]:
-    """Without its manifest while the block judges again; where that fails, it is sealed as it was."""
-    if finished:
-        artefact.remove(MANIFEST)
-    try:
-        yield
-    except BaseException:
-        if finished:
-            artefact.seal(finished)
-        raise
 
 
 def _ask(

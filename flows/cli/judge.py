@@ -1,7 +1,7 @@
 """The command `expo judge`: two files of answers that exist, judged and compared."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ def judge(
     reference: Annotated[
         Path | None,
         typer.Option(help="Other questions, or AlpacaEval's reference outputs, in the benchmark's form."),
+    ] = None,
+    rejudge: Annotated[
+        Literal["failed"] | None,
+        typer.Option(help="Ask once more for the items that finished judgings have no judgment of."),
     ] = None,
     store: Annotated[str, typer.Option(envvar="EXPO_STORE", help="Where it is kept.")] = "expo-store",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of words.")] = False,
@@ -53,7 +57,13 @@ def judge(
     benchmark_of_answers(files)  # refused before a bar is shown
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(f"judged by {by.model}", total=None)
-        pair = judge_files(files, by, place, advance=lambda amount: progress.advance(bar, amount))
+        pair = judge_files(
+            files,
+            by,
+            place,
+            advance=lambda amount: progress.advance(bar, amount),
+            again=rejudge == "failed",
+        )
     report, artefact = judged_report(pair, files, place)
     if as_json:
         print(report.model_dump_json(indent=1, exclude={"answers", "dialogues"}))

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.pairwise_files import answers_of, read_pairs, text_of_answer, writer_of
+from tasks.benchmarks.pairwise_files import (
+    BASELINE_DIGEST,
+    Pair,
+    answers_of,
+    read_pairs,
+    text_of_answer,
+    writer_of,
+)
 from tasks.benchmarks.pairwise_judge import JUDGMENTS, Matchup, judge_matchups
 from tasks.benchmarks.pairwise_prompts import CREATIVE, system_prompt
 from tasks.benchmarks.pairwise_score import PairwiseScore, causes_of, item_shares, score_pairs
@@ -128,16 +135,31 @@ class PairwiseBenchmark(Benchmark):
         }
 
     def require_comparable(self, first: Path, second: Path) -> None:
-        against = [
-            {pair.uid: one_line(str(pair.row.get("baseline", ""))) for pair in read_pairs(file)}
-            for file in (first, second)
-        ]
-        for uid, baseline in against[0].items():
-            if against[1].get(uid, baseline) != baseline:
+        others = {pair.uid: pair for pair in read_pairs(second)}
+        for pair in read_pairs(first):
+            if pair.uid not in others:
+                continue
+            names = [one_line(str(row.get("baseline", ""))) for row in (pair.row, others[pair.uid].row)]
+            if names[0] != names[1]:
                 raise InputError(
-                    f"{first}, {second}: judged against two baselines, {baseline} and {against[1][uid]}; "
+                    f"{first}, {second}: judged against two baselines, {names[0]} and {names[1]}; "
                     "only scores against the same answers can be compared"
                 )
+            if not _same_baseline(pair, others[pair.uid]):
+                raise InputError(
+                    f"{first}, {second}: judged against two baselines, both called {names[0]} (first at "
+                    f"prompt {pair.uid[:60]!r}); only scores against the same answers can be compared"
+                )
+
+
+def _same_baseline(pair: Pair, other: Pair) -> bool:
+    """Whether two judgments are against one text: by its digest, or by its style where a file has none."""
+    digests = [row.get(BASELINE_DIGEST) for row in (pair.row, other.row)]
+    if None not in digests:
+        return digests[0] == digests[1]
+    styles = [row.get("style") for row in (pair.row, other.row)]
+    found = [style.get("baseline") for style in styles if isinstance(style, dict)]
+    return len(found) < len(styles) or None in found or found[0] == found[1]
 
 
 def answers_by_uid(path: Path) -> dict[str, str]:

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 from tasks.core.errors import InputError
 from tasks.core.text_files import one_line, read_json_lines
 
-__all__ = ["LABELS", "Pair", "Prompt", "answers_of", "prompts_of", "read_pairs", "read_prompts", "writer_of"]
+__all__ = [
+    "BASELINE_DIGEST",
+    "LABELS",
+    "Pair",
+    "Prompt",
+    "answers_of",
+    "prompts_of",
+    "read_pairs",
+    "read_prompts",
+    "writer_of",
+]
 
 STRONG = 3  # times that a verdict of "significantly better" counts
 # for A: its share of each battle of a game, as the project's show_result.py has it
@@ -29,6 +39,7 @@ LABELS: dict[str, tuple[float, ...]] = {
     "B<A": (1.0,),
 }
 PROMPT_FIELDS = ("uid", "prompt")
+BASELINE_DIGEST = "baseline_sha256"  # of the text; this project's own field
 NAMES = ("judge", "model")  # one of each in a file of judgments
 
 

@@ -4,6 +4,7 @@ In the first game of a pair the baseline's answer is A, in the second it is B (`
 lmarena/arena-hard-auto). Only the asking is this project's: with journal, budget and retries.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
-from tasks.benchmarks.pairwise_files import Prompt
+from tasks.benchmarks.pairwise_files import BASELINE_DIGEST, Prompt
 from tasks.benchmarks.pairwise_prompts import messages_of, verdict_of
 from tasks.benchmarks.style_control import style_of
 from tasks.core.values import fingerprint
@@ -53,9 +54,9 @@ def judge_matchups(
     """Judges each pair in both orders, and writes folder/pairs.jsonl in Arena-Hard's form.
 
     A line a prompt: "games" with "score" (a label, null without one) and "judgment"; besides, "style" and
-    "characters" of the answers for style control, and "no_judgment" with the cause where a game has no
-    verdict. The journal beside it makes a restart pay only for what was in flight; with `again` it pays
-    once more for replies without a verdict.
+    "characters" of the answers for style control, the sha256 of the baseline's text, and "no_judgment" with
+    the cause where a game has no verdict. The journal beside it makes a restart pay only for what was in
+    flight; with `again` it pays once more for replies without a verdict.
 
     Raises:
         RetryableError, PermanentError: as in `ask_all` and `check_share`.
@@ -124,6 +125,7 @@ def _row(matchup: Matchup, pair: tuple[Choice | Failure, Choice | Failure] | Non
         "judge": judge.model,
         "model": matchup.model,
         "baseline": matchup.baseline_model,
+        BASELINE_DIGEST: hashlib.sha256(matchup.baseline.encode()).hexdigest(),
         "games": games,
         "style": {"model": style_of(matchup.answer), "baseline": style_of(matchup.baseline)},
         "characters": len(matchup.answer),

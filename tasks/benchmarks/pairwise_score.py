@@ -14,7 +14,14 @@ from pydantic import Field
 
 from tasks.benchmarks.pairwise_files import Pair, read_pairs
 from tasks.benchmarks.protocol import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
-from tasks.benchmarks.style_control import Battles, controlled_share, features, resampled_shares
+from tasks.benchmarks.style_control import (
+    Battles,
+    NoEstimateError,
+    controlled_share,
+    features,
+    require_enough,
+    resampled_shares,
+)
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import one_line
 from tasks.stats.metrics import ArmMetrics
@@ -202,8 +209,11 @@ def _controlled(groups: Mapping[str, Sequence[Pair]]) -> _Controlled:
             )
     sizes = [len(pairs) for pairs in groups.values()]
     try:
+        require_enough(battles)
         shares = {name: controlled_share(list(found.values())) for name, found in battles.items()}
-        draws = resampled_shares(battles) if sum(sizes) > 1 else ()
+        draws = resampled_shares(battles)
+    except NoEstimateError as error:
+        return _Controlled(note=f"not available, because {error}")
     except ValueError as error:  # scikit-learn's
         return _Controlled(note=f"not available, because its model cannot be fitted ({error})"[:200])
 

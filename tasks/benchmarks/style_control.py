@@ -2,7 +2,8 @@
 
 The features are Arena-Hard's (`utils/add_markdown_info.py` and `show_result.py` at 196f6b82): length, and
 headers, lists and bold passages by length, each as a normalized difference of the two answers. The fit is
-its Bradley-Terry model, a logistic regression on the battles.
+its Bradley-Terry model, a logistic regression on the battles without a penalty: it has an estimate only
+where style does not tell the battles' outcomes apart, and a good one only with more than a few prompts.
 """
 
 import re
@@ -12,17 +13,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Battles", "controlled_share", "features", "resampled_shares", "style_of"]
+__all__ = [
+    "Battles",
+    "NoEstimateError",
+    "controlled_share",
+    "features",
+    "require_enough",
+    "resampled_shares",
+    "style_of",
+]
 
 Style = Sequence[int]
 FloatArray = NDArray[np.float64]
 
 RESAMPLES = 100  # as published
+MIN_PROMPTS = 50  # of a category: ten for each of the five coefficients
+MIN_SPREAD = 1e-9  # of a feature; below is rounding
+SEPARATED = 1e-3  # of the linear program's objective: 0 where nothing separates, up to its tolerances
 CHARACTERS_PER_TOKEN = 4
 CODE = re.compile("```([^`]*)```")
 HEADERS = re.compile(r"^#{1,6}\s", re.MULTILINE)
 LISTS = (re.compile(r"^\s*\d+\.\s", re.MULTILINE), re.compile(r"^\s*[-*+]\s", re.MULTILINE))
 BOLD = (re.compile(r"\*\*[^*\n]+\*\*"), re.compile(r"__[^_\n]+__"))
+
+
+class NoEstimateError(ValueError):
+    """Style control has no estimate for these battles."""
 
 
 class Battles(NamedTuple):
@@ -66,24 +82,51 @@ def controlled_share(battles: Sequence[Battles]) -> float:
     over all models of its leaderboard.
 
     Raises:
+        NoEstimateError: style tells all battles' outcomes apart, or there is one outcome only.
         ValueError: scikit-learn's, of features that its model cannot take.
     """
     from sklearn.linear_model import LogisticRegression
 
     x_NF = np.stack([battle.features for battle in battles])
     won, lost = (np.array([getattr(battle, name) for battle in battles]) for name in ("won", "lost"))
-    if not won.any() or not lost.any():
-        return float(won.any())
     spread = x_NF.std(axis=0)
-    x_NF = x_NF[:, spread > 0] / spread[spread > 0]
-    if not x_NF.shape[1]:
+    varies = spread > MIN_SPREAD
+    if not varies.any():
         return float(won.sum() / (won.sum() + lost.sum()))
-    outcomes = np.repeat([1, 0], len(battles))
+    x_NF = x_NF[:, varies] / spread[varies]
     weights = np.concatenate([won, lost])
-    fit = LogisticRegression(C=np.inf, max_iter=1000).fit(
-        np.vstack([x_NF, x_NF])[weights > 0], outcomes[weights > 0], sample_weight=weights[weights > 0]
-    )
+    fought = weights > 0
+    x_BF, outcomes_B = np.vstack([x_NF, x_NF])[fought], np.repeat([1, 0], len(battles))[fought]
+    if _separates(x_BF, outcomes_B):
+        raise NoEstimateError("style alone tells the won battles from the lost ones")
+    fit = LogisticRegression(C=np.inf, max_iter=1000).fit(x_BF, outcomes_B, sample_weight=weights[fought])
     return float(1 / (1 + np.exp(-fit.intercept_[0])))
+
+
+def require_enough(battles: Mapping[str, Mapping[str, Battles]]) -> None:
+    """Refuses categories of a few prompts.
+
+    Raises:
+        NoEstimateError: a category has fewer than fifty prompts.
+    """
+    for name, of_category in battles.items():
+        if len(of_category) < MIN_PROMPTS:
+            raise NoEstimateError(
+                f"category {name[:40]!r} has {len(of_category)} judged prompts, and a fit needs {MIN_PROMPTS}"
+            )
+
+
+def _separates(x_BF: FloatArray, outcomes_B: NDArray[np.int64]) -> bool:
+    """Whether a plane has all won battles on one side and all lost ones on the other, or on it.
+
+    Then the likelihood has no maximum: the coefficients grow without end (Albert and Anderson, 1984). A
+    linear program finds the plane (Konis, 2007).
+    """
+    from scipy.optimize import linprog
+
+    signed = np.where(outcomes_B == 1, 1.0, -1.0)[:, None] * np.hstack([np.ones((len(x_BF), 1)), x_BF])
+    found = linprog(-signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(signed)), bounds=(-1, 1))
+    return bool(found.status != 0 or -found.fun > SEPARATED)
 
 
 def resampled_shares(
@@ -91,16 +134,19 @@ def resampled_shares(
 ) -> tuple[tuple[float, ...], ...]:
     """The share of each category in each resample of its prompts, by position in `battles`.
 
-    battles  by category and prompt. Prompts are drawn in the order of their names: for two files of the
-             same prompts the same are drawn.
+    battles  by category and prompt. Prompts are drawn in the order of the categories' and their own names:
+             for two files of the same prompts, in whatever order, the same are drawn.
+
+    Raises:
+        NoEstimateError, ValueError: as `controlled_share`, of a resample.
     """
     generator = np.random.default_rng(seed)
     shares = []
     for _ in range(resamples):
-        resample = []
-        for of_category in battles.values():
-            names = sorted(of_category)
+        resample = {}
+        for category in sorted(battles):
+            names = sorted(battles[category])
             draw = generator.integers(0, len(names), len(names))
-            resample.append(controlled_share([of_category[names[index]] for index in draw]))
-        shares.append(tuple(resample))
+            resample[category] = controlled_share([battles[category][names[index]] for index in draw])
+        shares.append(tuple(resample[category] for category in battles))
     return tuple(shares)

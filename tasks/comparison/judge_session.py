@@ -22,6 +22,7 @@ __all__ = [
     "expected_usage",
     "judge_needs",
     "judge_session",
+    "reopened",
     "within_budget",
 ]
 
@@ -79,6 +80,22 @@ def judge_session(artefact: Artefact, judge: Judge, advance: Callable[[int], Non
             yield JudgeSession(folder, endpoint, advance_and_sync)
     finally:
         sync.keep()
+
+
+@contextmanager
+def reopened(artefact: Artefact, finished: bytes | None) -> Iterator[None]:
+    """Without its manifest while the block judges again; where that fails, it is sealed as it was.
+
+    finished  its manifest, None for a judging that is not finished
+    """
+    if finished:
+        artefact.remove(MANIFEST)
+    try:
+        yield
+    except BaseException:
+        if finished:
+            artefact.seal(finished)
+        raise
 
 
 def expected_usage(asked: Instructions, judge: Judge) -> Usage:

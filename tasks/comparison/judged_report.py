@@ -12,6 +12,7 @@ from tasks.reports.html import render_judged
 from tasks.reports.judged import JudgedReport
 from tasks.reports.stored import PAGE, REPORT
 from tasks.stores.artefact import Artefact, Store
+from tasks.stores.disk import sha256_of
 
 __all__ = ["judged_report"]
 
@@ -19,7 +20,8 @@ __all__ = ["judged_report"]
 def judged_report(pair: JudgedPair, files: AnswerFiles, store: Store) -> tuple[JudgedReport, Artefact]:
     """Writes the report on two judged files, once for the same judgments, and gives it with its place."""
     first, second = pair.files
-    name = fingerprint({"first": first.fingerprint, "second": second.fingerprint})
+    judgments = [sha256_of(path) for path in pair.judgments]  # others once some are asked for again
+    name = fingerprint({"first": first.fingerprint, "second": second.fingerprint, "judgments": judgments})
     artefact = store.artefact("comparisons", name[:16])
     if artefact.manifest() and (content := artefact.read(REPORT)):
         return JudgedReport.model_validate_json(content), artefact

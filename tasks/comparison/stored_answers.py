@@ -14,13 +14,14 @@ from typing import NamedTuple
 from tasks.benchmarks import own_prompts
 from tasks.benchmarks.budget import Usage, check_budget, dollars, split_budget
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import Benchmark
+from tasks.benchmarks.protocol import Benchmark, Counts
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.compare import Comparison, compare_as
-from tasks.comparison.judge_session import judge_session
-from tasks.core.errors import InputError
+from tasks.comparison.judge_session import judge_session, reopened
+from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import read_json_lines
 from tasks.core.values import Value, fingerprint
+from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.disk import sha256_of
 
@@ -92,11 +93,17 @@ def benchmark_of_answers(files: AnswerFiles) -> Benchmark:
 
 
 def judge_files(
-    files: AnswerFiles, judge: Judge, store: Store, *, advance: Callable[[int], None] = lambda _: None
+    files: AnswerFiles,
+    judge: Judge,
+    store: Store,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+    again: bool = False,
 ) -> JudgedPair:
     """Judges both files, goes on where an earlier try stopped, and compares them.
 
     advance  gets the number of requests that are done
+    again    asks once more for the items whose judgment a finished judging lacks, or that says nothing
 
     Raises:
         InputError: the files do not answer the same questions; found before anybody is asked.
@@ -113,7 +120,8 @@ def judge_files(
     share = _within_limits(benchmark, judge, reference, files)
     judged, paths = [], []
     for path in (files.first, files.second):
-        found, judgments = _judge(path, reference, benchmark, share, store, advance)
+        found, judgments = _judge(path, reference, benchmark, share, store, advance, again)
+        _require_judged(path, benchmark.count(judgments), judge)  # before the second is paid for
         judged.append(found)
         paths.append(judgments)
     comparison = compare_as(benchmark, paths[0], paths[1], min_judged=judge.min_judged)
@@ -140,19 +148,21 @@ def _judge(
     judge: Judge,
     store: Store,
     advance: Callable[[int], None],
+    again: bool,
 ) -> tuple[JudgedFile, Path]:
     digests = sha256_of(answers), sha256_of(reference)
     by = judge_fingerprint(judge, benchmark.name)
     name = fingerprint({"answers": digests[0], "reference": digests[1], "judge": by})
     artefact = store.artefact("judged-answers", name[:16])
-    if content := artefact.manifest():
-        found = JudgedFile.model_validate_json(content)
+    finished = artefact.manifest()
+    if finished and not (again and _lacking(benchmark.count(_file(artefact, benchmark)))):
+        found = JudgedFile.model_validate_json(finished)
         advance(benchmark.requests(found.n_total, judge))
         return found, _file(artefact, benchmark)
     start = time.monotonic()
-    with judge_session(artefact, judge, advance) as session:
+    with reopened(artefact, finished), judge_session(artefact, judge, advance) as session:
         judgments = benchmark.judge(
-            answers, reference, session.endpoint, session.folder, advance=session.advance
+            answers, reference, session.endpoint, session.folder, advance=session.advance, again=again
         )
     usage, counted = session.usage(), benchmark.count(judgments)
     found = JudgedFile(
@@ -171,6 +181,21 @@ def _judge(
         artefact.copy_in(judgments, judgments.name)
     artefact.seal(found.model_dump_json(indent=1).encode())
     return found, _file(artefact, benchmark)
+
+
+def _lacking(counted: Counts) -> int:
+    """Items without a judgment, and those whose judgment says nothing."""
+    return counted.n_failed + counted.n_unparsed
+
+
+def _require_judged(answers: Path, counted: Counts, judge: Judge) -> None:
+    judged = counted.n_total - _lacking(counted)
+    if judged < judge.min_judged * counted.n_total:
+        raise PermanentError(
+            f"{answers}: {judged} of {counted.n_total} items have a judgment and a figure needs "
+            f"{judge.min_judged:.0%} ({counts(counted.causes)}); ask for the rest once more (--rejudge "
+            "failed), choose another judge, or a lower share (--min-judged)"
+        )
 
 
 def _file(artefact: Artefact, benchmark: Benchmark) -> Path:

@@ -61,7 +61,7 @@ def answers_content(job: GenerationJob, questions: Sequence[Question], answers: 
 
     instructions: a JSON list of {"instruction", "output", "generator"} (and "dataset" where the
     instruction has one). dialogues: FastChat's, a line a question, with both turns. prompts: Arena-Hard's, a
-    line a prompt.
+    line a prompt, with its category where it has one.
     It holds nothing that differs between two runs of the same job, such as times.
     """
     if job.form == "dialogues":
@@ -91,7 +91,8 @@ def _of_arena_hard(job: GenerationJob, question: Question, answer: Answer) -> di
         {"role": "user", "content": question.turns[0]},
         {"role": "assistant", "content": {"answer": answer.output}},
     ]
-    return {"uid": question.item["uid"], "model": job.generator, "messages": messages}
+    category = {"category": question.category} if question.category else {}
+    return {"uid": question.item["uid"], **category, "model": job.generator, "messages": messages}
 
 
 def finish(job: GenerationJob, fingerprint: str, questions: Sequence[Question]) -> GenerationSummary | None:

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tasks.benchmarks.own_prompts import is_own, register
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.own_prompts import is_own, name_of, register
 from tasks.benchmarks.registry import benchmark_of_verdict, find_benchmark, measure_of
+from tasks.comparison.compare import compare
 from tasks.comparison.decoding import GenerationConfig
 from tasks.comparison.instructions import asked_benchmarks, find_instructions
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
+from tasks.generation.answer_journal import Answer
+from tasks.generation.answers import answers_content
 from tasks.generation.questions import read_questions
+from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
 
 PROMPTS = [{"prompt": "One?"}, {"instruction": "Two?", "category": "b"}, {"uid": "3", "question": "Three?"}]
 
@@ -65,6 +70,53 @@ def test_what_is_no_file_of_prompts(tmp_path: Path, rows: list[dict[str, str]], 
 def test_prompts_that_are_not_on_this_machine() -> None:
     with pytest.raises(InputError, match=r"prompts@0{12}: these prompts are not on this machine"):
         find_benchmark("prompts@" + "0" * 12).questions()
+
+
+def answered(tmp_path: Path, name: str, output: str) -> Path:
+    """Answers to prompts of one's own, as a generation writes them."""
+    questions = read_questions(find_benchmark(name).questions(), "prompts")
+    job = GenerationJob(
+        model="m",
+        instructions="",
+        output="",
+        settings=GenerationSettings(sampling=Sampling()),
+        generator="original",
+        benchmark=name,
+        form="prompts",
+    )
+    answers = [Answer(output=output, tokens=1, finish_reason="stop", looping=False)] * len(questions)
+    path = tmp_path / f"{output}.jsonl"
+    path.write_bytes(answers_content(job, questions, answers))
+    return path
+
+
+def test_a_run_judges_each_prompt_by_its_category(tmp_path: Path) -> None:
+    rows = [*PROMPTS, {"prompt": "A poem?", "category": "creative_writing"}]
+    name = register(write(tmp_path / "p.jsonl", rows))
+    original, expo = (answered(tmp_path, name, text) for text in ("short", "long"))
+    matchups = find_benchmark(name).matchups(expo, original)  # type: ignore[attr-defined]
+    assert [matchup.prompt.category for matchup in matchups] == ["", "b", "", "creative_writing"]
+    assert name_of(expo) == name  # `expo judge --direct` finds the same prompts
+
+
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_two_originals_answers_are_two_baselines(tmp_path: Path, judge: Judge, has_digest: bool) -> None:
+    """All families' originals bear one name; only the text tells them apart."""
+    name = register(write(tmp_path / "p.jsonl", PROMPTS))
+    files: list[Path] = []
+    benchmark = find_benchmark(name)
+    for original in ("a short one", "a " + "very " * 20 + "long one"):
+        reference = answered(tmp_path, name, original)
+        file = benchmark.judge(
+            reference, reference, judge, tmp_path / f"judging-{len(files)}", advance=lambda _: None
+        )
+        if not has_digest:
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            write(file, [{key: row[key] for key in row if key != "baseline_sha256"} for row in rows])
+        files.append(file)
+    benchmark.require_comparable(files[0], files[0])
+    with pytest.raises(InputError, match="two baselines, both called original"):
+        compare(*files)
 
 
 class Done:

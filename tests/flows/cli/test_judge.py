@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli.main import app
-from tasks.core.errors import InputError, OverBudgetError, RetryableError
+from tasks.core.errors import InputError, OverBudgetError, PermanentError, RetryableError
 from tasks.reports.judged import JudgedReport
 from tests.benchmarks.conftest import write_outputs
 from tests.benchmarks.synthetic import ARENA, CATEGORIES, arena_answers, take_for_pinned
@@ -213,6 +213,47 @@ def test_a_judge_that_fails_half_way_is_asked_only_the_rest(
     done = judging(a, b, "--reference", reference)
     assert "win rate 10.0 → 90.0" in done.output, done.output
     assert len(server.bodies) == ITEMS - 4
+
+
+def test_a_judging_with_too_few_verdicts_ends_before_the_second_file_and_is_asked_again(
+    judging: Judging, server: JudgeServer, tmp_path: Path
+) -> None:
+    a, b = pinned_arena(tmp_path)
+    unclear = {row["prompt"] for row in ARENA[:3]}
+
+    def says(body: dict[str, Any]) -> str:
+        asked = body["messages"][-1]["content"]
+        return "I cannot say." if any(text in asked for text in unclear) else by_length(body)
+
+    server.says = says
+    reverse = (b, a, "--direct")  # b against itself is free, then a against b
+    refused = judging(*reverse).exception
+    assert isinstance(refused, PermanentError) and "21 of 24 items have a judgment" in str(refused)
+    assert "(3 unparsed)" in str(refused) and "--rejudge failed" in str(refused)
+    asked = len(server.bodies)
+    assert isinstance(judging(*reverse).exception, PermanentError) and len(server.bodies) == asked
+    lower = judging(*reverse, "--min-judged", "0.8")
+    assert report_of(lower)[0].verdict.n_judged == 21
+    server.says = by_length
+    done = judging(*reverse, "--rejudge", "failed")
+    assert done.exit_code == 0, done.output
+    assert len(server.bodies) == asked + 6 and report_of(done)[0].verdict.n_judged == len(ARENA)
+
+
+@pytest.mark.usefixtures("_pinned")
+def test_the_second_file_is_not_paid_for_where_the_first_is_refused(
+    judging: Judging, server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.comparison.stored_answers.sha256_of", lambda path: f"of {path.name}")
+    unclear = {row["prompt"] for row in ARENA[:3]}
+
+    def says(body: dict[str, Any]) -> str:
+        asked = body["messages"][-1]["content"]
+        return "I cannot say." if any(text in asked for text in unclear) else by_length(body)
+
+    server.says = says
+    assert isinstance(judging(*pinned_arena(tmp_path)).exception, PermanentError)
+    assert len(server.bodies) == 2 * len(ARENA)
 
 
 @pytest.mark.slow
