@@ -42,6 +42,8 @@ def guard(
         raise InputError(
             f"--judgments {judgments}: judgments are JSON lines; give a name that ends in .jsonl"
         )
+    if judgments is not None and not judgments.parent.is_dir():
+        raise InputError(f"--judgments {judgments}: there is no folder {judgments.parent}; make it first")
     found.require()
     with tempfile.TemporaryDirectory() as folder:
         file = found.judge(answers, found.questions(), rule, Path(folder), advance=lambda _: None)

@@ -1,6 +1,7 @@
 """The options that make a judge, alike for every command that asks one or says what asking costs."""
 
 from inspect import signature
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -156,7 +157,15 @@ def make_judge(
 
     try:
         start = _start(judge_preset, judge_thinks, judge_annotator)
-        served = judge_serve and ServeConfig(checkpoint=judge_serve, reasoning_parser=judge_reasoning_parser)
+        served = judge_serve and ServeConfig(checkpoint=judge_serve)
+        if judge_reasoning_parser is not None:
+            serve = served or (None if judge_url else start.get("serve"))
+            if serve is None:
+                raise InputError(
+                    f"--judge-reasoning-parser {judge_reasoning_parser}: the run serves no judge; give "
+                    "--judge-serve, or a preset that is served"
+                )
+            served = serve.model_copy(update={"reasoning_parser": judge_reasoning_parser})
         settings: dict[str, Any] = {
             "both_orders": both_orders,
             "max_requests": max_judge_requests,
@@ -184,20 +193,21 @@ def make_judge(
 def _start(preset: str | None, thinks: bool, annotator: str | None) -> dict[str, Any]:
     """The fields of a judge that the preset, the annotator and its thinking decide."""
     from tasks.benchmarks.alpaca_annotators import find_annotator
-    from tasks.benchmarks.judge_presets import find_preset, thinking
+    from tasks.benchmarks.judge_presets import find_preset, thinking, thinking_presets
 
     found = {} if preset is None else _fields(find_preset(preset))
-    if thinks:
+    preset_thinks = preset in thinking_presets()
+    if thinks and not preset_thinks:  # such a preset knows how its model is asked
         found |= _fields(thinking("any"), "annotator", "pairwise_sampling", "grading_sampling")
         found |= _fields(thinking("any"), "verdict_sampling")
     if annotator is not None:
         found["annotator"] = annotator
-        if thinks and find_annotator(annotator).reads == "logprobs":
+        by = "--judge-thinks" if thinks else f"--judge-preset {preset}, which thinks"
+        if (thinks or preset_thinks) and find_annotator(annotator).reads == "logprobs":
             raise InputError(
-                f"--judge-thinks: annotator {annotator} reads log-probabilities; leave it out, or take "
-                "alpaca_eval_gpt4"
+                f"{by}: annotator {annotator} reads log-probabilities; leave it out, or take alpaca_eval_gpt4"
             )
-        if not thinks:
+        if not thinks and not preset_thinks:
             found["pairwise_sampling"] = find_annotator(annotator).sampling
     return found
 
@@ -213,6 +223,8 @@ def _written(start: dict[str, Any], max_tokens: int | None, temperature: float |
 
     changes: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     if temperature is not None:
+        if not isfinite(temperature):
+            raise InputError(f"--judge-temperature {temperature}: not a finite number")
         changes["temperature"] = _number(temperature)
     defaults = {"grading_sampling": GRADING_SAMPLING, "verdict_sampling": VERDICT_SAMPLING}
     return {name: start.get(name, sampling).model_copy(update=changes) for name, sampling in defaults.items()}

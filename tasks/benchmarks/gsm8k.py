@@ -111,6 +111,9 @@ class _GSM8K(VerifiedBenchmark):
             n_total=len(rows),
         )
 
+    def has_details(self, details: dict[str, Any]) -> bool:
+        return isinstance(details.get("strict"), bool)
+
     def words(self, row: dict[str, Any]) -> str:
         return "right" if row["score"] else "wrong: its last number is another"
 

@@ -118,6 +118,17 @@ class _IFEval(VerifiedBenchmark):
             n_total=len(rows),
         )
 
+    def has_details(self, details: dict[str, Any]) -> bool:
+        lists = [details.get(name) for name in ("instructions", "strict", "loose")]
+        kinds = (str, bool, bool)
+        return (
+            all(
+                isinstance(found, list) and found and all(isinstance(entry, kind) for entry in found)
+                for found, kind in zip(lists, kinds, strict=True)
+            )
+            and len({len(found or ()) for found in lists}) == 1
+        )
+
     def words(self, row: dict[str, Any]) -> str:
         details = row["details"]
         followed = zip(details["instructions"], details["strict"], strict=True)

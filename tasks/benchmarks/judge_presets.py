@@ -12,7 +12,7 @@ from tasks.benchmarks.alpaca_annotators import find_annotator
 from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge, JudgeSampling, ServeConfig
 from tasks.core.errors import InputError
 
-__all__ = ["WRITTEN_ANNOTATOR", "find_preset", "preset_names", "thinking"]
+__all__ = ["WRITTEN_ANNOTATOR", "find_preset", "preset_names", "thinking", "thinking_presets"]
 
 # model: (prompt, completion, date)
 PRICES = {
@@ -61,6 +61,12 @@ def thinking(
 def preset_names() -> tuple[str, ...]:
     """The presets of this project; every annotator of alpaca_eval that can be used here is one besides."""
     return tuple(_presets())
+
+
+def thinking_presets() -> frozenset[str]:
+    """Those whose model thinks before it answers: their samplings are the model's, not an annotator's."""
+    judges = _presets().items()
+    return frozenset(name for name, judge in judges if judge.annotator == WRITTEN_ANNOTATOR)
 
 
 def find_preset(name: str) -> Judge:

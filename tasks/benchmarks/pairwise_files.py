@@ -156,6 +156,9 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
         if uid in found:
             raise InputError(f"{where}: prompt {uid[:60]!r} is judged twice")
         scores = [_score(game, where) for game in games]
+        characters = row.get("characters", 0)
+        if isinstance(characters, bool) or not isinstance(characters, int) or characters < 0:
+            raise InputError(f"{where}: characters {str(characters)[:40]!r}; they are a whole number")
         names.add(tuple(one_line(str(row.get(name, ""))) for name in NAMES))
         found[uid] = Pair(uid, str(row.get("category", "")), (scores[0], scores[1]), row)
     if len(names) > 1:
@@ -167,7 +170,7 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
 def _score(game: Any, where: str) -> str | None:  # noqa: ANN401 - a JSON value
     """A game's label; a game that failed is null in the project's files."""
     score = game.get("score") if isinstance(game, dict) else None
-    if score is not None and score not in LABELS:
+    if score is not None and (not isinstance(score, str) or score not in LABELS):
         raise InputError(f"{where}: verdict {str(score)[:40]!r}; there are {', '.join(LABELS)}, and null")
     return score
 

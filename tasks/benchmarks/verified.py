@@ -60,6 +60,10 @@ class VerifiedBenchmark(Benchmark):
         """The figures of judged rows, of which there is at least one."""
 
     @abstractmethod
+    def has_details(self, details: dict[str, Any]) -> bool:
+        """Whether these are what `check` finds in an answer."""
+
+    @abstractmethod
     def words(self, row: Row) -> str:
         """What the rule found in an answer, for the report."""
 
@@ -165,14 +169,29 @@ class VerifiedBenchmark(Benchmark):
             lacking |= {"details"} - row.keys() if row.get("score") is not None else set()
             if lacking:
                 raise InputError(f"{judgments}: line {number} has no {', '.join(sorted(lacking))}")
-            if row["score"] not in (0, 100, None) or isinstance(row["score"], bool):
-                raise InputError(f"{judgments}: line {number}: the score is 0, 100 or null")
+            self._require_form(row, f"{judgments}: line {number}")
             row.setdefault("cause", NOT_ANSWERED)
         if not rows:
             raise InputError(f"{judgments}: no judgments")
         if len({row["item"] for row in rows}) < len(rows):
             raise InputError(f"{judgments}: an item stands twice in it")
+        names = {tuple(one_line(str(row[name])) for name in ("model", "rule")) for row in rows}
+        if len(names) > 1:
+            both = ", ".join(f"{model} by {rule}" for model, rule in sorted(names))
+            raise InputError(f"{judgments}: judgments of {both}; give a file of one model by one rule")
         return rows
+
+    def _require_form(self, row: Row, where: str) -> None:
+        score = row["score"]
+        if isinstance(score, bool | list | dict) or score not in (0, 100, None):
+            raise InputError(f"{where}: the score is 0, 100 or null")
+        if isinstance(row["item"], bool) or not isinstance(row["item"], int):
+            raise InputError(f"{where}: the item is a whole number")
+        for name in ("question", "answer", "reference", "rule"):
+            if not isinstance(row[name], str):
+                raise InputError(f"{where}: {name} is a text")
+        if score is not None and not (isinstance(row["details"], dict) and self.has_details(row["details"])):
+            raise InputError(f"{where}: the details are not those that {self.measure.title}'s rule finds")
 
 
 def _found(check: Check | None) -> Row:

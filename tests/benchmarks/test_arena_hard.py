@@ -196,6 +196,22 @@ def test_judgments_of_the_project_itself_are_read(tmp_path: Path) -> None:
     assert "does not hold the answers' style" in score.style_note and score.style_controlled is None
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"characters": None}, "line 1: characters 'None'; they are a whole number"),
+        ({"characters": "x"}, "line 1: characters 'x'"),
+        ({"games": [{"score": ["A>B"]}, None]}, "line 1: verdict "),
+    ],
+)
+def test_a_damaged_file_of_judgments_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    row = {"uid": "1", "judge": "j", "model": "m", "baseline": "b", "games": [{"score": "A>B"}] * 2}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(row | change) + "\n")
+    with pytest.raises(InputError, match=message):
+        score_pairs(path)
+
+
 @pytest.fixture
 def _real(data: Path) -> None:
     """The questions and one baseline's answers, in this session's cache."""

@@ -125,6 +125,16 @@ def test_each_benchmark_recognizes_its_own_judgments(small: Path) -> None:
         ({"rule": ...}, "line 1 has no rule"),
         ({"details": ...}, "line 1 has no details"),
         ({"item": 1001}, "an item stands twice in it"),
+        ({"item": [1]}, "line 1: the item is a whole number"),
+        ({"score": [100]}, "line 1: the score is 0, 100 or null"),
+        ({"details": {}}, "line 1: the details are not those that IFEval's rule finds"),
+        (
+            {"details": {"instructions": ["a:b"], "strict": [True], "loose": []}},
+            "line 1: the details are not",
+        ),
+        ({"question": None}, "line 1: question is a text"),
+        ({"rule": "lm-eval 0.1: ifeval"}, "judgments of m by lm-eval 0.1: ifeval, m by"),
+        ({"model": "other"}, "give a file of one model by one rule"),
     ],
 )
 def test_a_damaged_file_of_judgments_is_refused(small: Path, change: dict[str, Any], why: str) -> None:
@@ -134,6 +144,30 @@ def test_a_damaged_file_of_judgments_is_refused(small: Path, change: dict[str, A
     path.write_text("".join(json.dumps(row) + "\n" for row in (changed, *others)))
     with pytest.raises(InputError, match=re.escape(why)):
         ifeval.BENCHMARK.score(path)
+
+
+def test_details_of_another_rule_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k.jsonl"
+    row = {"item": 1, "question": "q", "answer": "a", "reference": "1", "model": "m", "rule": "r: gsm8k"}
+    several: tuple[object, ...] = ({}, [], {"strict": "yes"})
+    for details in several:
+        path.write_text(json.dumps({**row, "score": 100, "details": details}) + "\n")
+        with pytest.raises(InputError, match="line 1: the details are not those that GSM8K"):
+            gsm8k.BENCHMARK.score(path)
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_scored(tmp_path: Path) -> None:
+    from flows.cli.main import app
+
+    command = [
+        "guard",
+        "gsm8k",
+        str(tmp_path / "a.json"),
+        "--judgments",
+        str(tmp_path / "no-dir" / "x.jsonl"),
+    ]
+    refused = CliRunner().invoke(app, command).exception
+    assert isinstance(refused, InputError) and "no-dir; make it first" in str(refused)
 
 
 def test_without_the_package_one_line_says_what_to_install(

@@ -1,12 +1,13 @@
 """The judge's options: one judge from them, one clear error, and what judging will take."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from flows.cli.judge_options import make_judge, print_estimate
 from tasks.benchmarks.data import import_from
-from tasks.benchmarks.judge_config import Judge, ServeConfig
+from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge, ServeConfig
 from tasks.benchmarks.registry import data_files
 from tasks.core.errors import InputError
 
@@ -43,6 +44,21 @@ def test_a_judge_of_ones_own_is_described_by_settings() -> None:
     assert written.pairwise_sampling.arguments() == {"max_tokens": 100, "temperature": 0}
 
 
+def test_an_annotator_leaves_a_preset_that_thinks_its_sampling() -> None:
+    for preset in ("qwen3-32b", "o4-mini"):
+        expected = make_judge(judge_preset=preset)
+        assert make_judge(judge_preset=preset, judge_annotator="alpaca_eval_gpt4") == expected
+        assert make_judge(judge_preset=preset, judge_thinks=True) == expected
+    plain = make_judge(judge_preset="gpt-4.1", judge_annotator="alpaca_eval_gpt4")
+    assert plain is not None and plain.pairwise_sampling.arguments() == {"max_tokens": 100, "temperature": 0}
+
+
+def test_a_reasoning_parser_is_that_of_what_the_run_serves() -> None:
+    for options in ({"judge_preset": "qwen3-32b"}, {"judge_serve": "org/x"}):
+        judge = make_judge(**options, judge_reasoning_parser="qwen3")  # type: ignore[arg-type]
+        assert judge is not None and judge.serve and judge.serve.reasoning_parser == "qwen3"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -59,6 +75,15 @@ def test_a_judge_of_ones_own_is_described_by_settings() -> None:
         ({"judge_model": None, "judge_url": "http://127.0.0.1:1/v1"}, "give --judge-model as well"),
         ({"judge_model": "m", "judge_url": "http://127.0.0.1:1/v1", "judge_serve": "x"}, "not both"),
         ({"judge_model": "m", "max_judge_cost": 5.0}, "max_cost needs dollars_per_million"),
+        ({"judge_model": "m", "judge_reasoning_parser": "qwen3"}, "the run serves no judge"),
+        (
+            {"judge_preset": "qwen3-32b", "judge_url": "http://127.0.0.1:1/v1"}
+            | {"judge_reasoning_parser": "qwen3"},
+            "the run serves no judge",
+        ),
+        ({"judge_preset": "o4-mini", "judge_annotator": PUBLISHED_ANNOTATOR}, "reads log-probabilities"),
+        ({"judge_model": "m", "judge_temperature": math.nan}, "temperature nan: not a finite number"),
+        ({"judge_model": "m", "judge_temperature": math.inf}, "temperature inf: not a finite number"),
         ({"judge_model": "m", "max_judge_requests": -1}, "greater than or equal to 0"),
     ],
 )
