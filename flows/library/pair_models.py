@@ -158,7 +158,7 @@ def verify(
 
 
 def plans_of(parents: Parents, alphas: Sequence[float], settings: PairSettings) -> tuple[Plan, ...]:
-    """A plan for each α; the headers are read once.
+    """A plan for each α, from headers alone.
 
     Raises:
         InputError: there is no α.
@@ -166,8 +166,8 @@ def plans_of(parents: Parents, alphas: Sequence[float], settings: PairSettings) 
     """
     if not alphas:
         raise InputError("extrapolate: no α; give one, or several")
-    recipe = settings.recipe(parents, alphas[0])
-    return make_plans([recipe.model_copy(update={"alpha": alpha}) for alpha in alphas], *parents)
+    # a preset's parts are shares of α, so each α has a recipe of its own
+    return make_plans([settings.recipe(parents, alpha) for alpha in alphas], *parents)
 
 
 def write_models(

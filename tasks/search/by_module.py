@@ -28,7 +28,8 @@ from tasks.weights.recipe import ModuleAlpha, Recipe
 
 __all__ = ["ModuleSteps", "recipe_by_module"]
 
-SEARCHED = ("attention", "mlp", "rest")
+REST = "rest"
+SEARCHED = ("attention", "mlp", REST)
 MULTIPLES = Grid(lowest=0.25, highest=2.0, count=4, limit=2.0)  # of the α that was found
 
 
@@ -64,12 +65,13 @@ class ModuleSteps:
         Raises:
             OverBudgetError: a limit is reached; what was made is kept.
         """
-        multiples, tried = dict.fromkeys(SEARCHED, 1.0), 0
+        modules = _modules_of(self._tensors)
+        multiples, tried = dict.fromkeys(modules, 1.0), 0
         difference = None
         racing = self._config.race.model_copy(update={"grid": MULTIPLES})
-        for module in SEARCHED:
+        for module in modules:
             folder = (
-                self._work / "modules" / f"{module}-{'-'.join(f'{multiples[name]:g}' for name in SEARCHED)}"
+                self._work / "modules" / f"{module}-{'-'.join(f'{each:g}' for each in multiples.values())}"
             )
             _share_zero(self._work, folder)
             recipe_at = _Step(self._recipe, alpha, self._tensors, module, dict(multiples)).recipe
@@ -77,7 +79,7 @@ class ModuleSteps:
                 finish = race(racing, len(self._prompts.choosing), self._evaluator(folder, answers))
                 tried += len(finish.standings) - 1  # without the aligned model
                 multiples[module] = _winner(finish)
-                if module == SEARCHED[-1] and set(multiples.values()) != {1.0}:
+                if module == modules[-1] and set(multiples.values()) != {1.0}:
                     difference = self._compare(answers, multiples[module], alpha)
         return ByModule(alpha=alpha, multiples=multiples, tried=tried, difference=difference)
 
@@ -126,9 +128,21 @@ def recipe_by_module(
     recipe: Recipe, alpha: float, multiples: Mapping[str, float], tensors: Sequence[str]
 ) -> Recipe:
     """The recipe with these multiples of α; a module that the checkpoint does not have is left out."""
-    entries = (ModuleAlpha(pattern=name, alpha=alpha * multiples[name]) for name in ("attention", "mlp"))
-    known = tuple(entry for entry in entries if any(matches(entry, name) for name in tensors))
-    return recipe.model_copy(update={"alpha": alpha * multiples["rest"], "module_alphas": known})
+    entries = tuple(
+        ModuleAlpha(pattern=name, alpha=alpha * multiples[name])
+        for name in _modules_of(tensors)
+        if name != REST
+    )
+    return recipe.model_copy(update={"alpha": alpha * multiples[REST], "module_alphas": entries})
+
+
+def _modules_of(tensors: Sequence[str]) -> tuple[str, ...]:
+    """Those that the checkpoint has, by its tensors' names; the rest is always one."""
+    return tuple(
+        name
+        for name in SEARCHED
+        if name == REST or any(matches(ModuleAlpha(pattern=name, alpha=0.0), tensor) for tensor in tensors)
+    )
 
 
 def _share_zero(work: Path, step: Path) -> None:

@@ -11,9 +11,10 @@ __all__ = ["LAYER", "MODULES", "alpha_of", "matches", "module_alpha_errors"]
 
 # Words for what every architecture has under names of its own; a norm inside attention is of both.
 MODULES = {
-    "attention": re.compile(r"\.(self_attn|attention|attn)\."),
+    "attention": re.compile(r"\.(self_attn|self_attention|linear_attn|attention|attn)\."),
     "mlp": re.compile(r"\.(mlp|feed_forward|block_sparse_moe)\."),
-    "embeddings": INPUT_EMBEDDING,
+    # of tokens, and learned ones of positions
+    "embeddings": re.compile(rf"{INPUT_EMBEDDING.pattern}|(^|\.)(wpe|embed_positions)\.weight$"),
     "head": HEAD,
     "norms": re.compile(r"(norm\w*|(^|\.)ln_\w+)\.(weight|bias)$"),
 }

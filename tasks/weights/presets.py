@@ -33,10 +33,16 @@ def preset_factors(preset: ModulePreset, tensors: Collection[str]) -> tuple[Modu
         tensors: the names of the checkpoint's tensors.
 
     Raises:
-        MismatchError: the preset is about layers, and no name has a layer's number.
+        MismatchError: the preset is about layers or attention, and no name says where they are.
     """
     wanted = _FUSIONBENCH if preset == "fusionbench" else tuple(_growing(tensors))
-    return tuple(factor for factor in wanted if any(matches(factor, name) for name in tensors))
+    known = tuple(factor for factor in wanted if any(matches(factor, name) for name in tensors))
+    if preset == "fusionbench" and all(factor.pattern != "attention" for factor in known):
+        raise MismatchError(
+            f"module preset fusionbench: no tensor's name, such as {next(iter(tensors), '')}, tells that it "
+            "is of attention; give --module-alpha yourself"
+        )
+    return known
 
 
 def scaled(factors: Collection[ModuleAlpha], alpha: float) -> tuple[ModuleAlpha, ...]:

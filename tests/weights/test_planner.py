@@ -147,7 +147,42 @@ INTERNLM2 = {
 }
 
 
-@pytest.mark.parametrize("names", [LLAMA, INTERNLM2], ids=["llama", "internlm2"])
+FALCON = {
+    "transformer.word_embeddings.weight": "embeddings",
+    "transformer.h.0.self_attention.query_key_value.weight": "attention",
+    "transformer.h.0.mlp.dense_h_to_4h.weight": "mlp",
+    "transformer.h.0.input_layernorm.weight": "norms",
+    "transformer.ln_f.weight": "norms",
+    "lm_head.weight": "head",
+}
+GPT2 = {
+    "transformer.wte.weight": "embeddings",
+    "transformer.wpe.weight": "embeddings",
+    "transformer.h.0.attn.c_attn.weight": "attention",
+    "transformer.h.0.mlp.c_fc.weight": "mlp",
+    "transformer.h.0.ln_1.weight": "norms",
+}
+QWEN3_NEXT = {
+    "model.embed_tokens.weight": "embeddings",
+    "model.layers.0.linear_attn.in_proj_qkvz.weight": "attention",
+    "model.layers.3.self_attn.q_proj.weight": "attention",
+    "model.layers.3.mlp.shared_expert.up_proj.weight": "mlp",
+    "model.norm.weight": "norms",
+    "lm_head.weight": "head",
+}
+OPT = {
+    "model.decoder.embed_tokens.weight": "embeddings",
+    "model.decoder.embed_positions.weight": "embeddings",
+    "model.decoder.layers.0.self_attn.q_proj.weight": "attention",
+    "model.decoder.layers.0.self_attn_layer_norm.weight": "norms",
+}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [LLAMA, INTERNLM2, FALCON, GPT2, QWEN3_NEXT, OPT],
+    ids=["llama", "internlm2", "falcon", "gpt2", "qwen3_next", "opt"],
+)
 def test_words_for_modules(names: dict[str, str]) -> None:
     """One recipe means the same in architectures that name their parts differently."""
     for word in MODULES:

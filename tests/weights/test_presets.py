@@ -74,6 +74,13 @@ def test_lines_needs_layers() -> None:
         preset_factors("lines", ["weight"])
 
 
+def test_fusionbench_needs_to_know_what_attention_is() -> None:
+    names = [name.replace("self_attn", "mixer") for name in NAMES]
+    with pytest.raises(MismatchError, match=r"no tensor's name, such as model\.embed_tokens\.weight, tells"):
+        preset_factors("fusionbench", names)
+    assert preset_factors("lines", names)
+
+
 def test_a_preset_is_written_as_it_says(tmp_path: Path, parents: Parents) -> None:
     settings = PairSettings(preset="fusionbench").recipe(parents, 0.5)
     extrapolate(make_plan(settings, *parents), *parents, Artefact(str(tmp_path / "out")))

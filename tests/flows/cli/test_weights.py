@@ -61,6 +61,18 @@ def test_several_alphas(expo: Command, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
+def test_several_alphas_of_a_preset(expo: Command, tmp_path: Path) -> None:
+    """The parts of the second α are shares of it, not of the first."""
+    _, aligned, sft = checkpoints(tmp_path)
+    done = expo(
+        *("extrapolate", "--sft", sft.folder(), "--aligned", aligned.folder(), "--module-preset", "lines"),
+        *("--alpha", "0.1", "--alpha", "2", "--out", tmp_path / "out"),
+    )
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest((tmp_path / "out" / "alpha-2" / "manifest.json").read_bytes())
+    assert [tensor.alpha for tensor in manifest.statistics] == [0.5, 1.0, 1.5, 2.0]
+
+
 @pytest.mark.parametrize(
     "text", ["mlp", "=0.3", "mlp=", "(=1", "mlp=nan", "mlp@3=1", "mlp@5-x=0.3", "layers=2@0-1"]
 )
