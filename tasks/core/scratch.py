@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ __all__ = ["scratch_folder"]
 
 PREFIX = "expo-scratch-"
 STARTING = "expo-starting-"
+STARTED_SECONDS = 3600  # age from which a folder that nobody has locked is no longer about to be
 
 
 @contextmanager
@@ -36,11 +38,18 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _remove_abandoned() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    place = Path(tempfile.gettempdir())
+    for folder in (*place.glob(f"{PREFIX}*"), *place.glob(f"{STARTING}*")):
         with suppress(OSError):  # another user's, or removed meanwhile
+            if folder.name.startswith(STARTING) and not _is_old(folder):
+                continue
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def _is_old(folder: Path) -> bool:
+    return time.time() - folder.lstat().st_mtime > STARTED_SECONDS

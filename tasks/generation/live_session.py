@@ -126,20 +126,20 @@ def live_engine(
     Path(job.output).mkdir(parents=True, exist_ok=True)
     log = Path(job.output) / log_file(0)
     log.unlink(missing_ok=True)
-    reading, writing = os.pipe()
     process: subprocess.Popen[bytes] | None = None
-    try:
-        with scratch_folder() as scratch:
-            setup = LiveSetup(
-                job=job,
-                sft=str(sft) if sft else None,
-                aligned=str(aligned) if aligned else None,
-                pair=pair,
-                parent=os.getpid(),
-                replies=writing,
-            )
-            (scratch / "request.json").write_bytes(canonical_json(setup))
+    with scratch_folder() as scratch:
+        reading, writing = os.pipe()
+        try:
             try:
+                setup = LiveSetup(
+                    job=job,
+                    sft=str(sft) if sft else None,
+                    aligned=str(aligned) if aligned else None,
+                    pair=pair,
+                    parent=os.getpid(),
+                    replies=writing,
+                )
+                (scratch / "request.json").write_bytes(canonical_json(setup))
                 process = start_module(
                     python or sys.executable,
                     module,
@@ -154,10 +154,10 @@ def live_engine(
             engine = LiveEngine(process, reading, job, advance)
             engine.wait("ready")
             yield engine
-    finally:
-        os.close(reading)
-        if process is not None:
-            _end(process)
+        finally:
+            os.close(reading)
+            if process is not None:
+                _end(process)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,13 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "expo-scratch-link").symlink_to(elsewhere)
     with scratch_folder():
         assert (elsewhere / "file").exists()
+
+
+def test_one_whose_process_was_killed_before_its_lock_goes_after_an_hour(tmp_path: Path) -> None:
+    old, new = tmp_path / "expo-starting-old", tmp_path / "expo-starting-new"
+    for folder in (old, new):
+        folder.mkdir()
+    hours_ago = time.time() - 2 * 3600
+    os.utime(old, (hours_ago, hours_ago))
+    with scratch_folder():
+        assert new.exists() and not old.exists()

@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import InputError, RetryableError
 from tasks.core.values import canonical_json
 from tasks.generation.live_orders import LiveReply
-from tasks.generation.live_session import LiveEngine, UnfitError
+from tasks.generation.live_session import LiveEngine, UnfitError, live_engine
 from tasks.generation.settings import GenerationJob, GenerationSettings
 
 Connect = Callable[..., LiveEngine]
@@ -80,3 +81,20 @@ def test_an_engine_that_ends_without_a_word_may_be_tried_again(
     process.kill()
     with pytest.raises(RetryableError, match="signal 9"):
         running.wait("done")
+
+
+def test_without_a_scratch_folder_nothing_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def full() -> Iterator[Path]:
+        raise OSError(28, "No space left on device")
+        yield tmp_path
+
+    monkeypatch.setattr("tasks.generation.live_session.scratch_folder", full)
+    job = JOB.model_copy(update={"output": str(tmp_path)})
+    before = set(Path("/proc/self/fd").iterdir())
+    with (
+        pytest.raises(OSError, match="No space"),
+        live_engine(job, pair=None, sft=None, advance=lambda _: None),
+    ):
+        pass
+    assert set(Path("/proc/self/fd").iterdir()) <= before
