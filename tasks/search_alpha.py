@@ -33,6 +33,7 @@ from tasks.search.result import SearchResult, describe
 from tasks.search.run import run_search, search_costs
 from tasks.search.scoring import Objective
 from tasks.search.search_config import (
+    CHECKED_ANSWERS,
     SearchConfig,
     answers_left,
     expected_answers,
@@ -53,7 +54,6 @@ from tasks.weights.verify import verify
 __all__ = ["estimate_search", "search_alpha"]
 
 MARKDOWN, PAGE = "search.md", "search.html"
-CHECKED_ANSWERS = 8
 
 
 @stage("search α of {recipe.aligned.uri}")
@@ -70,7 +70,8 @@ def search_alpha(
 
     A killed search continues behind its last batch of answers and its last judgment. The choice
     is written into the store, verified, and answers once from its files before it is returned.
-    Where a limit ends the search, the artefact has its page so far and no manifest.
+    Where a limit ends the search, or its steps over modules, the artefact has its page so far and no
+    manifest.
 
     Args:
         recipe: of the pair, at whatever α.
@@ -94,7 +95,8 @@ def search_alpha(
     artefact.write(MARKDOWN, render_search(result).encode())
     artefact.write(PAGE, render_race(race_summary(result), result.aligned, result.sft).encode())
     run_logger().info(f"the race: {artefact.uri}/{PAGE}")
-    if result.stopped:
+    unexplored = config.by_module and result.alpha is not None and result.by_module is None
+    if result.stopped or unexplored:
         return result
     artefact.seal(result.model_dump_json(indent=1).encode())
     return result
@@ -119,6 +121,9 @@ def _search(
         progress.advance(count)
         deadline.check()  # ends the engine in the middle of a batch, if need be
 
+    # what can be refused is, before anything is served or downloaded for it
+    shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
+    guards = open_guards(config.guards, config.guard_items)
     with ExitStack() as stack:
         stack.enter_context(hold(GPUS, gpus_of(settings)))
         stack.enter_context(ENGINE_SLOTS)
@@ -126,8 +131,6 @@ def _search(
         second = (
             stack.enter_context(open_objective(config.second, work / "second")) if config.second else None
         )
-        shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
-        guards = open_guards(config.guards, config.guard_items)
         open_answers = partial(
             CandidateAnswers,
             recipe=recipe,
@@ -168,7 +171,9 @@ def _explore(
     try:
         found = steps.explore(result.alpha)
     except OverBudgetError as error:
-        run_logger().warning(f"by module: {error}; the search has its result without it")
+        run_logger().warning(
+            f"by module: {error}; the result is without it, and the same search goes on from here"
+        )
     costs = result.costs
     totals = Totals(costs.answers, costs.answer_tokens, costs.seconds).plus(steps.totals)
     return result.model_copy(update={"by_module": found, "costs": search_costs(config, totals, objectives)})

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["first_objective", "given_objective"]
 
+SERVED_JUDGE_MEMORY = 0.45  # share of a GPU's memory: in a search a served judge shares it with the engine
+
 
 def first_objective(
     judge: "Judge | None", reward_model: str | None, function: str | None, family: "Family | None"
@@ -51,5 +53,15 @@ def given_objective(
         )
     if judge or reward_model or function:
         model = RewardModel(checkpoint=reward_model) if reward_model else None
-        return ObjectiveConfig(judge=judge, reward_model=model, function=function)
+        return ObjectiveConfig(
+            judge=_beside_an_engine(judge) if judge else None, reward_model=model, function=function
+        )
     return None
+
+
+def _beside_an_engine(judge: "Judge") -> "Judge":
+    """The judge; of the GPU's memory one that is served takes a part alone."""
+    if judge.serve is None:
+        return judge
+    serve = judge.serve.model_copy(update={"gpu_memory_utilization": SERVED_JUDGE_MEMORY})
+    return judge.model_copy(update={"serve": serve})

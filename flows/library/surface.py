@@ -5,7 +5,7 @@
     plan = expo.check("./aligned", "./sft", alpha=0.3)             from headers alone
     expo.extrapolate("./aligned", "./sft", 0.3, "./out")           writes the model
     expo.verify("./out").differences                               () if it is what its manifest says
-    expo.search("./aligned", "./sft", "prompts.jsonl", objective)  which α, or none
+    expo.search("./aligned", "./sft", "prompts.jsonl", config)     which α, or none
     expo.compare("a/annotations.json", "b/annotations.json")       whether B's model is better than A's
 
 `check`, `extrapolate` and `verify` need the base installation alone, `compare` the extra `run`,
@@ -30,7 +30,9 @@ from tasks.core.errors import (
 from tasks.search.candidates import Grid
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings, Standing
+from tasks.search.rails import RailLimits
 from tasks.search.result import SearchResult
+from tasks.search.reward_model import RewardModel
 from tasks.search.search_config import SearchConfig
 from tasks.stats.decision import Verdict
 from tasks.weights.jobs import Plan
@@ -60,8 +62,10 @@ __all__ = [
     "Plan",
     "ProgressCallback",
     "RaceSettings",
+    "RailLimits",
     "Recipe",
     "RetryableError",
+    "RewardModel",
     "SearchConfig",
     "SearchResult",
     "ServeConfig",

@@ -3,6 +3,7 @@
     WORK/live/engine.log            the engine's log
     WORK/choosing.json              the prompts of each half, and of each guard
     WORK/merged/                    the aligned model, where that is an adapter
+    WORK/unfit.txt                  that the engine's own check of new weights has failed
     WORK/own.json                   the aligned model's first answers, for the probe
     WORK/alpha-0.5/probe.json       what is known of θ(0.5) without an answer of its own
     WORK/alpha-0.5/choosing/        the journal of its answers
@@ -95,7 +96,9 @@ class CandidateAnswers:
         self._engine: LiveEngine | None = None
         self._loaded: float | None = None  # α of the files that it has loaded, where it takes no other
         self._nonfinite = 0
-        self.takes_weights = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
+        single = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
+        self._unfit = work / "unfit.txt"
+        self.takes_weights = single and not self._unfit.is_file()
         work.mkdir(parents=True, exist_ok=True)
         for part, texts in self._prompts.items():
             _write_prompts(self._file(part), texts)
@@ -211,6 +214,7 @@ class CandidateAnswers:
             except UnfitError as error:
                 self._say(f"{error}. Each α is written to files and served by an engine of its own")
                 self.takes_weights = False
+                write_whole(self._unfit, f"{error}\n".encode())
         if not self.takes_weights:
             self._serve_files(alpha)
             order = order.model_copy(update={"recipe": None, "nonfinite": self._nonfinite})

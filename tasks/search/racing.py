@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 from tasks.search.candidates import Grid, extension, first_candidates, refinement
 from tasks.search.rails import RailLimits, RailReading, Vitals, broken, read_rails
+from tasks.search.scoring import FloatArray, checked_scores
 
 __all__ = [
     "Evaluator",
@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 Fate = Literal["tied with the best", "trails the best", "broke a rail", "above a broken rail"]
-MAX_MISSING = 0.05  # share of answers that an objective may leave without a score
-FloatArray = NDArray[np.float64]
 
 
 class RaceSettings(Value):
@@ -209,6 +207,8 @@ class _Entrants:
         baseline = self._evaluator.vitals(0.0, count)
         for alpha in sorted({0.0, *(candidate.alpha for candidate in self.running)}, key=abs):
             self._measure(self.candidates[alpha], count, baseline)
+        if not self.running:  # all broke a rail, and α = 0 had dropped out: it is what remains
+            self._baseline.fate = None
         best = self.best
         for candidate in self.running:
             mean, error = _paired(best.scores, candidate.scores)
@@ -243,15 +243,8 @@ class _Entrants:
             candidate.fate = "broke a rail"
             self._ceiling[side] = abs(candidate.alpha)
             return
-        scores = np.asarray(self._evaluator.scores(candidate.alpha, count), np.float64)
-        missing = int(np.isnan(scores).sum())
-        if scores.shape != (count,) or np.isinf(scores).any() or missing > MAX_MISSING * count:
-            raise InputError(
-                f"the objective gave {scores.size - missing} scores for {count} answers at "
-                f"α = {candidate.alpha:g}, or one that is infinite; it has to score "
-                f"{1 - MAX_MISSING:.0%} of them"
-            )
-        candidate.scores = scores
+        scores = self._evaluator.scores(candidate.alpha, count)
+        candidate.scores = checked_scores(scores, count, candidate.alpha)
 
     def _standing(self, candidate: _Candidate) -> Standing:
         scored = len(candidate.scores)

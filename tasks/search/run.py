@@ -12,7 +12,7 @@ from tasks.search.held_out import HeldOut
 from tasks.search.racing import Evaluator, Finish, Play, PlayRound, Standing, finish_after, race
 from tasks.search.rails import RailLimits, RailReading, Vitals, broken, read_rails
 from tasks.search.result import Confirmation, SearchCosts, SearchResult, confirm, decide
-from tasks.search.scoring import Answered, Objective
+from tasks.search.scoring import Answered, Objective, checked_scores
 from tasks.search.search_config import SearchConfig
 from tasks.stats.paired import PairedDifference, paired_difference
 from tasks.weights.recipe import Recipe
@@ -162,7 +162,9 @@ def _scores(
 ) -> list[float]:
     candidate = [answer.output for answer in answers.answers(part, alpha, len(prompts))]
     baseline = [answer.output for answer in answers.answers(part, 0.0, len(prompts))]
-    return objective.scores(alpha, Answered(prompts, candidate, baseline))
+    scores = objective.scores(alpha, Answered(prompts, candidate, baseline))
+    checked: list[float] = checked_scores(scores, len(prompts), alpha).tolist()
+    return checked
 
 
 def search_costs(config: SearchConfig, totals: Totals, objectives: Sequence[Objective]) -> SearchCosts:

@@ -16,6 +16,7 @@ from tasks.weights.options import ModulePreset
 from tasks.weights.recipe import Recipe
 
 __all__ = [
+    "CHECKED_ANSWERS",
     "SearchConfig",
     "answers_left",
     "expected_answers",
@@ -25,7 +26,8 @@ __all__ = [
 ]
 
 MODULE_CANDIDATES = 3 * 6  # multiples of α: four for each module, and two around the best
-ALL_MEMORY = 0.95  # share of a GPU that the engine and the reward models have together
+CHECKED_ANSWERS = 8  # of the choice's written files, held against the search's own
+ALL_MEMORY = 0.95  # share of a GPU that the engine, the reward models and a served judge have together
 
 
 class SearchConfig(Value):
@@ -59,17 +61,20 @@ class SearchConfig(Value):
             raise ValueError("one judge a search: its limits and its costs are the search's")
         if self.by_module and self.preset:
             raise ValueError("by_module is about one α for all modules; leave it or the preset out")
-        if self._memory_of_rewards > ALL_MEMORY - 0.2:
-            raise ValueError("the reward models leave the engine less than a fifth of a GPU's memory")
+        if self._memory_of_scorers > ALL_MEMORY - 0.2:
+            raise ValueError(
+                "the reward models and the served judge leave the engine less than a fifth of a GPU's "
+                "memory; give them less (gpu_memory_utilization), or a judge at an endpoint"
+            )
         return self
 
     def settings(self, settings: GenerationSettings) -> GenerationSettings:
         """With batches as long as the first round, so that rounds are made of whole batches.
 
-        Reward models keep their share of the GPU's memory.
+        Reward models and a served judge keep their share of the GPU's memory.
         """
         share = settings.gpu_memory_utilization
-        taken = self._memory_of_rewards
+        taken = self._memory_of_scorers
         changes: dict[str, int | float] = {"batch_size": self.race.first_round}
         if taken:
             changes["gpu_memory_utilization"] = min(share, round(ALL_MEMORY - taken, 2))
@@ -91,9 +96,10 @@ class SearchConfig(Value):
         return self.race.limits.guards
 
     @property
-    def _memory_of_rewards(self) -> float:
-        models = [objective.reward_model for objective in self.objectives]
-        return sum(model.gpu_memory_utilization for model in models if model)
+    def _memory_of_scorers(self) -> float:
+        rewards = [objective.reward_model for objective in self.objectives]
+        served = self.judge.serve if self.judge else None
+        return sum(model.gpu_memory_utilization for model in (*rewards, served) if model)
 
 
 def search_fingerprint(
@@ -122,7 +128,9 @@ def most_answers(config: SearchConfig, prompts: HeldOut) -> int:
     """How many answers a search takes if no candidate ever drops out."""
     of_each = len(prompts.choosing) + len(config.guards) * config.guard_items
     candidates = most_candidates(config.race.grid) + (MODULE_CANDIDATES if config.by_module else 0)
-    return candidates * of_each + 2 * len(prompts.confirming)
+    # those of the choice, of α = 0, and of the modules' multiples
+    confirming = (3 if config.by_module else 2) * len(prompts.confirming)
+    return candidates * of_each + confirming + min(CHECKED_ANSWERS, len(prompts.confirming))
 
 
 def most_judgments(config: SearchConfig, prompts: HeldOut) -> int:

@@ -101,6 +101,11 @@ def test_where_weights_cannot_be_replaced_each_alpha_is_served_from_files(search
     assert vllm.orders == [(None, 8), (None, 20), (None, 8)]
     (said,) = search.said
     assert said == "no new weights. Each α is written to files and served by an engine of its own"
+    later = FakeVllm()
+    with search.open(later) as answers:
+        answers.answers("choosing", 0.5, 20)
+        assert answers.engine == "fake 1.0, one engine for each α", "as before the search was interrupted"
+    assert not later.started
 
 
 def test_a_model_over_several_gpus_is_served_from_files(search: Search) -> None:

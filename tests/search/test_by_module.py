@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.core.errors import OverBudgetError
 from tasks.search.by_module import recipe_by_module
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.tables import render_search
@@ -63,6 +64,38 @@ def test_a_module_that_wants_less_gets_less_and_the_others_keep_the_alpha(place:
     assert place.search(again, config=config) == result and not again.answered
     asked = {alpha for alpha, _ in vllm.orders}
     assert asked >= {0.0, result.alpha}
+
+
+def test_cut_off_by_a_limit_it_goes_on_with_the_next_try(place: Place) -> None:
+    """The α is returned without it, and nothing is sealed until the steps are done."""
+
+    class Limited(Modular):
+        def text(self, alpha: float, prompt: str, seed: int | None) -> str:
+            if self.recipe and self.recipe.module_alphas:
+                raise OverBudgetError("20 minutes are over")
+            return super().text(alpha, prompt, seed)
+
+    config = small_config(ObjectiveConfig(function=f"{HERE}:wants_less_attention"))
+    config = config.model_copy(update={"by_module": True})
+    cut = place.search(Limited(), config=config)
+    assert cut.alpha is not None and cut.by_module is None and not cut.stopped
+    rest = Modular()
+    found = place.search(rest, config=config)
+    assert found.alpha == cut.alpha and found.by_module is not None
+    assert rest.answered, "the steps over modules"
+    last = Modular()
+    assert place.search(last, config=config) == found and not last.started
+
+
+def test_a_module_that_the_names_do_not_tell_has_no_step(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.search_alpha.names_of_pair", lambda *_: (MLP, REST))
+    config = small_config(ObjectiveConfig(function=f"{HERE}:wants_less_attention"))
+    found = place.search(Modular(), config=config.model_copy(update={"by_module": True})).by_module
+    assert found is not None and [*found.multiples] == ["mlp", "rest"]
+    steps = {path.name.partition("-")[0] for path in place.folder.glob("store/searches/*/modules/*")}
+    assert steps == {"mlp", "rest"}
 
 
 def test_a_search_without_it_has_none(place: Place) -> None:

@@ -80,6 +80,24 @@ def test_candidates_above_a_broken_rail_are_not_asked() -> None:
     assert not {1.1, 2.0} & {alpha for alpha, _ in pair.asked}
 
 
+def test_where_all_that_are_left_break_a_rail_later_the_answer_is_none() -> None:
+    """α = 0 trails after the first round; in the second every other candidate loses its end token."""
+
+    class LateDamage(SimulatedPair):
+        def vitals(self, alpha: float, prompts: int) -> Vitals:
+            found = super().vitals(alpha, prompts)
+            damaged = alpha != 0 and prompts > 32
+            return found.model_copy(update={"unended": 0.9}) if damaged else found
+
+    seen: list[tuple[Standing, ...]] = []
+    pair = LateDamage(plateau, 3, noise=0.02)
+    finish = race(RaceSettings(), pair.prompts, pair, lambda _, play: seen.append(play()))
+    (first, second) = seen
+    assert next(standing.fate for standing in first if standing.alpha == 0) == "trails the best"
+    assert {standing.alpha for standing in second if standing.fate == "tied with the best"} == {0.0}
+    assert finish.rounds == (32, 64) and finish.tied == (0.0,) and finish.choice is None
+
+
 def test_a_negative_candidate_can_win() -> None:
     finish = _race(SimulatedPair(lambda alpha: 0.5 - 0.15 * alpha, 4), grid=Grid(negative=True))
     assert finish.choice is not None and finish.choice < 0

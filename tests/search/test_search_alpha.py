@@ -18,18 +18,18 @@ from prefect.exceptions import PrefectHTTPStatusError
 from pydantic import ValidationError
 
 from flows.search import expo_search
-from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.benchmarks.own_prompts import register
 from tasks.core.errors import CorruptError, InputError, RetryableError
 from tasks.generation.settings import GenerationSettings
-from tasks.search.candidates import Grid
+from tasks.search.candidates import Grid, most_candidates
 from tasks.search.found import alpha_of_search
-from tasks.search.held_out import read_prompts
+from tasks.search.held_out import HeldOut, read_prompts
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.racing import RaceSettings
 from tasks.search.result import SearchResult
 from tasks.search.reward_model import RewardModel
-from tasks.search.search_config import SearchConfig
+from tasks.search.search_config import SearchConfig, most_answers
 from tasks.search_alpha import estimate_search, search_alpha
 from tasks.stores.artefact import Store
 from tasks.weights.recipe import Recipe
@@ -38,6 +38,7 @@ from tests.waiting import wait_until
 from tests.weights.checkpoints import pair
 
 HERE = "tests.search.test_search_alpha"
+CONFIRMING = 40  # prompts; no round of a race is as long
 
 
 def peak(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -57,6 +58,20 @@ def noise(prompt: str, answer: str) -> float:
 def least(_prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
     """The smaller α the better."""
     return [-float(answer.partition(":")[0]) for answer in answers]
+
+
+def peak_with_gaps(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """As `peak`, but for a tenth of the confirmation, which has no scores."""
+    return _with_gaps(peak(prompts, answers))
+
+
+def least_with_gaps(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """As `least`, but for a tenth of the confirmation, which has no scores."""
+    return _with_gaps(least(prompts, answers))
+
+
+def _with_gaps(scores: list[float]) -> list[float]:
+    return [math.nan] * 4 + scores[4:] if len(scores) == CONFIRMING else scores
 
 
 def flat(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
@@ -178,6 +193,49 @@ def test_a_reward_model_leaves_the_engine_its_share_of_the_gpu() -> None:
         SearchConfig(
             objective=ObjectiveConfig(reward_model=model), second=ObjectiveConfig(reward_model=large)
         )
+
+
+def test_a_served_judge_leaves_the_engine_its_share_of_the_gpu() -> None:
+    serve = ServeConfig(checkpoint="org/judge", gpu_memory_utilization=0.45)
+    served = ObjectiveConfig(judge=Judge(model="judge", serve=serve))
+    config = SearchConfig(objective=served)
+    assert config.settings(GenerationSettings()).gpu_memory_utilization == 0.5
+    beside = ObjectiveConfig(reward_model=RewardModel(checkpoint="org/reward"))
+    both = SearchConfig(objective=beside, second=served)
+    assert both.settings(GenerationSettings()).gpu_memory_utilization == 0.2
+    alone = ObjectiveConfig(judge=Judge(model="judge", serve=ServeConfig(checkpoint="org/judge")))
+    with pytest.raises(ValidationError, match="the served judge leave the engine less than a fifth"):
+        SearchConfig(objective=alone)
+
+
+@pytest.mark.parametrize("by_module", [False, True])
+def test_no_more_answers_are_made_than_the_estimate_says(by_module: bool) -> None:
+    prompts = HeldOut(choosing=("a",) * 64, confirming=("b",) * 32)
+    config = config_of("peak").model_copy(update={"by_module": by_module})
+    racing = most_candidates(config.race.grid) + (18 if by_module else 0)
+    assert most_answers(config, prompts) == racing * 64 + (3 if by_module else 2) * 32 + 8
+
+
+def test_guards_are_opened_before_anything_is_served(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("no such guard")
+
+    served: list[object] = []
+    monkeypatch.setattr("tasks.search_alpha.open_guards", refuse)
+    monkeypatch.setattr("tasks.search_alpha.open_objective", lambda *given: served.append(given))
+    with pytest.raises(InputError, match="no such guard"):
+        place.search(FakeVllm())
+    assert not served
+
+
+@pytest.mark.parametrize(("objective", "second"), [("peak_with_gaps", "least"), ("peak", "least_with_gaps")])
+def test_too_few_scores_of_the_confirmation_are_refused(place: Place, objective: str, second: str) -> None:
+    """As in the race: what an objective leaves out must not decide."""
+    config = small_config(ObjectiveConfig(function=f"{HERE}:{objective}")).model_copy(
+        update={"second": ObjectiveConfig(function=f"{HERE}:{second}"), "confirming": CONFIRMING}
+    )
+    with pytest.raises(InputError, match=f"{CONFIRMING - 4} scores for {CONFIRMING} answers at α = 0"):
+        place.search(FakeVllm(), config=config)
 
 
 def test_no_alpha_is_a_result_too(place: Place) -> None:

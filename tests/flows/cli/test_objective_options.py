@@ -3,9 +3,11 @@
 import pytest
 
 from flows.cli.objective_options import first_objective, given_objective
-from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.core.errors import InputError
 from tasks.core.families import find_family
+from tasks.generation.settings import GenerationSettings
+from tasks.search.search_config import SearchConfig
 
 JUDGE = Judge(model="gpt-4o")
 
@@ -17,6 +19,13 @@ def test_one_objective_decides() -> None:
     assert first_objective(None, None, "module:function", None).function == "module:function"
     of_family = first_objective(None, None, None, find_family("demo"))
     assert of_family.judge is not None and of_family.judge.model == "demo-rule"
+
+
+def test_a_served_judge_leaves_room_for_the_engine() -> None:
+    served = Judge(model="served", serve=ServeConfig(checkpoint="org/judge"))
+    for second in (None, first_objective(None, "org/reward", None, None)):
+        config = SearchConfig(objective=first_objective(served, None, None, None), second=second)
+        assert config.settings(GenerationSettings()).gpu_memory_utilization >= 0.2
 
 
 def test_several_or_none_are_refused_with_what_to_do() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import flows.library.surface as expo
 from tests.search.engines import FakeVllm
 from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair, read_tensors, write_checkpoint
+from tests.weights.models import save_llama
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,6 +24,7 @@ PUBLIC = {
     *("PairSettings", "PassOptions", "ModuleAlpha", "ProgressCallback"),
     *("Plan", "ExpoModel", "Manifest", "Recipe", "Verification", "Difference"),
     *("SearchConfig", "ObjectiveConfig", "RaceSettings", "Grid", "SearchResult", "Standing"),
+    *("RailLimits", "RewardModel"),
     *("Judge", "ServeConfig", "Comparison", "Verdict"),
     *("ExpoError", "InputError", "MismatchError", "CorruptError", "OverBudgetError"),
     *("PermanentError", "RetryableError"),
@@ -86,6 +89,22 @@ def test_several_alphas_and_settings(places: tuple[str, str], tmp_path: Path) ->
     assert tensors[0]["layers.1.weight"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("preset", ["fusionbench", "lines"])
+def test_of_several_alphas_each_has_the_presets_parts_of_its_own(
+    tmp_path: Path, preset: Literal["fusionbench", "lines"]
+) -> None:
+    for seed, name in enumerate(("aligned", "sft")):
+        save_llama(tmp_path / name, seed)
+    places = str(tmp_path / "aligned"), str(tmp_path / "sft")
+    settings = expo.PairSettings(preset=preset)
+    together = expo.extrapolate(*places, [0.1, 1.0], tmp_path / "together", settings)
+    for model in together:
+        (alone,) = expo.extrapolate(*places, model.alpha, tmp_path / f"alone-{model.alpha}", settings)
+        assert model.manifest.recipe == alone.manifest.recipe
+        found, wanted = read_tensors(Path(model.uri)), read_tensors(Path(alone.uri))
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 def test_what_does_not_fit_is_an_error_of_the_library(places: tuple[str, str], tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "other", {"layers.0.weight": torch.zeros(2, 2)})
     with pytest.raises(expo.MismatchError, match=r"layers\.3\.weight"):
@@ -138,3 +157,9 @@ def test_search_calls_back_after_each_round(
         progress=lambda standings: rounds.append(max(standing.prompts for standing in standings)),
     )
     assert result.alpha is None and tuple(rounds) == result.rounds
+
+
+def test_the_reference_lists_every_value_that_goes_into_a_search() -> None:
+    listed = (ROOT / "docs/reference/library.md").read_text()
+    into = {"SearchConfig", "ObjectiveConfig", "RewardModel", "Judge", "RaceSettings", "Grid", "RailLimits"}
+    assert {line.rpartition(".")[2] for line in listed.splitlines() if line.startswith(":::")} >= into
