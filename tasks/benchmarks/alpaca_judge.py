@@ -23,7 +23,7 @@ from tasks.benchmarks.alpaca_files import Row, in_order_of, read_answers, write_
 from tasks.benchmarks.alpaca_mass import parseable
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
-from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
 from tasks.benchmarks.protocol import UNKNOWN_CAUSE
 
@@ -62,7 +62,8 @@ def judge_answers(
     "preference" from 1 (the reference is better) to 2 (the answer is), 1.5 without asking where
     both are the same text, null where there is no judgment ("no_judgment" then says why). With
     `both_orders` it is the mean of both, null where one is, and "preference_swapped" is that of the
-    other order. The journal beside it makes a restart pay only for what was in flight. `advance` gets
+    other order. "annotator" is the judge's model, with the annotator in brackets unless it is AlpacaEval
+    2.0's. The journal beside it makes a restart pay only for what was in flight. `advance` gets
     the number of requests that are done: one for each item, two with `both_orders`.
 
     Raises:
@@ -91,7 +92,7 @@ def judge_answers(
         shown_in = 2 if judge.both_orders else 1
         advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(judged, expected, strict=True)))
         annotated = _annotate(expected, judged, judge, annotator, complete)
-        rows = [_with_cause(row, failed, annotator) for row in annotated]
+        rows = [{**_with_cause(row, failed, annotator), **_named(judge)} for row in annotated]
     check_share([*failed.values()], sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
@@ -158,6 +159,12 @@ def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
         extra = {"preference_swapped": pair[1], f"{RAW}_swapped": other.get(RAW)}
         merged.append({**row, "preference": mean, **extra})
     return merged
+
+
+def _named(judge: Judge) -> Row:
+    """Who judged, where the model's name alone does not say it: annotators differ as judges do."""
+    by = judge.annotator
+    return {} if by == PUBLISHED_ANNOTATOR else {"annotator": f"{judge.model} ({by})"}
 
 
 def _write_config(judge: Judge, by: Annotator, folder: Path) -> Path:

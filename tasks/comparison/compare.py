@@ -73,7 +73,8 @@ def compare_as(
         arm_result(benchmark, second, after, items),
         unit=benchmark.measure.unit,
     )
-    warning = shared_lineage([before.judge], names)
+    model = before.judge.partition(" (")[0]  # behind it stands the annotator, which bears a model's name too
+    warning = shared_lineage([model], names)
     return Comparison(names, (before, after), verdict.model_copy(update={"warning": warning}))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tasks.benchmarks.alpaca_annotators import _configs, find_annotator, reply_t
 from tasks.benchmarks.judge_config import PAIRWISE_SAMPLING, Judge
 from tasks.benchmarks.judge_presets import find_preset, preset_names, thinking
 from tasks.benchmarks.registry import judge_fingerprint
+from tasks.comparison.compare import compare
 from tasks.core.errors import InputError
 from tests.benchmarks.answers import LONG, SHORT, rows_of
 from tests.benchmarks.conftest import Judging
@@ -60,6 +62,21 @@ def test_a_thought_is_no_verdict_and_nothing_is_sent_that_is_refused(
     assert {frozenset(body) for body in server.bodies} == {
         frozenset({"model", "messages", "max_completion_tokens", "reasoning_effort"})
     }
+
+
+def test_a_model_through_two_annotators_is_two_judges(
+    judging: Judging, server: JudgeServer, tmp_path: Path
+) -> None:
+    server.says = lambda body: str(ranking(body))
+    published = Path(shutil.copy(judging(LONG, SHORT), tmp_path / "published.json"))
+    written = Path(shutil.copy(judging(LONG, SHORT, **ASKED), tmp_path / "written.json"))
+    names = {file: {row["annotator"] for row in rows_of(file)} for file in (published, written)}
+    assert names == {published: {"longer"}, written: {"longer (alpaca_eval_gpt4)"}}
+    asked = len(server.bodies)
+    judging(LONG, SHORT, **ASKED)
+    assert len(server.bodies) == asked  # the journal knows its requests by what was asked
+    with pytest.raises(InputError, match=r"judged by longer and .* by longer \(alpaca_eval_gpt4\)"):
+        compare(published, written)
 
 
 def test_a_reply_without_a_ranking_is_no_judgment(judging: Judging, server: JudgeServer) -> None:
@@ -157,4 +174,6 @@ def test_what_a_reply_says_in_the_end(message: dict[str, Any], text: str) -> Non
 
 def test_the_file_says_by_whom(judging: Judging, server: JudgeServer, tmp_path: Path) -> None:
     server.says = lambda body: str(ranking(body))
-    assert {row["annotator"] for row in rows_of(judging(LONG, SHORT, **ASKED))} == {"longer"}
+    assert {row["annotator"] for row in rows_of(judging(LONG, SHORT, **ASKED))} == {
+        "longer (alpaca_eval_gpt4)"
+    }
