@@ -76,18 +76,16 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     entry, store = find_family(family), Store(config.store or default_store()).uri
     check_root("store", store)
     benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
-    find_judges(entry, config.judge, benchmarks)
     guards = guards_of_run(config.guards, benchmarks)
-    found = None
-    if config.alpha == "search":
-        found = search_family(entry, config.search, config.judge, tuple(filter(is_own, benchmarks)), store)
-        if found.alpha is None:
-            return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
+    find_judges(entry, config.judge, [*benchmarks, *(guard.name for guard in guards)])
+    held_out_uri = _held_out(entry) if config.curve and benchmarks else None
+    found = _searched(entry, config, benchmarks, guards, store)
+    if found and found.alpha is None:
+        return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
     alphas = _alphas(entry, config, found)
     if not benchmarks:
         _extrapolate_only(entry, alphas, config, store)
         return None
-    held_out_uri = _held_out(entry) if config.curve else None
     recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)
     asked = [instructions(instructions_of(entry, benchmark)) for benchmark in benchmarks]
@@ -121,6 +119,17 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     if target:
         publish(recipes[0], target, report_uri, store)
     return report_uri
+
+
+def _searched(
+    family: Family, config: RunConfig, benchmarks: Sequence[str], guards: Sequence[Guard], store: str
+) -> SearchResult | None:
+    """The search of the run for α, None where it is given one; what cannot be asked is refused before it."""
+    if config.alpha != "search":
+        return None
+    for uri in (*(guard.uri for guard in guards), *(instructions_of(family, name) for name in benchmarks)):
+        instructions(uri)
+    return search_family(family, config.search, config.judge, tuple(filter(is_own, benchmarks)), store)
 
 
 def _submit_answers(

@@ -54,6 +54,11 @@ class _ArenaHard(PairwiseBenchmark):
     def questions(self) -> Path:
         return fetch(QUESTIONS)
 
+    def fetch_judging_data(self) -> None:
+        questions = self.questions()
+        for category in _by_category(read_prompts(questions), questions):
+            fetch(BASELINES[category])
+
     def expected_usage(self, judge: Judge, questions: Path | None = None) -> Usage | None:
         questions = questions or cached(QUESTIONS)
         if questions is None:

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks.data import DataFile, fetch
-from tasks.benchmarks.lm_eval_tasks import PUNKT, VERSION, instruction_checker, require_lm_eval
+from tasks.benchmarks.lm_eval_tasks import (
+    PUNKT,
+    VERSION,
+    fetch_tokenizer,
+    instruction_checker,
+    require_lm_eval,
+)
 from tasks.benchmarks.protocol import Measure, Score
 from tasks.benchmarks.verified import Check, Item, VerifiedBenchmark, binary_error
 from tasks.core.errors import CorruptError
@@ -80,6 +86,9 @@ class _IFEval(VerifiedBenchmark):
         with whole_file(path) as part:
             part.write_text(json.dumps([_item(data, row) for _, row in read_json_lines(data)]))
         return path
+
+    def fetch_judging_data(self) -> None:
+        fetch_tokenizer()
 
     def sampling(self, max_tokens: int) -> Sampling:
         return SAMPLING

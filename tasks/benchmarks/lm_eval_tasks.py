@@ -14,7 +14,7 @@ from tasks.benchmarks.data import DataFile, fetch
 from tasks.core.errors import PermanentError
 from tasks.stores.disk import whole_file
 
-__all__ = ["PUNKT", "VERSION", "exact_match", "instruction_checker", "require_lm_eval"]
+__all__ = ["PUNKT", "VERSION", "exact_match", "fetch_tokenizer", "instruction_checker", "require_lm_eval"]
 
 # of the package whose rules the figures stand under: another one may score otherwise
 VERSION = "0.4.13"
@@ -103,6 +103,15 @@ def exact_match(
     return right
 
 
+def fetch_tokenizer() -> Path:
+    """nltk's pinned sentence tokenizer as an archive on this machine's disk, downloaded if need be.
+
+    Raises:
+        RetryableError, PermanentError: it cannot be had.
+    """
+    return fetch(PUNKT)
+
+
 def _task_file(task: str) -> dict[str, Any]:
     import yaml
     from lm_eval import tasks
@@ -117,7 +126,7 @@ def _offer_punkt() -> None:
     """Lets nltk find the pinned sentence tokenizer, unpacked beside its archive."""
     import nltk
 
-    archive = fetch(PUNKT)
+    archive = fetch_tokenizer()
     folder = archive.parent / "nltk_data"
     target = folder / "tokenizers"
     with zipfile.ZipFile(archive) as packed:

@@ -157,6 +157,14 @@ class Benchmark(Protocol):
             RetryableError, PermanentError: it cannot be had.
         """
 
+    def fetch_judging_data(self) -> None:
+        """Downloads what judging needs beside the questions: lacking it should not end a run after hours.
+
+        Raises:
+            RetryableError, PermanentError: it cannot be had.
+        """
+        return
+
     def sampling(self, max_tokens: int) -> Sampling:
         """How answers are drawn: the authors' way, with the family's limit of an answer's tokens."""
         return Sampling(max_tokens=max_tokens)

@@ -46,16 +46,18 @@ class Instructions(Value):
 
 
 def find_instructions(uri: str) -> Instructions:
-    """Finds the questions, downloading them if need be.
+    """Finds the questions, downloading them and what judging the answers needs, if need be.
 
     Raises:
         InputError: there is no such file, or it is not of its form.
         RetryableError: the Hub did not answer.
+        PermanentError: offline, and a file is not on this machine.
     """
     sampled = _sample_of(uri)
     name = sampled[0] if sampled else uri
     benchmark = benchmark_of_verdict(name)
     path = local_file(uri)
+    benchmark.fetch_judging_data()
     questions = read_questions(path, benchmark.form)
     return Instructions(
         uri=uri,
@@ -74,15 +76,16 @@ def instructions_of(family: Family, benchmark: str) -> str:
 
 
 def asked_benchmarks(benchmarks: Sequence[str], prompts: str | None) -> tuple[str, ...]:
-    """The benchmarks of a run: those that it names, and that of its own prompts.
+    """The benchmarks of a run, each once: those that it names, and that of its own prompts.
 
     Raises:
         InputError: the file of prompts cannot be read, or the worker does not allow its place.
     """
-    if prompts is None:
-        return tuple(benchmarks)
-    check_root("prompts", prompts)
-    return (*benchmarks, register(Path(prompts).expanduser()))
+    names = list(benchmarks)
+    if prompts is not None:
+        check_root("prompts", prompts)
+        names.append(register(Path(prompts).expanduser()))
+    return tuple(dict.fromkeys(names))
 
 
 def local_file(uri: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.own_prompts import is_own
 from tasks.benchmarks.registry import BenchmarkName
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import ArmName
@@ -64,6 +65,7 @@ class RunConfig(Value):
     def _searched_for(self) -> Self:
         if self.search is not None and self.alpha != "search":
             raise ValueError('`search` says how α is searched for: set alpha to "search", or leave it out')
-        if self.prompts is not None and set(self.arms) != {"original", "expo"}:
+        own = self.prompts is not None or any(map(is_own, self.benchmarks))
+        if own and set(self.arms) != {"original", "expo"}:
             raise ValueError("`prompts` compares the two arms: leave both in `arms`")
         return self

@@ -1,8 +1,9 @@
 """The figures of each family over the runs of a store: what `expo history` and its page show.
 
 A series holds comparable runs: one family, α, benchmark and judge, with the judge's
-fingerprint (its prompts, sampling and orders). Reports of other versions are read as far as the
-history needs them; one that lacks something is named and left out, and no figure is made up for it.
+fingerprint (its prompts, sampling and orders); of a guard also one number of items and one margin.
+Reports of other versions are read as far as the history needs them; one that lacks something is
+named and left out, and no figure is made up for it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,7 @@ class Series(FiniteValue):
     """One family at one α on one benchmark by one judge; the points are in the order of time.
 
     judge_fingerprint  "" where the reports do not state it
+    items, margin      of a guard: how many items were asked, and the points that may be lost; otherwise 0
     """
 
     family: str
@@ -60,6 +62,8 @@ class Series(FiniteValue):
     judge: str
     judge_fingerprint: str
     unit: str
+    items: int = Field(default=0, exclude_if=lambda items: not items)
+    margin: float = Field(default=0.0, exclude_if=lambda margin: not margin)
     points: tuple[HistoryPoint, ...]
     published: PublishedFigures | None = None
 
@@ -92,9 +96,12 @@ class _Guard(_Read):
     benchmark: str
     rule: str
     finding: Finding
+    margin: float
     mean: float
     lower: float
     upper: float
+    n_judged: int
+    n_failed: int = 0
     original: _Arm
     expo: _Arm
 
@@ -110,6 +117,8 @@ class _Verdict(_Read):
     expo: _Arm
     published: PublishedFigures | None = None
     guards: tuple[_Guard, ...] = ()
+    items: int = 0
+    margin: float = 0.0
 
     def with_guards_apart(self) -> "Iterator[_Verdict]":
         """This one, and each guard in the form of a verdict."""
@@ -125,6 +134,8 @@ class _Verdict(_Read):
                 difference=found,
                 original=guard.original,
                 expo=guard.expo,
+                items=guard.n_judged + guard.n_failed,
+                margin=guard.margin,
             )
 
 
@@ -149,7 +160,7 @@ class _Report(_Read):
 
 
 GUARD_UNIT = "percentage points"
-_Key = tuple[str, str, str, str, float, str]
+_Key = tuple[str, str, str, str, float, str, int, float]
 
 
 def history(reports: Mapping[str, bytes]) -> History:
@@ -181,7 +192,10 @@ def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
         for verdict in apart.values():
             asked = benchmark_of_verdict(verdict.benchmark)
             judge = family.settings.get(f"{asked.measure.title}: judge's fingerprint", "")
-            key = (family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit)
+            key = (
+                *(family.family, verdict.benchmark, verdict.judge, judge, verdict.alpha, verdict.unit),
+                *(verdict.items, verdict.margin),
+            )
             bands = [
                 band for band in family.noise if (band.benchmark, band.judge) == (asked.name, verdict.judge)
             ]
@@ -203,7 +217,7 @@ def _points(report: _Report) -> Iterator[tuple[_Key, _Verdict, HistoryPoint]]:
 
 
 def _series(key: _Key, found: list[tuple[_Verdict, HistoryPoint]]) -> Series:
-    family, benchmark, judge, judge_fingerprint, alpha, unit = key
+    family, benchmark, judge, judge_fingerprint, alpha, unit, items, margin = key
     return Series(
         family=family,
         alpha=alpha,
@@ -211,6 +225,8 @@ def _series(key: _Key, found: list[tuple[_Verdict, HistoryPoint]]) -> Series:
         judge=judge,
         judge_fingerprint=judge_fingerprint,
         unit=unit,
+        items=items,
+        margin=margin,
         points=tuple(point for _, point in found),
         published=found[-1][0].published,
     )

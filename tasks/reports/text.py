@@ -106,7 +106,8 @@ def _console(file: StringIO, color: bool) -> Console:
 def _series_table(series: Series) -> Table:
     judge = one_line(f"{series.judge} {series.judge_fingerprint[:8]}")
     measure = measure_of(series.benchmark)
-    title = f"{one_line(series.family)}, α = {series.alpha:g}, {measure.title}, judged by {judge}"
+    asked = f" ({series.items} items, margin {series.margin:g})" if series.margin else ""
+    title = f"{one_line(series.family)}, α = {series.alpha:g}, {measure.title}{asked}, judged by {judge}"
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("run", "made"):
         table.add_column(name, no_wrap=True)

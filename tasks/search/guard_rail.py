@@ -27,7 +27,7 @@ class GuardRail:
         Raises:
             InputError: no such benchmark, or one that a judge scores.
             PermanentError: what scores it is not installed.
-            RetryableError, PermanentError: its questions cannot be had.
+            RetryableError, PermanentError: its data cannot be had.
         """
         benchmark: Benchmark = find_benchmark(name)
         judge = benchmark.own_judge()
@@ -38,6 +38,7 @@ class GuardRail:
             )
         benchmark.require()
         self._benchmark, self._judge = benchmark, judge
+        benchmark.fetch_judging_data()
         self._items: list[dict[str, Any]] = read_json(benchmark.questions())[:count]
         self.prompts: tuple[str, ...] = tuple(item["instruction"] for item in self._items)
 

@@ -45,6 +45,7 @@ class Verdict(FiniteValue):
     difference  + ExPO minus original, in `unit`
     p_adjusted  Holm's adjustment of the p-value over the `compared` tests of one run: families and guards
     guards      what the gain costs, empty where no guard was named
+    beside_guards  whether another family's guards are among the compared tests
     lc_error    standard error of `lc_gain` by a paired bootstrap, None where there is none
     lc_note     why there is no length-controlled win rate, if there is none
     n_judged    items judged in both arms; n_failed: items that were not
@@ -74,11 +75,12 @@ class Verdict(FiniteValue):
     published: PublishedFigures | None = None
     warning: str = Field(default="", exclude_if=lambda warning: not warning)
     guards: tuple[GuardResult, ...] = Field(default=(), exclude_if=lambda guards: not guards)
+    beside_guards: bool = Field(default=False, exclude_if=lambda beside: not beside)
 
     @property
     def tests(self) -> str:
         """What Holm's correction was over, in words: "13 families", or with guards "3 tests"."""
-        return f"{self.compared} {'tests' if self.guards else 'families'}"
+        return f"{self.compared} {'tests' if self.guards or self.beside_guards else 'families'}"
 
     @property
     def detectable(self) -> float:
@@ -222,9 +224,10 @@ def across_families(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     for group in {(verdict.benchmark, verdict.judge) for verdict in verdicts}:
         members = [i for i, verdict in enumerate(verdicts) if (verdict.benchmark, verdict.judge) == group]
         tests = [p for i in members for p in _p_values(verdicts[i])]
-        adjusted = iter(holm(tests))
+        adjusted, guarded = iter(holm(tests)), len(tests) > len(members)
         for i in members:
-            corrected[i] = _correct(verdicts[i], adjusted, len(tests))
+            verdict = verdicts[i].model_copy(update={"beside_guards": guarded and not verdicts[i].guards})
+            corrected[i] = _correct(verdict, adjusted, len(tests))
     return tuple(corrected)
 
 

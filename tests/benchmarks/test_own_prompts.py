@@ -51,6 +51,16 @@ def test_a_run_asks_them_beside_its_benchmarks(tmp_path: Path) -> None:
     assert "prompts" not in RunConfig().model_dump()  # what is stored of runs without stays what it was
     with pytest.raises(ValueError, match="compares the two arms"):
         RunConfig(prompts=str(path), arms=("expo",))
+    with pytest.raises(ValueError, match="compares the two arms"):
+        RunConfig(benchmarks=(register(path),), arms=("expo",))
+
+
+def test_a_benchmark_that_is_named_twice_is_asked_once(tmp_path: Path) -> None:
+    """Its answers would count twice, and the original's noise against itself would be none."""
+    path = write(tmp_path / "p.jsonl", PROMPTS)
+    name = register(path)
+    assert asked_benchmarks(("alpaca_eval", "alpaca_eval"), None) == ("alpaca_eval",)
+    assert asked_benchmarks((name, "alpaca_eval"), str(path)) == (name, "alpaca_eval")
 
 
 @pytest.mark.parametrize(

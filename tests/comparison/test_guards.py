@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tasks.benchmarks import lm_eval_tasks
+from tasks.benchmarks.arena_hard_data import CREATIVE_ANSWERS, HARD_ANSWERS
 from tasks.benchmarks.table import BENCHMARKS
 from tasks.comparison.guards import Guard, guards_of_run, parse_guard
 from tasks.comparison.instructions import find_instructions
 from tasks.comparison.run_config import RunConfig
-from tasks.core.errors import InputError
+from tasks.core.errors import InputError, RetryableError
+from tests.benchmarks.instruction_files import DOCUMENTS, use_small_ifeval
 from tests.benchmarks.sums import SUMS
+from tests.benchmarks.synthetic import ARENA, take_for_pinned
 
 
 @pytest.mark.parametrize(
@@ -86,3 +90,28 @@ def test_a_sample_is_always_the_same_and_grows(tmp_path: Path, monkeypatch: pyte
     assert find_instructions("sums").total is None
     with pytest.raises(InputError, match="a sample of 11: the benchmark has 10 items"):
         find_instructions("sums:11")
+
+
+def test_what_judging_needs_is_fetched_with_the_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offline worker says so before anything is generated, not when the answers are to be judged."""
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("tasks.benchmarks.data.urlopen", offline)
+    use_small_ifeval(tmp_path, monkeypatch)
+    assert find_instructions("ifeval").count == len(DOCUMENTS)
+    lm_eval_tasks.PUNKT.path.unlink()
+    with pytest.raises(RetryableError, match="cannot be reached"):
+        find_instructions("ifeval")
+
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "arena"))
+    take_for_pinned(monkeypatch)
+    assert find_instructions("arena_hard").count == len(ARENA)
+    for file in (HARD_ANSWERS, CREATIVE_ANSWERS):
+        away = file.path.rename(tmp_path / "away")
+        with pytest.raises(RetryableError, match="cannot be reached"):
+            find_instructions("arena_hard")
+        away.rename(file.path)

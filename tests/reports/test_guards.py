@@ -1,11 +1,14 @@
 """What a gain costs, in the page, the Markdown, the terminal, the history and a night's alarms."""
 
+import csv
 import re
+from io import StringIO
 
 import pytest
 
 from tasks.benchmarks.rows import Dialogue, DialogueTurn
 from tasks.comparison.nights import changes_of
+from tasks.reports.exports import bibtex, csv_table, latex_table
 from tasks.reports.history import history
 from tasks.reports.html import render_history, render_html
 from tasks.reports.markdown import render_markdown, render_summary
@@ -19,7 +22,7 @@ from tests.reports.conftest import FamilyMaker
 COST = PublishedCost(setting="GSM8K, 5 shots, exact match", score=(67.2, 59.6), standard_error=1.4)
 
 
-def guard(name: str, lost: int, won: int = 3, n: int = 400) -> GuardResult:
+def guard(name: str, lost: int, won: int = 3, n: int = 400, margin: float = 3.0) -> GuardResult:
     before = [100.0] * lost + [0.0] * won + [100.0] * (n - lost - won)
     after = [0.0] * lost + [100.0] * won + [100.0] * (n - lost - won)
     arms = [
@@ -34,7 +37,7 @@ def guard(name: str, lost: int, won: int = 3, n: int = 400) -> GuardResult:
         )
         for scores, kept in ((before, 90.0), (after, 70.0))
     ]
-    return decide_guard(name, "lm-eval 0: a task", 3.0, *arms)
+    return decide_guard(name, "lm-eval 0: a task", margin, *arms)
 
 
 def with_guards(family: FamilyReport, *guards: GuardResult) -> FamilyReport:
@@ -121,3 +124,60 @@ def test_a_guard_has_a_history_and_a_drop_of_it_is_an_alarm(make_family: FamilyM
     changes = {change.benchmark: change for change in changes_of(found.series, "night-2")}
     assert changes["ifeval"].dropped and changes["ifeval"].guard and changes["ifeval"].new_cost
     assert not changes["alpaca_eval"].dropped and not changes["alpaca_eval"].guard
+
+
+@pytest.mark.parametrize(
+    "second",
+    [guard("gsm8k", 40, n=200), guard("gsm8k", 40, margin=2.0)],
+    ids=["a sample", "another margin"],
+)
+def test_another_sample_or_margin_of_a_guard_is_another_series(
+    second: GuardResult, make_family: FamilyMaker
+) -> None:
+    """A night with it has no earlier one, so it can neither have dropped nor have come to be at a cost."""
+    family = make_family("demo", gain=20.0)
+    nights = [
+        run_of(with_guards(family, asked), name=name, day=day)
+        for name, day, asked in (("night-1", 11, guard("gsm8k", 2)), ("night-2", 12, second))
+    ]
+    found = history({night.name: night.model_dump_json().encode() for night in nights})
+    guards = [line for line in found.series if line.benchmark == "gsm8k"]
+    assert {(line.items, line.margin) for line in guards} == {(400, 3.0), (second.n_judged, second.margin)}
+    assert [change.benchmark for change in changes_of(found.series, "night-2")] == ["alpaca_eval"]
+    title = f"{second.n_judged} items, margin {second.margin:g}"
+    assert title in history_table(found) and title in render_history(found, "store")
+
+
+def test_a_benchmark_and_a_guard_of_one_name_are_two_series(make_family: FamilyMaker) -> None:
+    family = make_family("demo", gain=20.0)
+    (verdict,) = family.verdicts
+    judged = verdict.model_copy(update={"benchmark": "gsm8k", "judge": "lm-eval 0: a task"})
+    nights = [
+        run_of(with_guards(family, guard("gsm8k", 2))),
+        run_of(family.model_copy(update={"verdicts": (judged,)}), name="night-2", day=24),
+    ]
+    found = history({night.name: night.model_dump_json().encode() for night in nights})
+    assert [line.margin for line in found.series if line.benchmark == "gsm8k"] == [0, 3]
+
+
+def test_exports_hold_the_cost_beside_the_gain(run: RunReport) -> None:
+    first, second = csv.DictReader(StringIO(csv_table(run)))
+    (ifeval, gsm8k) = run.verdicts[0].guards
+    assert float(first["ifeval_difference"]) == ifeval.mean and first["ifeval_finding"] == "at a cost"
+    assert first["gsm8k_finding"] == gsm8k.finding and float(second["ifeval_margin"]) == 3
+    table = latex_table(run)
+    assert "outcome & guards" in table and "IFEval $-$14.2, at a cost; GSM8K" in table
+    cited = bibtex(run)
+    assert "2311.07911" in cited and "2110.14168" in cited
+    assert "% guards verified by lm-eval 0: a task" in cited
+
+
+def test_a_family_without_guards_beside_one_with_them_is_compared_over_tests(
+    make_family: FamilyMaker,
+) -> None:
+    guarded = with_guards(make_family("llama3-iterative-dpo-final", gain=20.0), guard("ifeval", 0))
+    plain = make_family("demo", gain=20.0, seed=1)
+    verdicts = run_of(guarded, plain).verdicts
+    assert [verdict.tests for verdict in verdicts] == ["3 tests", "3 tests"]
+    assert "Holm over 3 tests" in verdicts[1].rule
+    assert [verdict.tests for verdict in run_of(plain).verdicts] == ["1 families"]

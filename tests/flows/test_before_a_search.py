@@ -1,0 +1,60 @@
+"""What a run with a search refuses before the search is paid for."""
+
+from pathlib import Path
+
+import pytest
+
+from flows import family as family_flow
+from flows.parameters import FamilyName
+from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.table import BENCHMARKS
+from tasks.comparison.instructions import find_instructions
+from tasks.comparison.run_config import RunConfig
+from tasks.core.errors import InputError, PermanentError
+from tests.benchmarks import sums
+
+JUDGE = Judge(model="some-judge", base_url="http://127.0.0.1:9/v1")
+NOT_HERE = "prompts@" + "0" * 12
+
+
+@pytest.fixture(autouse=True)
+def no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search fails the test; stages run in this process, without Prefect."""
+
+    def searched(*_: object) -> None:
+        pytest.fail("the search began")
+
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(BENCHMARKS, "sums", "tests.benchmarks.sums")
+    monkeypatch.setattr(family_flow, "instructions", find_instructions)
+    monkeypatch.setattr(family_flow, "search_family", searched)
+
+
+def run(store: Path, config: RunConfig) -> None:
+    unpublished = family_flow.expo_family.fn.__wrapped__  # type: ignore[attr-defined]
+    given = {"alpha": "search", "judge": JUDGE, "store": str(store)}
+    unpublished(FamilyName("zephyr-7b-beta"), config.model_copy(update=given))
+
+
+def test_a_sample_larger_than_the_guards_benchmark(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a sample of 20: the benchmark has 10 items"):
+        run(tmp_path, RunConfig(guards=("sums:20",)))
+
+
+def test_prompts_that_are_not_on_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not on this machine"):
+        run(tmp_path, RunConfig(benchmarks=(NOT_HERE,)))
+
+
+def test_a_guard_whose_rule_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise PermanentError("sums need an abacus")
+
+    monkeypatch.setattr(sums.BENCHMARK, "require", missing)
+    with pytest.raises(PermanentError, match="sums need an abacus"):
+        run(tmp_path, RunConfig(guards=("sums",)))
+
+
+def test_a_curve_without_held_out_instructions(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the registry has none for it"):
+        run(tmp_path, RunConfig(curve=(0.1,)))
