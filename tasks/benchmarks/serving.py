@@ -23,9 +23,9 @@ from tasks.benchmarks.reasoning import reasoning_parser
 from tasks.core.child import start_module
 from tasks.core.errors import RetryableError
 from tasks.core.providers import provider_of
-from tasks.core.scratch import scratch_folder
 from tasks.core.worker import check_trusted
 from tasks.generation.interpreter import engine_python
+from tasks.stores.scratch import scratch_folder
 
 __all__ = ["LOG", "serving"]
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.core.child import start_module
-from tasks.core.scratch import scratch_folder
 from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
 from tasks.generation.rounds import Rank
+from tasks.stores.scratch import scratch_folder
 
 __all__ = ["run_engines"]
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from tasks.core import errors
 from tasks.core.child import start_module
 from tasks.core.errors import ExpoError, PermanentError
-from tasks.core.scratch import scratch_folder
 from tasks.core.values import Value, canonical_json
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
 from tasks.generation.live_orders import LiveReply, LiveSetup
 from tasks.generation.settings import GenerationJob
+from tasks.stores.scratch import scratch_folder
 from tasks.weights.recipe import Recipe
 
 __all__ = ["LiveEngine", "UnfitError", "live_engine"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.scratch import scratch_folder
+from tasks.stores.scratch import scratch_folder
 
 HOLD = """
-from tasks.core.scratch import scratch_folder
+from tasks.stores.scratch import scratch_folder
 with scratch_folder() as folder:
     (folder / "socket").touch()
     print(folder, flush=True)

@@ -2,12 +2,13 @@
 
 import fcntl
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tasks.stores.disk import remove_tree
 
 __all__ = ["scratch_folder"]
 
@@ -32,7 +33,7 @@ def scratch_folder() -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder, folder.parent)
     finally:
         os.close(lock)
 
@@ -46,7 +47,7 @@ def _remove_abandoned() -> None:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder, place)
             finally:
                 os.close(lock)
 
