@@ -41,7 +41,7 @@ class LocalFiles:
 
     def create(self, content: bytes, name: str) -> bool:
         """Writes a file that must not replace another; False if there is one. All files are durable then."""
-        target = inside(self._folder, name)
+        target, part = inside(self._folder, name), None
         try:
             with write_errors(self._folder):
                 part = self._part(name)
@@ -53,9 +53,10 @@ class LocalFiles:
             part.unlink()
         except OSError as error:
             if target.exists():  # another was faster, and may have cleared the scratch folder
-                part.unlink(missing_ok=True)
+                if part is not None:
+                    part.unlink(missing_ok=True)
                 return False
-            if error.errno not in NO_LINKS:
+            if part is None or error.errno not in NO_LINKS:
                 raise
             part.replace(target)
         _make_durable(self._folder)

@@ -18,7 +18,7 @@ from tests.servers.hub import use_in_this_process
 from tests.servers.judge import Body, JudgeServer
 from tests.zoo.serve import TOKEN, serve_zoo
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
 NAME = "llama3-iterative-dpo-final"
 FOLLOWING = dict(

@@ -10,6 +10,7 @@ import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError
 from tasks.stores.artefact import MANIFEST, Artefact, Store
+from tasks.stores.local import LocalFiles
 from tests.waiting import LIMIT
 
 CONTENT = bytes(range(251)) * 4096
@@ -97,6 +98,22 @@ def test_one_of_many_seals_wins(model: Artefact) -> None:
         won = list(pool.map(seal, contents))
     assert won.count(True) == 1
     assert model.manifest() == contents[won.index(True)]
+
+
+def test_a_seal_whose_scratch_folder_another_seal_removes_has_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mkdir finds the folder there, and then no longer: it says that it exists."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+
+    def removed(scratch: Path) -> str:
+        (folder / "manifest.json").write_bytes(b"another's")
+        raise FileExistsError(scratch)
+
+    monkeypatch.setattr("tasks.stores.local.hold_lease", removed)
+    assert LocalFiles(folder).create(b"mine", "manifest.json") is False
+    assert (folder / "manifest.json").read_bytes() == b"another's"
 
 
 def test_scratch_is_no_part_of_it_and_goes_with_the_seal(model: Artefact) -> None:
