@@ -27,4 +27,4 @@ def main(sft: str, aligned: str, out: str, alpha: float = 0.3) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(sys.argv[1], sys.argv[2], sys.argv[3])

@@ -17,7 +17,7 @@ from tasks.benchmarks.data import DataFile
 from tasks.benchmarks.mt_bench_data import PROMPTS, QUESTIONS, REFERENCES
 from tasks.benchmarks.pairwise_prompts import CREATIVE
 
-__all__ = ["ARENA", "CATEGORIES", "INSTRUCTIONS", "arena_answers", "take_for_pinned"]
+__all__ = ["ARENA", "CATEGORIES", "INSTRUCTIONS", "arena_answers", "take_for_pinned", "write_ratings"]
 
 INSTRUCTIONS = tuple(f"Explain in a few words what the number {number} is good for." for number in range(24))
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
@@ -98,3 +98,21 @@ def _text(file: DataFile, rows: Sequence[dict[str, Any]]) -> str:
     if file.name.endswith(".json"):
         return json.dumps(rows)
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def write_ratings(folder: Path) -> tuple[Path, Path]:
+    """MT-Bench judgments of two models over 80 questions; the second is 0.5 better in each turn."""
+    for name, more in (("a", 0.0), ("b", 0.5)):
+        rows = [
+            {
+                "question_id": question,
+                "turn": turn,
+                "score": 4 + (7 * question) % 5 + more,
+                "judge": ["gpt-4", "single-v1"],
+                "model": name,
+            }
+            for turn in (1, 2)
+            for question in range(81, 161)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "a.jsonl", folder / "b.jsonl"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.benchmarks.registry import data_files
+from tests.benchmarks.synthetic import write_ratings
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT
 
@@ -32,21 +33,7 @@ def expo(*arguments: object, **variables: str) -> subprocess.CompletedProcess[st
 @pytest.fixture(scope="module")
 def mt_bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Judgments of two models over 80 questions; the second is 0.5 better in each turn."""
-    folder = tmp_path_factory.mktemp("mt_bench")
-    for name, more in (("a", 0.0), ("b", 0.5)):
-        rows = [
-            {
-                "question_id": question,
-                "turn": turn,
-                "score": 4 + (7 * question) % 5 + more,
-                "judge": ["gpt-4", "single-v1"],
-                "model": name,
-            }
-            for turn in (1, 2)
-            for question in range(81, 161)
-        ]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder / "a.jsonl", folder / "b.jsonl"
+    return write_ratings(tmp_path_factory.mktemp("mt_bench"))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import flows.library.surface as expo
+from tests.benchmarks.synthetic import write_ratings
 from tests.search.engines import FakeVllm
 from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair, read_tensors, write_checkpoint
@@ -114,20 +115,8 @@ def test_what_does_not_fit_is_an_error_of_the_library(places: tuple[str, str], t
 
 
 def test_compare_takes_files_of_judgments(tmp_path: Path) -> None:
-    for name, more in (("a", 0.0), ("b", 0.5)):
-        rows = [
-            {
-                "question_id": question,
-                "turn": turn,
-                "score": 4 + (7 * question) % 5 + more,
-                "judge": ["gpt-4", "single-v1"],
-                "model": name,
-            }
-            for turn in (1, 2)
-            for question in range(81, 161)
-        ]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = expo.compare(tmp_path / "a.jsonl", str(tmp_path / "b.jsonl"))
+    first, second = write_ratings(tmp_path)
+    found = expo.compare(first, str(second))
     assert found.names == ("a", "b") and found.verdict.outcome == "better"
     assert found.verdict.difference.mean == pytest.approx(0.5)
 
