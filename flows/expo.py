@@ -20,18 +20,10 @@ from prefect.flows import Flow
 from prefect.runtime import flow_run
 from prefect.states import Cancelling
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.callables import get_parameter_defaults
 
 from flows.family import expo_family
-from flows.parameters import (
-    AlphaCurve,
-    AnchorFile,
-    BenchmarkName,
-    DeploymentName,
-    FamilyName,
-    HubTarget,
-    StorePlace,
-    default_store,
-)
+from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
@@ -48,6 +40,7 @@ from tasks.core.family_result import FamilyResult
 from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
+from tasks.runtime.run_names import report_name, run_title
 from tasks.runtime.stage import failed_stage
 from tasks.search.search_config import SearchConfig
 from tasks.stores.artefact import Store
@@ -73,29 +66,35 @@ def cancel_families(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) 
             client.set_flow_run_state(run.id, Cancelling())
 
 
+def _run_name() -> str:
+    given = get_parameter_defaults(expo.fn) | dict(flow_run.parameters)
+    return run_title(given["families"], given["alpha"], given["curve"], str(flow_run.name))
+
+
 @flow(
     name="expo",
+    flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=WAITING),  # type: ignore[arg-type]
     on_cancellation=[cancel_families],
 )
 def expo(
     families: tuple[FamilyName, ...] = tuple(FamilyName(name) for name in names("published")),
     alpha: Alpha | None = None,
-    curve: AlphaCurve = (),
+    curve: tuple[float, ...] = (),
     arms: tuple[ArmName, ...] = ("original", "expo"),
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     prompts: str | None = None,
     guards: tuple[GuardName, ...] = (),
     judge: Judge | None = None,
-    store: StorePlace = None,
+    store: str | None = None,
     inputs: InputMode = "download",
     dequantize: bool = False,
-    publish_to: HubTarget = None,
+    publish_to: str | None = None,
     rejudge: Rejudge | None = None,
-    anchors: AnchorFile = None,
+    anchors: str | None = None,
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
     search: SearchConfig | None = None,
-    deployment: DeploymentName = None,
+    deployment: str | None = None,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -103,32 +102,32 @@ def expo(
 
     Args:
         families: Names of the registry; by default the twelve of the published tables.
-        alpha: One α for all, in place of each family's own; or "search": each family's is searched
-            for, on its held-out prompts.
-        curve: More values of α, each against the original on held-out instructions.
-        arms: "original", "expo", or both; only both make a verdict.
+        alpha: One α for all, as `0.3`, in place of each family's own; or `search`: each family's is
+            searched for, on its held-out prompts, as the parameter search says.
+        curve: More values of α, as `[0.1, 0.3, 1.0]`, each against the original on held-out instructions.
+        arms: `original`, `expo`, or both; only both make a verdict.
         benchmarks: Names of benchmarks; none of them extrapolates only.
-        prompts: A file of your own prompts, JSON lines with a "prompt" each, as a benchmark besides:
-            + ExPO's answers against the original's, in both orders.
-        guards: Benchmarks that a rule verifies, which say what the gain costs: "ifeval", "gsm8k"; with
-            the points that may be lost "ifeval=3", with a sample of the items "gsm8k:200".
+        prompts: A file of your own prompts, as `/data/prompts.jsonl`, JSON lines with a "prompt" each, as a
+            benchmark besides: + ExPO's answers against the original's, in both orders.
+        guards: Benchmarks that a rule verifies, which say what the gain costs: `ifeval`, `gsm8k`; with
+            the points that may be lost `ifeval=3`, with a sample of the items `gsm8k:200`.
         judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
             Its API key is read from the environment of the worker; its limits are the run's.
-        store: Where artefacts go: a folder or s3://bucket/prefix; None: $EXPO_STORE.
-        inputs: "stream" reads the checkpoints' weights by ranges as they are needed: no disk for
+        store: Where artefacts go: a folder or `s3://bucket/prefix`; None: $EXPO_STORE.
+        inputs: `stream` reads the checkpoints' weights by ranges as they are needed: no disk for
             them, and no sha256 of a file that is not read whole. An engine still downloads its model.
         dequantize: Whether fp8 weights are multiplied by their scales; both arms are bf16 models then.
-        publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, or org/name
-            for a single family. None: nothing is uploaded.
-        rejudge: "failed" asks once more for the items that finished judgings have no judgment of.
-        anchors: A file of stored annotations; the judge judges a sample of them again, and the report
-            says how far it agrees with theirs.
+        publish_to: Where on the Hugging Face Hub the models go, privately: a namespace, as `my-org`, or
+            `my-org/my-model` for a single family. None: nothing is uploaded.
+        rejudge: `failed` asks once more for the items that finished judgings have no judgment of.
+        anchors: A file of stored annotations, as `/data/annotations.json`; the judge judges a sample of
+            them again, and the report says how far it agrees with theirs.
         generation: How the answers are made: `endpoint` (an OpenAI-compatible server in place of a
             local engine), `max_failed` (the share of answers that it may fail to give), `seeds`
             (generations of each arm), `noise_band` (an A/A run).
         search: How, where alpha is "search": what scores, the candidates, the rails. None: the
             judge scores, by its preference over α = 0.
-        deployment: The deployment that runs each family, as expo-family/gpu, on the machines of its
+        deployment: The deployment that runs each family, as `expo-family/gpu`, on the machines of its
             work pool; the store has to be one that all of them reach. None: in this process, one
             family after another.
 
@@ -211,8 +210,8 @@ def _run_families(
 
 def _report_name() -> str:
     """The run's name; a run that is retried writes another report, since none is ever changed."""
-    again = int(flow_run.run_count)
-    return f"{flow_run.name}-{again}" if again > 1 else str(flow_run.name)
+    name, again = report_name(str(flow_run.name)), int(flow_run.run_count)
+    return f"{name}-{again}" if again > 1 else name
 
 
 def _result(name: FamilyName, state: State[str | None], before: frozenset[str]) -> FamilyResult:

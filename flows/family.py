@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import FamilyName, default_store
@@ -38,6 +39,7 @@ from tasks.resolve import resolve
 from tasks.runtime.judging import reports_overspending
 from tasks.runtime.outcome import publishes_outcome
 from tasks.runtime.progress import run_logger
+from tasks.runtime.run_names import family_title
 from tasks.seal import seal
 from tasks.search.result import SearchResult
 from tasks.stores.artefact import Store
@@ -61,7 +63,13 @@ class _Submitted(NamedTuple):
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
 
 
-@flow(name="expo-family", flow_run_name="{family}", task_runner=RUNNER)
+def _run_name() -> str:
+    given = dict(flow_run.parameters)
+    config = given.get("config") or RunConfig()
+    return family_title(given["family"], config.alpha, config.curve)
+
+
+@flow(name="expo-family", flow_run_name=_run_name, task_runner=RUNNER)
 @publishes_outcome
 def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | None:  # noqa: B008 - frozen
     """Extrapolates a family, lets both arms answer the benchmarks, has them judged, and decides.

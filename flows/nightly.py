@@ -12,14 +12,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.expo import expo
-from flows.parameters import (
-    AnchorFile,
-    BenchmarkName,
-    DeploymentName,
-    FamilyName,
-    StorePlace,
-    default_store,
-)
+from flows.parameters import BenchmarkName, FamilyName, default_store
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.table import DEFAULT
@@ -49,13 +42,13 @@ def nightly(
     benchmarks: tuple[BenchmarkName, ...] = (DEFAULT,),
     guards: tuple[GuardName, ...] = (),
     judge: Judge | None = None,
-    store: StorePlace = None,
+    store: str | None = None,
     inputs: InputMode = "download",
-    anchors: AnchorFile = None,
+    anchors: str | None = None,
     fresh: bool = False,
     keep: Annotated[int, Field(ge=1)] = 60,
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
-    deployment: DeploymentName = None,
+    deployment: str | None = None,
 ) -> str:
     """Runs the families; a drop, a family without a verdict and a judge that drifts are events.
 
@@ -67,14 +60,15 @@ def nightly(
         benchmarks: Names of benchmarks.
         guards: What the gain costs, as in the flow expo; a guard that drops is an event as well.
         judge: Who judges; its figures are compared with its own earlier ones only.
-        store: Where artefacts and the history are: a folder or s3://bucket/prefix; None: $EXPO_STORE.
-        inputs: "download" or "stream", as in the flow expo.
-        anchors: A file of stored annotations, of which the judge judges a sample again each night.
+        store: Where artefacts and the history are: a folder or `s3://bucket/prefix`; None: $EXPO_STORE.
+        inputs: `download` or `stream`, as in the flow expo.
+        anchors: A file of stored annotations, as `/data/annotations.json`, of which the judge judges a
+            sample again each night.
         fresh: All families are answered and judged anew, with the night's own seed.
         keep: How many nights' reports are kept; older ones go, and nothing that a report refers to.
         generation: How the answers are made, as in the flow expo; a fresh night sets its own first
             seed, and always has an A/A run.
-        deployment: The deployment that runs each family, as expo-family/gpu; None: in this process.
+        deployment: The deployment that runs each family, as `expo-family/gpu`; None: in this process.
 
     Returns:
         The uri of the night's report.

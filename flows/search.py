@@ -6,6 +6,7 @@ prefect deployment run expo-search/search -p family=zephyr-7b-beta \
 """
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.parameters import FamilyName, default_store
 from tasks.benchmarks.judge_config import Judge
@@ -18,6 +19,7 @@ from tasks.core.providers import provider_of
 from tasks.core.worker import check_function, check_root
 from tasks.resolve import resolve
 from tasks.runtime.approval import require_approval
+from tasks.runtime.run_names import model_name
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult, describe
 from tasks.search.search_config import SearchConfig
@@ -28,7 +30,12 @@ from tasks.stores.artefact import Store
 __all__ = ["expo_search", "search_family"]
 
 
-@flow(name="expo-search")
+def _run_name() -> str:
+    given = flow_run.parameters
+    return f"{given.get('family') or model_name(given.get('aligned') or 'a pair')} α=search"
+
+
+@flow(name="expo-search", flow_run_name=_run_name)
 def expo_search(
     config: SearchConfig,
     family: FamilyName | None = None,
@@ -44,11 +51,12 @@ def expo_search(
     Args:
         config: What scores (a judge, a reward model or a Python function), the candidates, the rails.
         family: A name of the registry, for its checkpoints and its way of prompting.
-        aligned, sft: The pair, where it is no family's: folders, hub ids or s3://….
+        aligned: The aligned checkpoint, where the pair is no family's: a folder, a hub id or s3://….
+        sft: The SFT checkpoint that it was made from.
         prompts: A file of held-out prompts; None: the family's own, else UltraFeedback's. Those of an
             evaluation are refused.
         max_tokens: Of an answer; None: the family's.
-        store: A folder or s3://bucket/prefix; None: $EXPO_STORE.
+        store: Where the search and its model go: a folder or `s3://bucket/prefix`; None: $EXPO_STORE.
         ask_before_judging: Pause, with the estimate on a form, until a person lets the judge be paid.
     """
     store = Store(store or default_store()).uri

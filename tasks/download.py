@@ -1,6 +1,7 @@
 """Stage download: the input files of one output shard, verified, on this machine's disk."""
 
 from tasks.runtime.limits import HUB_DOWNLOADS, hold
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.open import reopen
 from tasks.weights.jobs import ShardJob
@@ -9,7 +10,7 @@ from tasks.weights.prefetch import fetch_inputs
 __all__ = ["download"]
 
 
-@stage("download {job.file}")
+@stage(lambda job: f"download {job.file}, {models_title([job.recipe], alphas=False)}")
 def download(job: ShardJob) -> None:
     """Fetches what the shard reads; files that are here already are only checked, equal ones fetched once.
 

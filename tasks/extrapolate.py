@@ -1,6 +1,7 @@
 """Stage extrapolate: one output shard, for every alpha asked for, in one pass over the inputs."""
 
 from tasks.runtime.progress import Progress
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.open import reopen
@@ -14,7 +15,7 @@ from tasks.weights.shard_steps import write_parts
 __all__ = ["extrapolate"]
 
 
-@stage("extrapolate {jobs[0].file}")
+@stage(lambda jobs: f"extrapolate {jobs[0].file}, {models_title([job.recipe for job in jobs])}")
 def extrapolate(
     jobs: tuple[ShardJob, ...], store: str, inputs: InputMode = "download"
 ) -> tuple[ShardPart, ...]:

@@ -24,6 +24,7 @@ from tasks.core.errors import InputError, PermanentError
 from tasks.core.families import find_family
 from tasks.core.family_result import FamilyResult
 from tasks.runtime.outcome import read_outcome
+from tasks.runtime.run_names import family_title
 from tasks.runtime.stage import IN_STAGE, stage
 
 __all__ = ["family_run"]
@@ -33,7 +34,7 @@ POLL_SECONDS = 5.0  # 256 waiting families are 50 requests a second
 RETRIES = 6  # about four minutes: a server that is being restarted is no failed family
 
 
-@stage("family {family}", retries=RETRIES)
+@stage(lambda family, config: f"family {family_title(family, config.alpha, config.curve)}", retries=RETRIES)
 def family_run(family: str, deployment: str, config: RunConfig) -> str | None:
     """Runs a family by its deployment and waits for its end; the uri of its report, as its flow gives it.
 

@@ -13,6 +13,7 @@ from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import MAX_FAILED, Endpoint, GenerationJob, GenerationSettings
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.run_names import arms_title
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
@@ -20,7 +21,7 @@ from tasks.stores.artefact import Artefact, Store
 __all__ = ["generate"]
 
 
-@stage("generate {what}")
+@stage(lambda what, arms: f"generate {what}, {arms_title(arms)}")
 def generate(
     what: str,  # noqa: ARG001 - names the task run
     arms: tuple[Arm, ...],

@@ -13,6 +13,7 @@ from tasks.comparison.results import Generation, Judgments
 from tasks.core.values import fingerprint
 from tasks.runtime.judging import judge_limits
 from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.run_names import arms_title
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
@@ -20,7 +21,11 @@ from tasks.stores.artefact import Artefact, Store
 __all__ = ["judge"]
 
 
-@stage("judge {generation.benchmark} {generation.arm.label}")
+def _run_name(generation: Generation) -> str:
+    return f"judge {generation.benchmark} {generation.arm.name}, {arms_title([generation.arm])}"
+
+
+@stage(_run_name)
 def judge(
     generation: Generation,
     reference: Instructions | Generation,

@@ -1,5 +1,6 @@
 """Stage plan: from headers alone, one shard job for each output shard. Every refusal happens here."""
 
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.open import reopen
 from tasks.weights.jobs import Plan
@@ -9,7 +10,7 @@ from tasks.weights.recipe import Recipe
 __all__ = ["plan"]
 
 
-@stage("plan {recipes[0].aligned.uri}")
+@stage(lambda recipes: f"plan {models_title(recipes)}")
 def plan(recipes: tuple[Recipe, ...]) -> tuple[Plan, ...]:
     """One plan for each recipe; the recipes are of one pair and differ in alpha.
 

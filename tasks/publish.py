@@ -13,7 +13,7 @@ from tasks.weights.recipe import Recipe
 __all__ = ["publish"]
 
 
-@stage("publish {repo_id}")
+@stage("publish {repo_id} α={recipe.alpha:g}")
 def publish(recipe: Recipe, repo_id: str, verdict: str | None, store: str) -> Published:
     """One private commit with everything; `verdict` is the uri of the family's report, if there is one.
 

@@ -1,6 +1,7 @@
 """Stage resolve: a family becomes recipes, every revision a commit."""
 
 from tasks.core.families import Family
+from tasks.runtime.run_names import alphas_in_short
 from tasks.runtime.stage import stage
 from tasks.weights.adapter import is_adapter
 from tasks.weights.adapter_base import adapter_mode, open_parents
@@ -9,7 +10,7 @@ from tasks.weights.recipe import Recipe
 __all__ = ["resolve"]
 
 
-@stage("resolve {family.name}")
+@stage(lambda family, alphas: f"resolve {family.name} {alphas_in_short(alphas)}")
 def resolve(family: Family, alphas: tuple[float, ...], dequantize: bool = False) -> tuple[Recipe, ...]:
     """One recipe for each alpha, all of the same two commits.
 

@@ -1,6 +1,7 @@
 """Stage seal: side files, the index, and last the manifest. From then on the model is whole."""
 
 from tasks.runtime.lineage import emit_materialized
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.stores.open import reopen
@@ -13,7 +14,7 @@ from tasks.weights.receipts import ShardReceipt
 __all__ = ["seal"]
 
 
-@stage("seal {plan.recipe.aligned.uri} α={plan.recipe.alpha:g}")
+@stage(lambda plan: f"seal {models_title([plan.recipe])}")
 def seal(plan: Plan, receipts: tuple[ShardReceipt, ...], store: str) -> str:
     """Completes the model; gives its uri in the store."""
     model = model_artefact(Store(store), plan.recipe)

@@ -7,6 +7,7 @@ machine, whose disk they share.
 from tasks.download import download
 from tasks.extrapolate import extrapolate
 from tasks.runtime.progress import run_logger
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.upload import upload
@@ -19,7 +20,7 @@ from tasks.weights.shard_steps import make_shard
 __all__ = ["shard"]
 
 
-@stage("shard {jobs[0].file}", retries=0)
+@stage(lambda jobs: f"shard {jobs[0].file}, {models_title([job.recipe for job in jobs])}", retries=0)
 def shard(jobs: tuple[ShardJob, ...], store: str, inputs: InputMode = "download") -> tuple[ShardReceipt, ...]:
     """One output file at every α; what an earlier run finished is only checked, not done again.
 

@@ -1,5 +1,6 @@
 """Stage upload: a finished shard goes into the store, then its receipt."""
 
+from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.artefact import Store
 from tasks.weights.folder import model_artefact
@@ -10,7 +11,7 @@ from tasks.weights.shard_steps import put_part
 __all__ = ["upload"]
 
 
-@stage("upload {job.file} α={job.recipe.alpha:g}")
+@stage(lambda job: f"upload {job.file}, {models_title([job.recipe])}")
 def upload(job: ShardJob, part: ShardPart, store: str) -> ShardReceipt:
     """Moves the part into the model's artefact.
 

@@ -25,7 +25,7 @@ from tasks.weights.recipe import Recipe
 __all__ = ["verdict"]
 
 
-@stage("verdict {family.name}")
+@stage("verdict {family.name} α={recipe.alpha:g}")
 def verdict(
     family: Family,
     recipe: Recipe,

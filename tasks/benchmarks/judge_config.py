@@ -43,6 +43,7 @@ class JudgeSampling(Value):
 
     max_tokens        of the reply, with its thought where a model thinks first
     temperature       None for models that take none
+    top_p             the share of probability that tokens are drawn from
     top_logprobs      the likeliest tokens whose log-probabilities are wanted, None for none
     reasoning_effort  of models that take one: "low", "medium", "high"
     limit_name        the name under which the API takes `max_tokens`

@@ -1,8 +1,8 @@
 """The settings of a run, alike for all of its families."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.own_prompts import is_own
@@ -17,9 +17,15 @@ from tasks.weights.inputs import InputMode
 
 __all__ = ["Alpha", "Rejudge", "RunConfig"]
 
-Alpha = float | Literal["search"]
+# A list of one word: Prefect's form shows a constant, and does not send it.
+SearchWord = Annotated[
+    Literal["search"], WithJsonSchema({"type": "string", "enum": ["search"], "title": "search"})
+]
+Alpha = float | SearchWord
 
-Rejudge = Literal["failed"]
+Rejudge = Annotated[
+    Literal["failed"], WithJsonSchema({"type": "string", "enum": ["failed"], "title": "failed"})
+]
 
 
 class RunConfig(Value):

@@ -1,13 +1,17 @@
 """The report as Markdown: whole, as a file beside the page, and in short, for Prefect's UI."""
 
+from collections.abc import Sequence
+
 from jinja2 import Environment
 
+from tasks.core.family_result import FamilyResult
 from tasks.core.text_files import in_markdown
 from tasks.reports import templates
 from tasks.reports.guards import guard_sentence, guards_in_short, kinds_of, lost_items
 from tasks.reports.run_report import RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
+from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.margins import GUARD_RULE
 
@@ -20,13 +24,37 @@ def render_markdown(report: RunReport) -> str:
     return template.render(report=report, groups=by_benchmark(report.verdicts))
 
 
-def render_summary(report: RunReport, page: str) -> str:
-    """The report in short: a line for each verdict and each failure, and where the whole page is.
+def render_summary(report: RunReport, results: Sequence[FamilyResult], page: str) -> str:
+    """The report in short: how each family ended and what it cost, its verdicts, where the whole page is.
 
-    page  the page's URL
+    results  of all families of the run, those without a benchmark too
+    page     the page's URL
     """
     template = _environment().get_template("summary.md.jinja")
-    return template.render(report=report, groups=by_benchmark(report.verdicts), page=page)
+    rows = [_family_cells(result, report) for result in results]
+    return template.render(report=report, rows=rows, groups=by_benchmark(report.verdicts), page=page)
+
+
+def _family_cells(result: FamilyResult, report: RunReport) -> tuple[str, ...]:
+    """A family's row of the summary: name, α, how it ended, and its time, requests and dollars.
+
+    A family whose verdict an earlier run had reached cost nothing now.
+    """
+    found = next((family for family in report.families if family.family == result.family), None)
+    if found is None:
+        return (result.family, "–", result.outcome, "–", "–", "–")
+    costs = () if result.cached else found.costs
+    seconds = sum(cost.seconds for cost in costs)
+    asked = [cost.requests for cost in costs if cost.requests is not None]
+    paid = [cost.dollars for cost in costs if cost.dollars is not None]
+    return (
+        result.family,
+        f"{found.alpha:g}",
+        result.outcome,
+        formatting.duration(seconds) if costs else "–",
+        f"{sum(asked):,}" if asked else "–",
+        f"${sum(paid):.2f}" if paid else "–",
+    )
 
 
 def _environment() -> Environment:

@@ -6,6 +6,7 @@ nothing: a stage has nothing to do where its artefact's manifest exists, and onl
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
@@ -29,8 +30,12 @@ def may_pass(_task: Task[..., Any], _task_run: TaskRun, state: State[Any]) -> bo
     return not isinstance(state.data, PermanentError)
 
 
-def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Makes a function a Prefect task with this run name (a format string of its parameters).
+def stage(
+    run_name: str | Callable[..., str], retries: int = RETRIES
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Makes a function a Prefect task with this run name.
+
+    The name is a format string of the function's parameters, or a function of some of them, by their names.
 
     A failed run is tried again after about 2, 4 and 8 seconds, with jitter, if it `may_pass`.
     Its error says which stage it comes from: see `failed_stage`.
@@ -39,7 +44,7 @@ def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], T
     def as_task(function: Callable[P, R]) -> Task[P, R]:
         return _Stage(
             _noted(function),
-            task_run_name=run_name,
+            task_run_name=run_name if isinstance(run_name, str) else _named_by(run_name),
             retries=retries,
             retry_delay_seconds=exponential_backoff(backoff_factor=2),
             retry_jitter_factor=0.5,
@@ -49,6 +54,16 @@ def stage(run_name: str, retries: int = RETRIES) -> Callable[[Callable[P, R]], T
         )
 
     return as_task
+
+
+def _named_by(run_name: Callable[..., str]) -> Callable[[dict[str, Any]], str]:
+    """A function of all parameters, as Prefect calls it."""
+    wanted = tuple(signature(run_name).parameters)
+
+    def named(parameters: dict[str, Any]) -> str:
+        return run_name(*(parameters[name] for name in wanted))
+
+    return named
 
 
 class _Stage(Task[P, R]):

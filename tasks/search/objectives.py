@@ -28,7 +28,12 @@ __all__ = ["ObjectiveConfig", "objective_fingerprint", "open_objective"]
 
 
 class ObjectiveConfig(Value):
-    """A judge, a reward model, or the name of a Python function: one of them."""
+    """What scores candidates: one of the three.
+
+    judge         its preference over α = 0
+    reward_model  a sequence classifier that scores each answer
+    function      the name of a Python function, "package.module:name", that the worker allows
+    """
 
     judge: Judge | None = None
     reward_model: RewardModel | None = None

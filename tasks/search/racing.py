@@ -42,6 +42,8 @@ Fate = Literal["tied with the best", "trails the best", "broke a rail", "above a
 class RaceSettings(Value):
     """How a race is run.
 
+    grid             the candidates
+    limits           the rails: a candidate that breaks one is out
     first_round      prompts of the first round; each further round doubles the prompts
     standard_errors  of the paired difference, by which a candidate may trail the best
     """

@@ -31,6 +31,7 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.reports.run_report import RunReport
+from tasks.runtime.run_names import report_name
 from tests.servers.judge import JudgeServer
 from tests.servers.prefect import PrefectServer, bootstrap, start_worker
 from tests.servers.s3 import BUCKET, S3Server
@@ -199,6 +200,7 @@ def set_up(folder: Path, questions: int = len(QUESTIONS)) -> Iterator[Stage]:
 
 def report_of(stage: Stage, run: FlowRun, prefix: str = "store") -> RunReport:
     """The last report that a run has written: one that was retried has one of each try."""
-    names = (f"{run.name}-{run.run_count}", run.name)
+    name = report_name(str(run.name))
+    names = (f"{name}-{run.run_count}", name)
     found = [content for name in names if (content := stage.read(f"reports/{name}/report.json", prefix))]
     return RunReport.model_validate_json(found[0])

@@ -1,6 +1,5 @@
 """The flow "expo" where families fail: the others go on, and the end is honest."""
 
-import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +25,7 @@ from tasks.core.errors import CorruptError, ExpoError, InputError, MismatchError
 from tasks.core.families import find_family
 from tasks.core.family_result import FamilyResult
 from tasks.report import report
-from tasks.reports.run_report import FamilyReport, RunReport
+from tasks.reports.run_report import FamilyReport, RunReport, StageCost
 from tasks.reports.stored import FAMILY_REPORT
 from tasks.runtime.limits import hold
 from tasks.runtime.progress import Progress
@@ -239,7 +238,11 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
     )
     store = Store(str(tmp_path / "a store (mine)"))
     family = store.artefact("verdicts", "one")
-    content = FamilyReport(family="demo", alpha=0.5, verdicts=(verdict,)).model_dump_json()
+    costs = (
+        StageCost(stage="generate", seconds=65),
+        StageCost(stage="judge", seconds=60, requests=805, dollars=1.5),
+    )
+    content = FamilyReport(family="demo", alpha=0.5, verdicts=(verdict,), costs=costs).model_dump_json()
     family.write(FAMILY_REPORT, content.encode())
     results = (
         FamilyResult(family="demo", report=family.uri),
@@ -256,16 +259,15 @@ def test_a_run_is_shown_in_short_with_a_link_to_its_page(tmp_path: Path) -> None
         shown = {
             artifact.key: str(artifact.data) for artifact in client.read_artifacts(artifact_filter=of_run)
         }
-    text, target = shown["expo-page"].removesuffix(")").split("](")
-    assert text == f"[{target}"
+    assert shown.keys() == {"expo-report"}
+    target = shown["expo-report"].split("](")[1].split(")\n")[0]
+    assert f"[{target}](" in shown["expo-report"]
     page = Path(unquote(urlparse(target).path))
     assert page == Path(folder) / "report.html" and "night (1)" in page.read_text()
-    assert f"]({target})" in shown["expo-report"]
     assert "| demo | 0.5 | better | 20.00 → 25.00 | +5.00 | +5.00 to +5.00 |" in shown["expo-report"]
     assert "**tulu-2-dpo-7b** failed in judge: the judge \\| refuses the key" in shown["expo-report"]
-    assert [row["outcome"] for row in json.loads(shown["expo-families"])] == ["done", "failed"]
-    (row,) = json.loads(shown["expo-verdicts"])
-    assert (row["verdict"], row["score"], row["gain"]) == ("better", "20.00 → 25.00", "+5.00")
+    assert "| demo | 0.5 | done | 2 min 05 s | 805 | $1.50 |" in shown["expo-report"]
+    assert "| tulu-2-dpo-7b | – | failed | – | – | – |" in shown["expo-report"]
 
 
 def test_slots_of_a_limit_are_held_and_given_back() -> None:

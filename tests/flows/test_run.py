@@ -60,7 +60,8 @@ def test_artifacts_reach_the_ui(undisturbed: Path, prefect_server: str) -> None:
     query = Request(f"{prefect_server}/artifacts/latest/filter", b"{}", {"Content-Type": "application/json"})
     with urlopen(query, timeout=LIMIT) as answer:
         artifacts = {artifact["key"]: artifact for artifact in json.load(answer)}
-    assert {"expo-report", "expo-verdicts"} <= artifacts.keys()
+    assert "| demo | 0.5 | better |" in artifacts["expo-report"]["data"]
+    assert not {"expo-page", "expo-verdicts", "expo-families"} & artifacts.keys()
 
 
 def test_server_refuses_a_family_that_is_not_there(undisturbed: Path, prefect_server: str) -> None:

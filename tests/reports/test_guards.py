@@ -106,7 +106,7 @@ def test_markdown_and_terminal_say_the_same(run: RunReport) -> None:
     assert "| GSM8K, 5 shots, exact match | 67.2 | 59.6 ± 1.4 | −7.6 |" in markdown
     lost = next(line for line in markdown.splitlines() if line.startswith("| 1000:"))
     assert lost.count(" | ") == 2 and "Use no \\| comma" in lost
-    assert "IFEval −14.2, at a cost" in render_summary(run, "file:///page")
+    assert "IFEval −14.2, at a cost" in render_summary(run, (), "file:///page")
 
 
 def test_a_guard_has_a_history_and_a_drop_of_it_is_an_alarm(make_family: FamilyMaker) -> None:

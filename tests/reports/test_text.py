@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Callable
 
+from tasks.core.family_result import FamilyResult
 from tasks.reports.html import render_html
 from tasks.reports.markdown import render_markdown, render_summary
 from tasks.reports.run_report import Failure, FamilyReport, RunReport
@@ -91,9 +92,21 @@ def test_a_run_without_any_verdict_has_a_report(run_report: RunReport) -> None:
 
 def test_the_summary_is_short_and_links_to_the_page(many: RunReport) -> None:
     page = "s3://bucket/a%20store/reports/many/report.html"
-    text = render_summary(many, page)
+    results = [
+        FamilyResult(family=family.family, report="r", cached=n > 0) for n, family in enumerate(many.families)
+    ]
+    results += [
+        FamilyResult(family=failure.family, stage="generate", reason="r") for failure in many.failures
+    ]
+    text = render_summary(many, results, page)
     assert f"[{page}]({page})" in text
-    rows = [line.split("|")[1:4:2] for line in text.splitlines() if line.startswith("| ")][1:]
+    outcomes, verdicts = text.split("\n## ", 1)
+    lines = [line for line in outcomes.splitlines() if line.startswith("| ")][1:]
+    ends = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[0] for row in ends] == [result.family for result in results]
+    assert ends[0][2:] == ["done", "2 h 06 min", "1,610", "$4.20"]
+    assert ends[1][2:] == ["cached", "–", "–", "–"] and ends[-1][2:] == ["failed", "–", "–", "–"]
+    rows = [line.split("|")[1:4:2] for line in verdicts.splitlines() if line.startswith("| ")][1:]
     assert [[name.strip(), word.strip()] for name, word in rows] == [
         [verdict.family, verdict.outcome] for verdict in many.verdicts
     ]
@@ -118,8 +131,9 @@ def test_names_move_no_cursor_and_end_no_line(make_family: FamilyMaker, run_repo
     verdict = family.verdicts[0].model_copy(update={"family": HOSTILE, "judge": HOSTILE})
     family = family.model_copy(update={"family": HOSTILE, "verdicts": (verdict,)})
     failure = Failure(family=HOSTILE, stage="plan", reason=f"one\ntwo {HOSTILE}")
+    ended = [FamilyResult(family=HOSTILE, report="r"), FamilyResult(family=HOSTILE, reason=HOSTILE)]
     hostile = run_report.model_copy(update={"name": HOSTILE, "families": (family,), "failures": (failure,)})
-    texts = [terminal_table(hostile), render_markdown(hostile), render_summary(hostile, "page")]
+    texts = [terminal_table(hostile), render_markdown(hostile), render_summary(hostile, ended, "page")]
     for text in texts:
         assert "red" in text
         assert not any(c in text for c in "\x1b\x9b\r\u202e")
@@ -143,7 +157,7 @@ def test_equal_differences_have_no_smallest_effect(make_family: FamilyMaker, run
         update={"families": (run_report.families[0].model_copy(update={"verdicts": (alike,)}),)}
     )
     page = html.unescape(render_html(run))
-    for text in (terminal_table(run), render_markdown(run), render_summary(run, "page"), page):
+    for text in (terminal_table(run), render_markdown(run), render_summary(run, (), "page"), page):
         assert "not available (all differences are equal)" in " ".join(text.split())
     assert "smallest effect that this run could have found (with 80% power): 0" not in page
 
