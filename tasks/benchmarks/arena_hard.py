@@ -31,7 +31,8 @@ ANSWER = 3000  # characters, as the baselines' in the mean
 
 CITATION = """@article{li2024crowdsourced,
   title = {From Crowdsourced Data to High-Quality Benchmarks: {Arena-Hard} and {BenchBuilder} Pipeline},
-  author = {Li, Tianle and Chiang, Wei-Lin and Frick, Evan and others},
+  author = {Li, Tianle and Chiang, Wei-Lin and Frick, Evan and Dunlap, Lisa and Wu, Tianhao and Zhu, Banghua
+    and Gonzalez, Joseph E. and Stoica, Ion},
   journal = {arXiv preprint arXiv:2406.11939},
   year = {2024}
 }"""

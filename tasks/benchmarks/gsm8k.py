@@ -37,7 +37,9 @@ SAMPLING = Sampling(temperature=0, top_p=1, top_k=0, presence_penalty=0, frequen
 
 CITATION = """@article{cobbe2021training,
   title = {Training Verifiers to Solve Math Word Problems},
-  author = {Cobbe, Karl and Kosaraju, Vineet and Bavarian, Mohammad and others},
+  author = {Cobbe, Karl and Kosaraju, Vineet and Bavarian, Mohammad and Chen, Mark and Jun, Heewoo
+    and Kaiser, Lukasz and Plappert, Matthias and Tworek, Jerry and Hilton, Jacob and Nakano, Reiichiro
+    and Hesse, Christopher and Schulman, John},
   journal = {arXiv preprint arXiv:2110.14168},
   year = {2021}
 }"""

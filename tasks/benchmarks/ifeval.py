@@ -39,7 +39,8 @@ SAMPLING = Sampling(temperature=0, top_p=1, top_k=0, presence_penalty=0, frequen
 
 CITATION = """@article{zhou2023instruction,
   title = {Instruction-Following Evaluation for Large Language Models},
-  author = {Zhou, Jeffrey and Lu, Tianjian and Mishra, Swaroop and others},
+  author = {Zhou, Jeffrey and Lu, Tianjian and Mishra, Swaroop and Brahma, Siddhartha and Basu, Sujoy
+    and Luan, Yi and Zhou, Denny and Hou, Le},
   journal = {arXiv preprint arXiv:2311.07911},
   year = {2023}
 }"""

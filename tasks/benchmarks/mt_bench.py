@@ -45,11 +45,14 @@ SAMPLING = Sampling(
     temperature=0.7, top_p=1, top_k=0, presence_penalty=0, frequency_penalty=0, max_tokens=1024
 )
 
-CITATION = """@article{zheng2023judging,
+CITATION = """@inproceedings{zheng2023judging,
   title = {Judging {LLM}-as-a-Judge with {MT-Bench} and {Chatbot Arena}},
-  author = {Zheng, Lianmin and Chiang, Wei-Lin and Sheng, Ying and others},
-  journal = {arXiv preprint arXiv:2306.05685},
-  year = {2023}
+  author = {Zheng, Lianmin and Chiang, Wei-Lin and Sheng, Ying and Zhuang, Siyuan and Wu, Zhanghao
+    and Zhuang, Yonghao and Lin, Zi and Li, Zhuohan and Li, Dacheng and Xing, Eric P. and Zhang, Hao
+    and Gonzalez, Joseph E. and Stoica, Ion},
+  booktitle = {Advances in Neural Information Processing Systems 36, Datasets and Benchmarks Track},
+  year = {2023},
+  note = {arXiv:2306.05685}
 }"""
 
 

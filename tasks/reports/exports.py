@@ -28,11 +28,15 @@ LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
-PAPER = """@article{zheng2024expo,
+PAPER = """@inproceedings{zheng2025expo,
   title = {Model Extrapolation Expedites Alignment},
   author = {Zheng, Chujie and Wang, Ziqi and Ji, Heng and Huang, Minlie and Peng, Nanyun},
-  journal = {arXiv preprint arXiv:2404.16792},
-  year = {2024}
+  booktitle = {Proceedings of the 63rd Annual Meeting of the Association for Computational Linguistics
+    (Volume 1: Long Papers)},
+  pages = {1025--1041},
+  year = {2025},
+  doi = {10.18653/v1/2025.acl-long.51},
+  note = {arXiv:2404.16792}
 }"""
 PAIRED = """@article{miller2024error,
   title = {Adding Error Bars to Evals: A Statistical Approach to Language Model Evaluations},

@@ -53,6 +53,8 @@ def test_each_benchmark_has_a_source() -> None:
     for name in BENCHMARKS:
         citation = find_benchmark(name).citation
         assert citation.startswith("@") and citation.count("{") == citation.count("}"), name
+        assert all(f"  {field} = {{" in citation for field in ("title", "author", "year")), name
+        assert re.search(r"arXiv[: a-z]*:\d{4}\.\d{5}", citation) and "others" not in citation, name
 
 
 @pytest.mark.parametrize("option", ["--csv", "--latex", "--cite", "--json"])
