@@ -9,6 +9,16 @@ LONG = [f"a much longer answer {index}" for index in range(30)]
 ITEMS = 40
 
 
+def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:
+    """A file of answers to "question 0", "question 1", …"""
+    rows = [
+        {"instruction": f"question {index}", "output": output, "generator": generator, "dataset": "tests"}
+        for index, output in enumerate(outputs)
+    ]
+    path.write_text(json.dumps(rows))
+    return path
+
+
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of answers or annotations."""
     rows: list[dict[str, Any]] = json.loads(path.read_text())

@@ -1,6 +1,5 @@
 """Fixtures: a judge on loopback, files of answers, and the real annotations where they are given."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +7,9 @@ import pytest
 
 from tasks.benchmarks.alpaca_judge import judge_answers
 from tasks.benchmarks.judge_config import Judge
+from tasks.instructions import instructions as find
+from tests.benchmarks.answers import SHORT, write_outputs
+from tests.benchmarks.judged_run import Run
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT
 
@@ -25,16 +27,6 @@ def judge(server: JudgeServer) -> Judge:
     return Judge(model="longer", base_url=server.url, max_concurrency=4, retries=2, timeout_s=LIMIT)
 
 
-def write_outputs(path: Path, outputs: list[str], generator: str) -> Path:
-    """A file of answers to "question 0", "question 1", …"""
-    rows = [
-        {"instruction": f"question {index}", "output": output, "generator": generator, "dataset": "tests"}
-        for index, output in enumerate(outputs)
-    ]
-    path.write_text(json.dumps(rows))
-    return path
-
-
 @pytest.fixture
 def judging(tmp_path: Path, judge: Judge) -> Judging:
     """judging(answers, references, **changes of the judge): judges two lists of outputs in one folder."""
@@ -49,3 +41,11 @@ def judging(tmp_path: Path, judge: Judge) -> Judging:
         )
 
     return run
+
+
+@pytest.fixture
+def run(tmp_path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """30 instructions with short reference outputs, a judge that likes long answers, and an empty store."""
+    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
+    reference = write_outputs(tmp_path / "reference.json", SHORT, "reference")
+    return Run(str(tmp_path / "store"), judge, find.fn(str(reference)))

@@ -22,7 +22,7 @@ from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.judge_config import Judge, ServeConfig
 from tasks.benchmarks.serving import serving
 from tasks.core.errors import RetryableError
-from tests.benchmarks.conftest import write_outputs
+from tests.benchmarks.answers import write_outputs
 from tests.generation.conftest import make_tiny_llama
 from tests.waiting import LIMIT, wait_until
 

@@ -27,8 +27,8 @@ from tasks.reports.text import terminal_table
 from tasks.stores.artefact import Store
 from tasks.stores.disk import sha256_of
 from tasks.verdict import verdict as verdict_stage
+from tests.benchmarks.judged_run import RECIPE, summary_of
 from tests.benchmarks.sums import SUMS
-from tests.benchmarks.test_stages import RECIPE, _summary
 
 FAMILY = find_family("zephyr-7b-beta")
 
@@ -50,7 +50,7 @@ def judged(store: str, name: ArmName, right: bool) -> Judgments:
         for question, output in zip(SUMS, outputs, strict=True)
     ]
     part.write_text(json.dumps(rows))
-    summary = _summary(outputs, sha256_of(part))
+    summary = summary_of(outputs, sha256_of(part))
     artefact.put(part, answers_file("sums", find_benchmark("sums").form))
     generation = Generation(
         arm=Arm(name=name, recipe=RECIPE),

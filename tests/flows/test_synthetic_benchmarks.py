@@ -12,8 +12,8 @@ import pytest
 from tasks.benchmarks.judge_config import Judge
 from tasks.comparison.decoding import ArmEndpoints, GenerationConfig
 from tasks.reports.run_report import RunReport
+from tests.benchmarks.length_judge import by_length
 from tests.benchmarks.synthetic import ARENA, CATEGORIES, INSTRUCTIONS, take_for_pinned
-from tests.benchmarks.test_arena_hard import by_length
 from tests.servers.hub import use_in_this_process
 from tests.servers.judge import Body, JudgeServer
 from tests.zoo.serve import TOKEN, serve_zoo

@@ -12,7 +12,7 @@ from tasks.search.objectives import ObjectiveConfig
 from tasks.search.tables import render_search
 from tasks.weights.modules import alpha_of
 from tests.search.engines import FakeVllm
-from tests.search.test_search_alpha import Place, noise, small_config
+from tests.search.places import Place, noise, small_config
 from tests.weights.checkpoints import pair
 
 HERE = "tests.search.test_by_module"

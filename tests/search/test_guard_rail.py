@@ -14,12 +14,7 @@ from tasks.search.objectives import ObjectiveConfig
 from tasks.search.rails import RailLimits, Vitals, broken, read_rails
 from tests.benchmarks.sums import SUMS
 from tests.search.engines import FakeVllm
-from tests.search.test_search_alpha import HERE, Place, small_config
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    return Place(tmp_path, monkeypatch)
+from tests.search.places import HERE, Place, small_config
 
 
 @pytest.fixture(autouse=True)

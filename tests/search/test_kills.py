@@ -12,7 +12,7 @@ from tasks.search.objectives import ObjectiveConfig
 from tasks.search.result import SearchResult, describe
 from tasks.stores.artefact import Store
 from tests.search.engines import FakeVllm
-from tests.search.test_search_alpha import HERE, Place, small_config
+from tests.search.places import HERE, Place, small_config
 
 PEAK = f"{HERE}:peak"
 

@@ -7,73 +7,29 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from flows.cli.extrapolate import extrapolate as command
-from tasks.core.errors import CorruptError, ExpoError, InputError, PermanentError, RetryableError
-from tasks.publishing.commit import Published, find_published
+from tasks.core.errors import CorruptError, ExpoError, RetryableError
+from tasks.publishing.commit import find_published
 from tasks.publishing.publication import extrapolate_and_publish, publish_with_card
 from tasks.stores.artefact import Artefact
 from tasks.stores.hub_files import HubFiles
 from tasks.stores.open import open_source, reopen
 from tasks.weights import extrapolation, shard_writer
-from tasks.weights.extrapolation import extrapolate
 from tasks.weights.jobs import Plan
 from tasks.weights.pass_options import Parents, PassOptions
-from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 from tests.servers.hub import WRITE_TOKEN, HubServer
+from tests.stores.straight_to_hub import (
+    ON_BRANCH,
+    ON_MAIN,
+    REPO,
+    SENT,
+    SHARDS,
+    by_folder,
+    titles_of,
+    to_hub,
+)
 from tests.waiting import LIMIT, wait_until
-from tests.weights.checkpoints import write_checkpoint
-
-REPO = "lab/expo-model"
-SHARDS = 6
-ON_BRANCH = "POST .*/commit/expo-"
-ON_MAIN = "POST .*/commit/main"
-SENT = "PUT /upload/"
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "expo-cache"))
-    return tmp_path / "expo-cache"
-
-
-@pytest.fixture
-def plan(hub: HubServer, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Of two checkpoints on the Hub, a tensor in each of their shards."""
-    monkeypatch.setenv("HF_TOKEN", WRITE_TOKEN)
-    generator = torch.Generator().manual_seed(7)
-    new = {f"layers.{n}.weight": torch.randn(64, 64, generator=generator) for n in range(SHARDS)}
-    old = {name: tensor + 0.01 for name, tensor in new.items()}
-    for name, tensors in (("aligned", new), ("sft", old)):
-        hub.add(f"org/{name}", write_checkpoint(tmp_path / name, tensors, cuts=range(1, SHARDS)).folder())
-    return _plan()
-
-
-def _plan(alpha: float = 0.3) -> Plan:
-    aligned, sft = open_source("org/aligned"), open_source("org/sft")
-    return make_plan(Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=alpha), aligned, sft)
-
-
-def _to_hub(plan: Plan) -> Published:
-    """What the command does."""
-    aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
-    return find_published(REPO, plan.recipe.fingerprint) or extrapolate_and_publish(
-        plan, Parents(aligned, sft), REPO, options=PassOptions(inputs="stream")
-    )
-
-
-def _by_folder(plan: Plan, folder: Path) -> Artefact:
-    aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
-    made = Artefact(str(folder))
-    extrapolate(plan, aligned, sft, made, options=PassOptions(inputs="stream"))
-    return made
-
-
-def _titles(hub: HubServer) -> list[str]:
-    return [commit.title[:10] for commit in hub.repos[REPO].history()]
 
 
 def _expo(hub: HubServer, home: Path) -> subprocess.Popen[str]:
@@ -96,14 +52,14 @@ def _killed(process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 def test_the_same_as_through_a_folder(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
     """One private commit behind the first; no branch and no file of it stays; and never twice."""
-    publish_with_card(_by_folder(plan, tmp_path / "folder"), "lab/by-folder")
+    publish_with_card(by_folder(plan, tmp_path / "folder"), "lab/by-folder")
     done = _expo(hub, tmp_path / "home")
     printed, error = done.communicate(timeout=LIMIT)
     assert done.returncode == 0, error
 
     repo = hub.repos[REPO]
     assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, α = 0.3" in printed
-    assert (repo.private, list(repo.refs), _titles(hub)) == (True, ["main"], ["ExPO model", "initial co"])
+    assert (repo.private, list(repo.refs), titles_of(hub)) == (True, ["main"], ["ExPO model", "initial co"])
     expected = dict(hub.repos["lab/by-folder"].head.files)
     card = expected.pop("README.md").content.decode().replace("by-folder", "expo-model")
     assert repo.head.files["README.md"].content.decode() == card
@@ -113,7 +69,7 @@ def test_the_same_as_through_a_folder(hub: HubServer, plan: Plan, cache: Path, t
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
     hub.log.clear()
-    assert _to_hub(plan).commit == repo.head.sha
+    assert to_hub(plan).commit == repo.head.sha
     assert hub.asked(SENT) == hub.asked("POST .*/commit/") == hub.asked("GET /cdn/") == 0
 
 
@@ -148,18 +104,18 @@ def _size(path: Path) -> int:
 @pytest.mark.slow
 def test_killed_between_two_shards(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path) -> None:
     """Ended with -9 while the last shard is sent: main has nothing, and only that shard is made again."""
-    expected = _by_folder(plan, tmp_path / "folder")
+    expected = by_folder(plan, tmp_path / "folder")
     last = plan.shards[-1]
     hub.fail("stall", on=f"{SENT}{expected.sha256(last.file)}", times=100)
     process = _expo(hub, tmp_path / "home")
     # A shard that was sent has its receipt here.
     wait_until(lambda: len(list(cache.glob("hub/*/*.receipt.json"))) >= SHARDS - 1, "the receipts")
     _killed(process)
-    assert _titles(hub) == ["initial co"]
+    assert titles_of(hub) == ["initial co"]
     hub.faults.clear()
     hub.log.clear()
 
-    _to_hub(plan)
+    to_hub(plan)
     assert (hub.asked(SENT), hub.asked(ON_BRANCH), hub.asked(ON_MAIN)) == (1, 2, 1)
     read = {line.split()[1] for line in hub.log if line.startswith("GET /cdn/")}
     assert len(read) == len({*last.aligned_files}) + len({*last.sft_files}) == 2
@@ -171,15 +127,15 @@ def test_killed_while_it_is_committed(
     hub: HubServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All shards are there, main has none of them: nothing is made or sent again, by any machine."""
-    expected = _by_folder(plan, tmp_path / "folder")
+    expected = by_folder(plan, tmp_path / "folder")
     hub.fail("stall", on=ON_MAIN)
     process = _expo(hub, tmp_path / "home")
     assert hub.wait_until_asked(ON_MAIN, times=1)
     _killed(process)
-    assert _titles(hub) == ["initial co"]
+    assert titles_of(hub) == ["initial co"]
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "of-another-machine"))
     hub.log.clear()
-    _to_hub(plan)
+    to_hub(plan)
     assert hub.asked(SENT) == hub.asked(ON_BRANCH) == hub.asked("GET /cdn/") == 0
     _require_equal(hub, expected)
 
@@ -191,7 +147,7 @@ def _require_equal(hub: HubServer, expected: Artefact) -> None:
         name: expected.sha256(name) for name in expected.names()
     }
     assert [*hub.repos[REPO].refs] == ["main"]
-    assert len(_titles(hub)) == 2
+    assert len(titles_of(hub)) == 2
 
 
 def test_a_branch_that_somebody_removed(
@@ -200,20 +156,20 @@ def test_a_branch_that_somebody_removed(
     """What was on it is made again; this machine's receipts are no proof."""
     hub.fail("status", on=ON_MAIN, status=503, times=4)
     with pytest.raises(RetryableError, match="503"):
-        _to_hub(plan)
+        to_hub(plan)
     refs = hub.repos[REPO].refs
     assert len(refs) == 2
     refs.pop(next(name for name in refs if name != "main"))
     hub.uploads.clear()
-    _to_hub(plan)
-    _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+    to_hub(plan)
+    _require_equal(hub, by_folder(plan, tmp_path / "folder"))
 
 
 def test_a_shard_that_is_damaged_on_its_way_is_never_shown(
     hub: HubServer, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that gives back another byte than was hashed: an error, and the next run makes it again."""
-    expected = _by_folder(plan, tmp_path / "folder")
+    expected = by_folder(plan, tmp_path / "folder")
     send = HubFiles.put
 
     def damage(files: HubFiles, file: Path, name: str) -> None:
@@ -225,24 +181,24 @@ def test_a_shard_that_is_damaged_on_its_way_is_never_shown(
     with monkeypatch.context() as broken:
         broken.setattr(HubFiles, "put", damage)
         with pytest.raises(CorruptError, match=f"{plan.shards[2].file} .* nothing was published"):
-            _to_hub(plan)
-    assert _titles(hub) == ["initial co"]
-    _to_hub(plan)
+            to_hub(plan)
+    assert titles_of(hub) == ["initial co"]
+    to_hub(plan)
     _require_equal(hub, expected)
 
 
 def test_lost_receipts(hub: HubServer, plan: Plan, cache: Path, tmp_path: Path, waits: list[float]) -> None:
     """The shards are made again, by this machine with an empty cache or by another; not sent again."""
-    expected = _by_folder(plan, tmp_path / "folder")
+    expected = by_folder(plan, tmp_path / "folder")
     hub.fail("status", on=f"{SENT}{expected.sha256(plan.shards[-1].file)}", status=400, times=4)
     with pytest.raises(ExpoError, match="400"):
-        _to_hub(plan)
+        to_hub(plan)
     assert list(cache.glob("hub/*/*.receipt.json"))
     shutil.rmtree(cache)
     hub.faults.clear()
     sent = len(hub.uploads)
     hub.log.clear()
-    _to_hub(plan)
+    to_hub(plan)
     assert hub.asked(SENT) == SHARDS - sent
     _require_equal(hub, expected)
 
@@ -252,67 +208,16 @@ def test_lost_answers_and_a_busy_hub(hub: HubServer, plan: Plan, tmp_path: Path,
     hub.fail("status", on=SENT, status=500, times=2)
     hub.fail("lost", on=ON_MAIN, status=502)
     hub.fail("status", on="DELETE .*/branch/", status=503)
-    _to_hub(plan)
-    _require_equal(hub, _by_folder(plan, tmp_path / "folder"))
+    to_hub(plan)
+    _require_equal(hub, by_folder(plan, tmp_path / "folder"))
 
 
 def test_a_branch_left_behind_goes(hub: HubServer, plan: Plan, waits: list[float]) -> None:
     """A run that ended between its commit and the end of its branch."""
     hub.fail("status", on="DELETE .*/branch/", status=503, times=4)
     with pytest.raises(RetryableError):
-        _to_hub(plan)
+        to_hub(plan)
     assert len(hub.repos[REPO].refs) == 2
-    assert _to_hub(plan).commit == hub.repos[REPO].head.sha
+    assert to_hub(plan).commit == hub.repos[REPO].head.sha
     assert [*hub.repos[REPO].refs] == ["main"]
-    assert len(_titles(hub)) == 2
-
-
-def test_the_model_of_another_alpha_is_kept(hub: HubServer, plan: Plan) -> None:
-    kept = _to_hub(plan)
-    other = _plan(alpha=0.5)
-    hub.log.clear()
-    with pytest.raises(InputError, match="another model"):
-        _to_hub(other)
-    assert hub.repos[REPO].head.sha == kept.commit
-    assert hub.asked("GET /cdn/") == hub.asked(SENT) == 0
-
-
-def test_a_repository_that_holds_something_else(hub: HubServer, plan: Plan) -> None:
-    """Refused by the command when it has read headers, and no weights."""
-    hub.add(REPO, {"notes.txt": b"mine"}, private=True)
-    hub.repos[REPO].granted.add(WRITE_TOKEN)
-    hub.log.clear()
-    _plan()
-    headers = hub.asked("GET /cdn/")
-    hub.log.clear()
-    with pytest.raises(InputError, match=r"holds notes\.txt; choose an empty one"):
-        command(sft="org/sft", aligned="org/aligned", alpha=["0.3"], out=f"hf://{REPO}", stream=True)
-    assert (hub.asked("GET /cdn/"), hub.asked("POST .*/(branch|commit)/")) == (headers, 0)
-
-
-def test_wrong_token(hub: HubServer, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
-    hub.log.clear()
-    with pytest.raises(PermanentError, match="HF_TOKEN") as raised:
-        _to_hub(plan)
-    assert "hf_of_somebody_else" not in str(raised.value)
-    assert hub.asked("GET /cdn/") == 0
-    assert REPO not in hub.repos
-
-
-def test_several_alphas_have_no_place_in_one_repository(hub: HubServer, plan: Plan) -> None:
-    with pytest.raises(InputError, match="a repository holds one model"):
-        command(sft="org/sft", aligned="org/aligned", alpha=["0.3", "0.5"], out=f"hf://{REPO}")
-    assert REPO not in hub.repos
-
-
-def test_checkpoints_that_do_not_fit_make_no_repository(hub: HubServer, plan: Plan, tmp_path: Path) -> None:
-    hub.add("org/other", write_checkpoint(tmp_path / "other", {"another": torch.ones(3)}).folder())
-    with pytest.raises(InputError, match="another"):
-        command(sft="org/other", aligned="org/aligned", alpha=["0.3"], out=f"hf://{REPO}", stream=True)
-    assert REPO not in hub.repos
-
-
-def test_a_repository_is_no_store(hub: HubServer) -> None:
-    with pytest.raises(InputError, match=r"hf://lab/x: .*give a folder or s3://"):
-        Artefact("hf://lab/x")
+    assert len(titles_of(hub)) == 2

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from flows.cli.main import app
 from tasks.core.errors import InputError, OverBudgetError, PermanentError, RetryableError
 from tasks.reports.judged import JudgedReport
-from tests.benchmarks.conftest import write_outputs
+from tests.benchmarks.answers import write_outputs
+from tests.benchmarks.length_judge import by_length
 from tests.benchmarks.synthetic import ARENA, CATEGORIES, arena_answers, take_for_pinned
-from tests.benchmarks.test_arena_hard import by_length
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT
 
