@@ -59,6 +59,7 @@ class GSM8KScore(Score):
     n_total: int
 
     def metrics(self) -> ArmMetrics:
+        """As a report shows them: the accuracy in %."""
         return ArmMetrics(score=self.accuracy, standard_error=self.standard_error, mean_length=0)
 
 

@@ -62,6 +62,7 @@ class IFEvalScore(Score):
     n_total: int
 
     def metrics(self) -> ArmMetrics:
+        """As a report shows them: the prompt-level strict accuracy in %, and that of each kind."""
         return ArmMetrics(
             score=self.prompt_strict, standard_error=self.standard_error, mean_length=0, kinds=self.kinds
         )

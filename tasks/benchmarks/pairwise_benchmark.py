@@ -49,16 +49,20 @@ class PairwiseBenchmark(Benchmark):
         """
 
     def judge_identity(self, judge: Judge) -> dict[str, Any]:
+        """The digest of the prompts, and how a verdict is drawn."""
         prompts = fingerprint({"prompts": [system_prompt(name) for name in ("", CREATIVE)]})
         return {"prompts": prompts, "sampling": judge.verdict_sampling.arguments()}
 
     def judge_sampling(self, judge: Judge) -> str:
+        """How a verdict is drawn, as JSON, and the orders."""
         return f"{judge.verdict_sampling.model_dump_json(exclude_none=True)}; both orders"
 
     def requests(self, answers: int, judge: Judge) -> int:
+        """Two for each answer: one in each order."""
         return 2 * answers
 
     def require_answers(self, answers: Path, reference: Path) -> None:
+        """Raises InputError unless each prompt of `reference` has one answer, and nothing else has."""
         self.matchups(answers, reference)
 
     def judge(
@@ -71,9 +75,11 @@ class PairwiseBenchmark(Benchmark):
         advance: Callable[[int], None],
         again: bool = False,
     ) -> Path:
+        """Has both orders of each pair judged; the file of pairs. Raises as `judge_matchups`."""
         return judge_matchups(self.matchups(answers, reference), judge, folder, advance=advance, again=again)
 
     def count(self, judgments: Path) -> Counts:
+        """Pairs in all, without a judgment and without a verdict, with the causes."""
         pairs = read_pairs(judgments)
         causes = causes_of(pairs)
         unparsed = causes.get("unparsed", 0)
@@ -87,12 +93,15 @@ class PairwiseBenchmark(Benchmark):
         min_judged: float = MIN_JUDGED,
         extra: Path | None = None,
     ) -> PairwiseScore:
+        """The arm's figures, over `items` alone where they are given; raises as `score_pairs`."""
         return score_pairs(judgments, items=items, min_judged=min_judged)
 
     def item_scores(self, judgments: Path) -> dict[str, float | None]:
+        """Each prompt's share in %, by uid; None where an order has no verdict."""
         return item_shares(judgments)
 
     def rows(self, original: Judged, expo: Judged) -> Rows:
+        """The prompts that both arms answered, with both shares and the reference."""
         answers = [answers_by_uid(arm.answers) for arm in (original, expo)]
         prompts = {
             row["uid"]: text if isinstance(text := row["messages"][0].get("content"), str) else ""
@@ -126,6 +135,7 @@ class PairwiseBenchmark(Benchmark):
             return False
 
     def model_of(self, judgments: Path) -> str:
+        """The name in the first pair, else the file's."""
         return one_line(str(read_pairs(judgments)[0].row.get("model", judgments.stem)))
 
     def judged_texts(self, judgments: Path) -> object:
@@ -135,6 +145,7 @@ class PairwiseBenchmark(Benchmark):
         }
 
     def require_comparable(self, first: Path, second: Path) -> None:
+        """Raises InputError where a prompt was judged against two baselines."""
         others = {pair.uid: pair for pair in read_pairs(second)}
         for pair in read_pairs(first):
             if pair.uid not in others:

@@ -77,6 +77,11 @@ class VerifiedBenchmark(Benchmark):
         advance: Callable[[int], None],
         again: bool = False,
     ) -> Path:
+        """Checks every answer by the rule; the file of findings, a row an item.
+
+        Raises:
+            InputError: the answers are those to other questions.
+        """
         items: list[Item] = read_json(reference)
         given = _answers(answers, items)
         model = next(iter(given.values()))["generator"]
@@ -100,6 +105,7 @@ class VerifiedBenchmark(Benchmark):
         return folder / self.judgments
 
     def count(self, judgments: Path) -> Counts:
+        """Items in all, and those without an answer, with the causes."""
         rows = self._rows(judgments)
         causes = Counter(row["cause"] for row in rows if row["score"] is None)
         return Counts(len(rows), causes.total(), causes=causes)
@@ -112,6 +118,11 @@ class VerifiedBenchmark(Benchmark):
         min_judged: float = MIN_JUDGED,
         extra: Path | None = None,
     ) -> Score:
+        """The arm's figures, over `items` alone where they are given.
+
+        Raises:
+            PermanentError: fewer than `min_judged` of the items have an answer.
+        """
         rows = self._rows(judgments)
         judged = [row for row in rows if row["score"] is not None and (items is None or row["item"] in items)]
         if items is None and (not judged or len(judged) < min_judged * len(rows)):
@@ -122,6 +133,7 @@ class VerifiedBenchmark(Benchmark):
         return self.figures(judged)
 
     def item_scores(self, judgments: Path) -> dict[int, float | None]:
+        """By the item's number: 100 where the rule is met, 0 where not, None without an answer."""
         return {row["item"]: row["score"] for row in self._rows(judgments)}
 
     def rows(self, original: Judged, expo: Judged) -> Rows:
@@ -146,6 +158,7 @@ class VerifiedBenchmark(Benchmark):
         return isinstance(rule, str) and _task_of(rule) == _task_of(self.rule)
 
     def model_of(self, judgments: Path) -> str:
+        """The name in the first row."""
         return one_line(str(self._rows(judgments)[0]["model"]))
 
     def _dialogue(self, before: Row, after: Row) -> Dialogue:

@@ -106,6 +106,7 @@ class Choosing(Evaluator):
         return vitals.model_copy(update={"guards": self._guards.of(alpha)})
 
     def scores(self, alpha: float, prompts: int) -> Sequence[float]:
+        """One for each prompt, NaN where there is none; raises OverBudgetError when the time is over."""
         self._deadline.check()
         return _scores(self._answers, "choosing", self._prompts[:prompts], self._objective, alpha)
 
