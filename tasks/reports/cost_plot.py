@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.benchmarks.registry import measure_of
-from tasks.reports.svg import INK, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
+from tasks.reports.svg import INK, MARKERS, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
 from tasks.stats.decision import Verdict
 from tasks.stats.margins import GuardResult
 
@@ -31,7 +31,8 @@ def cost_plot(pairs: Sequence[tuple[Verdict, GuardResult]]) -> str:
             color, gain = OUTCOMES[TONES[found.finding]], verdict.difference
             axes.plot([gain.lower, gain.upper], [found.mean] * 2, color=color, linewidth=1.6, alpha=0.7)
             axes.plot([gain.mean] * 2, [found.lower, found.upper], color=color, linewidth=1.6, alpha=0.7)
-            axes.plot(gain.mean, found.mean, "o", color=color, markersize=7, markeredgecolor=SURFACE)
+            marker = MARKERS[TONES[found.finding]]
+            axes.plot(gain.mean, found.mean, marker, color=color, markersize=7, markeredgecolor=SURFACE)
         axes.margins(x=0.06, y=0.08)
         _label(axes, pairs)
         axes.grid()

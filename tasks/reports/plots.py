@@ -10,6 +10,7 @@ from tasks.reports.svg import (
     ACCENT,
     INK,
     LINE,
+    MARKERS,
     MUTED,
     OUTCOMES,
     SURFACE,
@@ -190,7 +191,8 @@ def history_plot(series: Series) -> str:
                 axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
             color = OUTCOMES[TONES[point.outcome]]
             axes.plot([place, place], [point.lower, point.upper], color=color, linewidth=2.4)
-            axes.plot(place, point.gain, "o", color=color, markersize=7, markeredgecolor=SURFACE)
+            marker = MARKERS[TONES[point.outcome]]
+            axes.plot(place, point.gain, marker, color=color, markersize=7, markeredgecolor=SURFACE)
         step = max(1, len(series.points) // 8)
         shown = range(0, len(series.points), step)
         axes.set_xticks(shown, [series.points[place].created[:10] for place in shown])
@@ -204,7 +206,8 @@ def history_plot(series: Series) -> str:
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
     found, color = verdict.difference, OUTCOMES[verdict.outcome]
     axes.plot([found.lower, found.upper], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
-    axes.plot(found.mean, row, "o", color=color, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2)
+    marker = {"marker": MARKERS[verdict.outcome], "markersize": 7, "markeredgewidth": 1.2}
+    axes.plot(found.mean, row, color=color, markeredgecolor=SURFACE, **marker)
     if verdict.published:
         axes.plot(verdict.published.gain, row, "D", color="none", markeredgecolor=INK, markersize=6)
     place = axes.get_yaxis_transform()

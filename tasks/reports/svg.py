@@ -21,6 +21,7 @@ __all__ = [
     "ACCENT",
     "INK",
     "LINE",
+    "MARKERS",
     "MUTED",
     "OUTCOMES",
     "SURFACE",
@@ -33,6 +34,8 @@ __all__ = [
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
 OUTCOMES = {"better": "#060606", "better, at a cost": "#090909", "no evidence": "#070707", "worse": "#080808"}
+# the symbols ▲ ◆ ● ▼ of the tables, so that no figure rests on color alone
+MARKERS: dict[Outcome, str] = {"better": "^", "better, at a cost": "D", "no evidence": "o", "worse": "v"}
 # in whose color the finding of a guard stands
 TONES: dict[Outcome | Finding, Outcome] = {
     "better": "better",

@@ -13,8 +13,10 @@ import pytest
 from tasks.benchmarks.rows import AnswerRow
 from tasks.reports.html import render_html
 from tasks.reports.norms import TensorNorm, norm_table
-from tasks.reports.run_report import Failure, FamilyReport, RunReport
+from tasks.reports.plots import gain_plot
+from tasks.reports.run_report import Failure, FamilyReport, RunReport, StageCost
 from tasks.reports.sentences import reason
+from tasks.reports.svg import MARKERS
 
 FamilyMaker = Callable[..., FamilyReport]
 
@@ -46,6 +48,52 @@ def test_the_page_asks_for_nothing_from_outside(many_page: str) -> None:
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
     assert "url(http" not in many_page
     assert "@import" not in many_page
+
+
+def empty_headings(page: str) -> list[str]:
+    """Headings that the next one of their level, or of a higher one, follows at once."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+    parts = re.split(r"<h([2-4])\b[^>]*>(.*?)</h\1>", body, flags=re.DOTALL)[1:]
+    found = []
+    for at in range(0, len(parts), 3):
+        level, title, after = parts[at : at + 3]
+        blank = not re.sub(r"<[^>]*>", "", after).strip() and "<svg" not in after and "<ol" not in after
+        if blank and (at + 3 == len(parts) or parts[at + 3] <= level):
+            found.append(title)
+    return found
+
+
+def test_no_heading_is_without_content(many_page: str, run_report: RunReport) -> None:
+    assert empty_headings("<h2>a</h2><h3>b</h3><p></p><h3>c</h3>x<h2>d</h2>") == ["b", "d"]
+    failure = Failure(family="demo", stage="resolve", reason="no such checkpoint")
+    failed = run_report.model_copy(update={"families": (), "failures": (failure,)})
+    for page in (many_page, render_html(run_report), render_html(failed)):
+        assert empty_headings(page) == []
+
+
+def test_costs_are_counted_in_words_that_agree(run_report: RunReport) -> None:
+    costs = (
+        StageCost(stage="judge a", seconds=1, requests=1),
+        StageCost(stage="judge b", seconds=1, requests=1610, dollars=4.2),
+        StageCost(stage="judge c", seconds=1, dollars=0.5),
+    )
+    family = run_report.families[0].model_copy(update={"costs": costs})
+    page = render_html(run_report.model_copy(update={"families": (family,)}))
+    assert re.findall(r'<td class="n">([^<]*(?:request|\$)[^<]*)</td>', page) == [
+        "1 request",
+        "1,610 requests, $4.20",
+        "$0.50",
+    ]
+
+
+def test_outcomes_differ_in_shape_too(make_family: FamilyMaker) -> None:
+    """For a reader who does not tell the colors apart."""
+    verdict = make_family("demo").verdicts[0]
+    drawn = set()
+    for outcome in MARKERS:
+        plot = gain_plot([verdict.model_copy(update={"outcome": outcome})])
+        drawn.add(re.sub(r"var\(--\w+\)|s?[mp]?[0-9a-f]{10,}", "", plot))
+    assert len(drawn) == len(MARKERS) == 4
 
 
 def test_only_the_pages_own_script_may_run(run_report: RunReport) -> None:

@@ -164,6 +164,28 @@ def test_nothing_is_wider_than_the_window(
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
+OVERLAPS = """
+[...document.querySelectorAll('svg.plot')].flatMap(plot => {
+  const boxes = [...plot.querySelectorAll('text')].filter(node => node.textContent.trim())
+    .map(node => [node.textContent.trim(), node.getBoundingClientRect()])
+  return boxes.flatMap(([name, a], at) => boxes.slice(at + 1).filter(([_, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3).map(([other]) => name + ' | ' + other))
+})
+"""
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_no_label_of_a_plot_covers_another(
+    browser: Browser, many_page: str, tmp_path: Path, width: int
+) -> None:
+    _resize(browser, width)
+    shown(browser, many_page, tmp_path)
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    assert browser.evaluate("document.querySelectorAll('svg.plot').length") >= 4
+    assert browser.evaluate(OVERLAPS) == []
+
+
 def test_the_history_page_is_whole_and_fits(
     browser: Browser, make_family: FamilyMaker, run_report: RunReport, tmp_path: Path
 ) -> None:
