@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from typer import Context
 from typer.cli import get_docs_for_click
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -32,7 +33,6 @@ def page() -> str:
     """Every command with its arguments and options, as Markdown."""
     command = get_command(app)
     assert isinstance(command, TyperGroup)
-    text: str = get_docs_for_click(
-        obj=command, ctx=command.make_context("expo", [], resilient_parsing=True), name="expo"
-    )
+    context = Context(command, info_name="expo", resilient_parsing=True)
+    text = get_docs_for_click(obj=command, ctx=context, name="expo")
     return re.sub(r"^# `expo`", "# The command", text)

@@ -206,8 +206,10 @@ def history_plot(series: Series) -> str:
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
     found, color = verdict.difference, OUTCOMES[verdict.outcome]
     axes.plot([found.lower, found.upper], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
-    marker = {"marker": MARKERS[verdict.outcome], "markersize": 7, "markeredgewidth": 1.2}
-    axes.plot(found.mean, row, color=color, markeredgecolor=SURFACE, **marker)
+    marker = MARKERS[verdict.outcome]
+    axes.plot(
+        found.mean, row, marker, color=color, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2
+    )
     if verdict.published:
         axes.plot(verdict.published.gain, row, "D", color="none", markeredgecolor=INK, markersize=6)
     place = axes.get_yaxis_transform()

@@ -7,12 +7,12 @@ nothing: a stage has nothing to do where its artefact's manifest exists, and onl
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import exponential_backoff
+from prefect.tasks import TaskRunNameCallbackWithParameters, exponential_backoff
 
 from tasks.core.errors import PermanentError
 
@@ -56,14 +56,14 @@ def stage(
     return as_task
 
 
-def _named_by(run_name: Callable[..., str]) -> Callable[[dict[str, Any]], str]:
+def _named_by(run_name: Callable[..., str]) -> TaskRunNameCallbackWithParameters:
     """A function of all parameters, as Prefect calls it."""
     wanted = tuple(signature(run_name).parameters)
 
     def named(parameters: dict[str, Any]) -> str:
         return run_name(*(parameters[name] for name in wanted))
 
-    return named
+    return cast(TaskRunNameCallbackWithParameters, named)
 
 
 class _Stage(Task[P, R]):
