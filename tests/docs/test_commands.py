@@ -41,7 +41,7 @@ RUN_BY = {
     "report": "tests/flows/cli/test_main.py",
     "run": "tests/flows/test_run.py",
     "score": "tests/flows/cli/test_benchmarks.py",
-    "search": "tests/search/test_search_flow.py",  # the flow, which the command fills in
+    "search": "tests/search",  # the flow, which the command fills in
     "verify": "tests/install/test_base.py",
 }
 """Which test runs each command for real."""
