@@ -14,7 +14,6 @@ from flows.search import search_family
 from flows.shards import run_shards
 from tasks.benchmarks.budget import describe_usage
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.own_prompts import is_own
 from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
@@ -135,9 +134,11 @@ def _searched(
     """The search of the run for α, None where it is given one; what cannot be asked is refused before it."""
     if config.alpha != "search":
         return None
-    for uri in (*(guard.uri for guard in guards), *(instructions_of(family, name) for name in benchmarks)):
+    judged = tuple(instructions_of(family, name) for name in benchmarks)
+    for uri in (*(guard.uri for guard in guards), *judged):
         instructions(uri)
-    return search_family(family, config.search, config.judge, tuple(filter(is_own, benchmarks)), store)
+    asked = (*judged, *(guard.name for guard in guards))
+    return search_family(family, config.search, config.judge, asked, store)
 
 
 def _submit_answers(

@@ -70,12 +70,13 @@ def expo_search(
 
 
 def search_family(
-    family: Family, config: SearchConfig | None, judge: Judge | None, prompts: tuple[str, ...], store: str
+    family: Family, config: SearchConfig | None, judge: Judge | None, asked: tuple[str, ...], store: str
 ) -> SearchResult:
     """The search of a run for a family's α, by what `config` says; None: by the judge of the run or family.
 
     Args:
-        prompts: benchmarks of the run's own prompts, which judge the result and so cannot choose it.
+        asked: the uris of the run's questions, guards among them, which judge the result and so cannot
+            choose it.
 
     Raises:
         InputError: nobody judges, or the search is for a preset.
@@ -86,21 +87,21 @@ def search_family(
         config = SearchConfig(objective=ObjectiveConfig(judge=by_judge))
     if config.preset:
         raise InputError(f"{family.name}: a run takes one α; search for the preset {config.preset} by itself")
-    result = _search(family, config, store, prompts)
+    result = _search(family, config, store, asked)
     if result.stopped:
         raise OverBudgetError(f"{family.name}: {describe(result)}")
     return result
 
 
 def _search(
-    family: Family, config: SearchConfig, store: str, prompts: tuple[str, ...] = (), *, ask: bool = False
+    family: Family, config: SearchConfig, store: str, asked: tuple[str, ...] = (), *, ask: bool = False
 ) -> SearchResult:
     for objective in (config.objective, config.second):
         if objective and objective.function:
             check_function(objective.function)
     held_out = family.alpha_instructions or ULTRAFEEDBACK
     settings, own = settings_of(family), family.instructions
-    evaluations = (*prompts, own) if own else prompts
+    evaluations = (*asked, own) if own else asked
     if ask and config.judge is not None:
         require_approval(estimate_search(held_out, evaluations, settings, config))
     (recipe,) = resolve(family, (0.0,))

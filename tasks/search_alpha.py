@@ -8,6 +8,8 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
+from tasks.benchmarks.registry import is_benchmark
+from tasks.comparison.asked_prompts import asked_prompts
 from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError, OverBudgetError
 from tasks.core.providers import provider_of
@@ -25,7 +27,7 @@ from tasks.search.deadline import Deadline
 from tasks.search.estimate import describe_estimate
 from tasks.search.found import SEARCHES
 from tasks.search.guard_rail import GuardScores, open_guards, part_of
-from tasks.search.held_out import HeldOut, digest, known_evaluations, read_prompts, split
+from tasks.search.held_out import HeldOut, known_evaluations, read_prompts, split, with_prompts
 from tasks.search.objectives import open_objective
 from tasks.search.racing import Play, Standing
 from tasks.search.report import race_summary
@@ -76,7 +78,8 @@ def search_alpha(
     Args:
         recipe: of the pair, at whatever α.
         prompts: a file of held-out prompts, a uri of the family's provider, or "ultrafeedback".
-        evaluations: of the family and of the run, whose prompts are refused as those of the known sets are.
+        evaluations: questions of the family and of the run, whose prompts are refused as those of the
+            known sets, of the rails' guards and of every benchmark whose data is on this machine are.
         on_round: gets the standings after each round, beside the log.
 
     Raises:
@@ -180,8 +183,8 @@ def _explore(
 
 
 def _held_out(prompts: str, evaluations: tuple[str, ...], config: SearchConfig) -> HeldOut:
-    own = {uri: frozenset(map(digest, read_prompts(local_file(uri)))) for uri in evaluations}
-    refused = known_evaluations() | own
+    asked = asked_prompts((*evaluations, *filter(is_benchmark, config.guards)))
+    refused = with_prompts(known_evaluations(), asked)
     if prompts == ULTRAFEEDBACK:
         found = ultrafeedback_prompts(refused)
     else:

@@ -1,8 +1,8 @@
 """Held-out prompts: those of a search, never those of an evaluation that judges its result.
 
 A prompt of an evaluation set is recognized by the digest of its normalized text, whatever file it
-comes in. The digests of the known sets lie beside this module, those of a run's own evaluation
-are given in addition.
+comes in. The digests of the known sets lie beside this module; those of what a run asks, and of the
+benchmarks on this machine, are given in addition.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from tasks.core.errors import InputError
 from tasks.core.text_files import parse_json, read_text
 from tasks.core.values import Value
 
-__all__ = ["HeldOut", "digest", "known_evaluations", "read_prompts", "split"]
+__all__ = ["HeldOut", "digest", "known_evaluations", "read_prompts", "split", "with_prompts"]
 
 DIGEST_DIGITS = 12  # 48 bits: a file of a million prompts has a false alarm once in a hundred thousand
 DIGESTS = Path(__file__).with_name("evaluations.json")
@@ -44,6 +44,17 @@ def known_evaluations() -> dict[str, frozenset[str]]:
     """The digests of each evaluation set's prompts, by its title."""
     sets: dict[str, list[str]] = json.loads(DIGESTS.read_text(encoding="utf-8"))
     return {title: frozenset(digests) for title, digests in sets.items()}
+
+
+def with_prompts(
+    evaluations: Mapping[str, frozenset[str]], prompts: Mapping[str, Iterable[str]]
+) -> dict[str, frozenset[str]]:
+    """The same sets, and the digests of prompts by the title of what asks them."""
+    more = {title: frozenset(map(digest, texts)) for title, texts in prompts.items()}
+    return {
+        title: evaluations.get(title, frozenset()) | more.get(title, frozenset())
+        for title in dict.fromkeys((*evaluations, *more))
+    }
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tasks.benchmarks.judge_config import Judge
+from tasks.benchmarks.registry import find_benchmark
 from tasks.core.values import Value, fingerprint
 from tasks.generation.settings import GenerationSettings
 from tasks.search.candidates import most_candidates
@@ -105,16 +106,28 @@ class SearchConfig(Value):
 def search_fingerprint(
     recipe: Recipe, config: SearchConfig, settings: GenerationSettings, prompts: HeldOut, engine: str
 ) -> str:
-    """sha256 of everything that decides the result."""
+    """sha256 of everything that decides the result.
+
+    Of a guard among the rails that is its data, and the version of the package that scores it.
+
+    Raises:
+        InputError: a guard is no benchmark.
+    """
     objectives = [objective_fingerprint(objective) for objective in config.objectives]
     left_out = {"objective", "second", "max_minutes"} | (set() if config.guards else {"guard_items"})
     rest = config.model_dump(mode="json", exclude=left_out)
+    guards = {"guards": {name: _guard_identity(name) for name in config.guards}} if config.guards else {}
     return fingerprint(
         recipe.model_copy(update={"alpha": 0.0}),
         config.settings(settings),
         prompts,
-        {"config": rest, "objectives": objectives, "engine": engine},
+        {"config": rest, "objectives": objectives, "engine": engine} | guards,
     )
+
+
+def _guard_identity(name: str) -> dict[str, str | list[str]]:
+    benchmark = find_benchmark(name)
+    return {"rule": benchmark.rule, "data": [file.digest for file in benchmark.data_files]}
 
 
 def expected_answers(config: SearchConfig, prompts: HeldOut) -> int:

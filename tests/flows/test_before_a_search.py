@@ -36,6 +36,23 @@ def run(store: Path, config: RunConfig) -> None:
     unpublished(FamilyName("zephyr-7b-beta"), config.model_copy(update=given))
 
 
+def test_a_search_is_given_all_that_the_run_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard's whole benchmark, though a sample of it is asked, and prompts of one's own."""
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    given: list[tuple[str, ...]] = []
+
+    def searched(_1: object, _2: object, _3: object, asked: tuple[str, ...], _4: object) -> None:
+        given.append(asked)
+        raise InputError("found nothing")
+
+    monkeypatch.setattr(family_flow, "search_family", searched)
+    monkeypatch.setattr(sums, "SUMS", {f"What is {n} plus 1?": n + 1 for n in range(30)})
+    with pytest.raises(InputError, match="found nothing"):
+        run(tmp_path, RunConfig(benchmarks=(), prompts=str(own), guards=("sums:20",)))
+    assert [(name.partition("@")[0], *rest) for name, *rest in given] == [("prompts", "sums")]
+
+
 def test_a_sample_larger_than_the_guards_benchmark(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a sample of 20: the benchmark has 10 items"):
         run(tmp_path, RunConfig(guards=("sums:20",)))

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from tasks.benchmarks.data import DataFile
 from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import InputError
 from tasks.generation.answer_journal import Answer
+from tasks.generation.settings import GenerationSettings
 from tasks.search.guard_rail import GuardRail, open_guards
+from tasks.search.held_out import HeldOut
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.rails import RailLimits, Vitals, broken, read_rails
-from tests.benchmarks.sums import SUMS
+from tasks.search.search_config import SearchConfig, search_fingerprint
+from tasks.stores.source import Checkpoint
+from tasks.weights.recipe import Recipe
+from tests.benchmarks.sums import BENCHMARK, SUMS
 from tests.search.engines import FakeVllm
 from tests.search.places import HERE, Place, small_config
 
@@ -49,6 +55,41 @@ def test_a_loss_beyond_the_margin_breaks_the_rail(score: float, holds: bool) -> 
     assert found == (() if holds else ("loss on sums",))
 
 
+def test_prompts_that_a_guard_asks_cannot_choose_alpha(place: Place) -> None:
+    guarded = _guarded(small_config(ObjectiveConfig(function=f"{HERE}:peak")))
+    rows = [json.dumps({"text": f"Say something about {number}."}) for number in range(64)]
+    place.prompts.write_text("\n".join([*rows, json.dumps("what is 4 plus 8")]))
+    with pytest.raises(InputError, match="1 of the prompts belong to Ten sums, which judges the result"):
+        place.search(FakeVllm(), config=guarded)
+
+
+def test_a_searchs_name_holds_its_guards_rule_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(
+        aligned=Checkpoint(uri="org/aligned", commit="a" * 40),
+        sft=Checkpoint(uri="org/sft", commit="b" * 40),
+        alpha=0.0,
+    )
+    prompts = HeldOut(choosing=("a",), confirming=("b",))
+
+    def name(config: SearchConfig) -> str:
+        return search_fingerprint(recipe, config, GenerationSettings(), prompts, "fake 1.0")
+
+    plain = small_config(ObjectiveConfig(function=f"{HERE}:peak"))
+    names = [name(plain), name(_guarded(plain))]
+    monkeypatch.setattr(BENCHMARK, "rule", "last number, version 2")
+    names += [name(plain), name(_guarded(plain))]
+    data = DataFile("sums.json", "0" * 64, "https://nowhere.invalid/")
+    monkeypatch.setattr(BENCHMARK, "data_files", (data,))
+    names += [name(plain), name(_guarded(plain))]
+    assert names[0] == names[2] == names[4]
+    assert len({names[1], names[3], names[5]}) == 3
+
+
+def _guarded(plain: SearchConfig) -> SearchConfig:
+    race = plain.race.model_copy(update={"limits": RailLimits(guards={"sums": 5.0})})
+    return plain.model_copy(update={"race": race, "guard_items": 10})
+
+
 class Forgetful(FakeVllm):
     """An engine that forgets to add where α is beyond 0.5."""
 
@@ -60,11 +101,7 @@ class Forgetful(FakeVllm):
 
 def test_a_search_leaves_out_what_loses_on_the_guard_and_asks_it_once(place: Place) -> None:
     """The objective's best is 0.6; from 0.6 on the sums are wrong."""
-    plain = small_config(ObjectiveConfig(function=f"{HERE}:peak"))
-    limits = RailLimits(guards={"sums": 5.0})
-    guarded = plain.model_copy(
-        update={"race": plain.race.model_copy(update={"limits": limits}), "guard_items": 10}
-    )
+    guarded = _guarded(small_config(ObjectiveConfig(function=f"{HERE}:peak")))
     vllm = Forgetful()
     result = place.search(vllm, config=guarded)
     out = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.core.errors import InputError
-from tasks.search.held_out import digest, known_evaluations, read_prompts, split
+from tasks.search.held_out import digest, known_evaluations, read_prompts, split, with_prompts
 
 PROMPTS = tuple(f"Write a line about number {n}." for n in range(21))
 # AlpacaEval 2.0's first instruction
@@ -67,6 +67,11 @@ def test_a_runs_own_evaluation_is_refused_too() -> None:
         split(PROMPTS, own, choosing=9, confirming=9)
 
 
+def test_what_a_run_asks_is_added_to_the_known_sets() -> None:
+    found = with_prompts({"a": frozenset({digest("x")})}, {"a": ("y",), "b": ("z", "Z!")})
+    assert found == {"a": {digest("x"), digest("y")}, "b": {digest("z")}}
+
+
 def test_one_prompt_cannot_be_split() -> None:
     with pytest.raises(InputError, match="at least two"):
         split(["a", "A!"], {}, choosing=9, confirming=9)
@@ -84,7 +89,10 @@ def test_digests_are_those_of_the_benchmarks_files(data: Path) -> None:
     for title, (name, text) in lines.items():
         rows = [json.loads(line) for line in (data / name).read_text().split("\n") if line]
         found[title] = frozenset(digest(text(row)) for row in rows)
-    assert found == dict(known_evaluations())
+    known = known_evaluations()
+    assert found == {title: known[title] for title in found}
+    sizes = {title: len(known[title]) for title in known.keys() - found.keys()}
+    assert sizes == {"IFEval": 541, "IFBench": 300}
 
 
 def _digests(rows: list[dict[str, str]], field: str) -> frozenset[str]:

@@ -160,7 +160,8 @@ def test_prompts_that_judge_the_result_cannot_choose_it(place: Place) -> None:
     file = place.folder / "mine.jsonl"
     file.write_text("\n".join(json.dumps({"prompt": text}) for text in (shared, "Another one?")))
     name = register(file)
-    with pytest.raises(InputError, match=f"1 of the prompts belong to {name}, which judges the result"):
+    title = f"own prompts {name.partition('@')[2]}"
+    with pytest.raises(InputError, match=f"1 of the prompts belong to {title}, which judges the result"):
         estimate_search(str(place.prompts), (name,), GenerationSettings(), config_of("flat"))
 
 
