@@ -5,13 +5,13 @@
 #
 # Two environments: vLLM in /opt/engine (EXPO_ENGINE_PYTHON), ours with the newest Prefect in /opt/expo,
 # so that neither bends the other's versions. Ours has torch for the demo alone, which trains its
-# checkpoints: --build-arg EXTRAS=run,cluster leaves both out.
+# checkpoints, and the packages that score guards: --build-arg EXTRAS=run,cluster leaves all of it out.
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS dependencies
 ARG TORCH=torch==2.13.0+cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=run,cluster,demo
+ARG EXTRAS=run,cluster,demo,guards
 WORKDIR /build
 RUN python -m venv /opt/engine && python -m venv /opt/expo
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -14,7 +14,7 @@ ARG UV=uv==0.13.9
 ARG PYTHON=3.11
 ARG TORCH=torch==2.13.0
 ARG TORCH_INDEX=
-ARG EXTRAS=run,cluster,cuda,demo
+ARG EXTRAS=run,cluster,cuda,demo,guards
 WORKDIR /build
 ENV UV_PYTHON_INSTALL_DIR=/opt/python PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN --mount=type=cache,target=/root/.cache \
