@@ -109,8 +109,8 @@ def expo(
         benchmarks: Names of benchmarks; none of them extrapolates only.
         prompts: A file of your own prompts, as `/data/prompts.jsonl`, JSON lines with a "prompt" each, as a
             benchmark besides: + ExPO's answers against the original's, in both orders.
-        guards: Benchmarks that a rule verifies, which say what the gain costs: `ifeval`, `gsm8k`; with
-            the points that may be lost `ifeval=3`, with a sample of the items `gsm8k:200`.
+        guards: Benchmarks that a rule verifies, which say what the gain costs: `ifeval`, `ifbench`, `gsm8k`;
+            with the points that may be lost `ifeval=3`, with a sample of the items `gsm8k:200`.
         judge: Who judges the answers: any OpenAI-compatible endpoint, or a checkpoint to serve.
             Its API key is read from the environment of the worker; its limits are the run's.
         store: Where artefacts go: a folder or `s3://bucket/prefix`; None: $EXPO_STORE.

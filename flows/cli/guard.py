@@ -15,7 +15,8 @@ __all__ = ["guard"]
 
 def guard(
     benchmark: Annotated[
-        str, typer.Argument(metavar="BENCHMARK", help="A benchmark that a rule verifies: ifeval, gsm8k.")
+        str,
+        typer.Argument(metavar="BENCHMARK", help="One that a rule verifies: ifeval, ifbench, gsm8k."),
     ],
     answers: Annotated[Path, typer.Argument(help='Answers: a JSON list of {"instruction", "output"}.')],
     judgments: Annotated[
@@ -27,7 +28,7 @@ def guard(
     min_judged: MIN_JUDGED = 0.95,
     as_json: AS_JSON = False,
 ) -> None:
-    """Scores stored answers of IFEval or GSM8K by the rules of lm-eval; nobody is asked."""
+    """Scores stored answers of IFEval, IFBench or GSM8K by rules; nobody is asked."""
     from tasks.benchmarks.judge_config import Judge
     from tasks.benchmarks.registry import find_benchmark
 

@@ -1,30 +1,21 @@
 """lm-eval as a scorer of stored answers: its checkers and its exact match, loaded when an answer is checked.
 
-Nothing is downloaded: the one file that the package would fetch at import, nltk's `punkt_tab`, is
-pinned with the benchmarks' data and found by nltk before the package looks for it.
+Nothing is downloaded: the one file that the package would fetch at import is pinned
+(`tasks.benchmarks.nltk_files`).
 """
 
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.benchmarks.data import DataFile, fetch
-from tasks.core.errors import PermanentError
-from tasks.stores.disk import whole_file
+from tasks.benchmarks import nltk_files
+from tasks.benchmarks.instruction_following import Checker
+from tasks.benchmarks.scorers import require_scorer
 
-__all__ = ["PUNKT", "VERSION", "exact_match", "fetch_tokenizer", "instruction_checker", "require_lm_eval"]
+__all__ = ["VERSION", "exact_match", "instruction_checker", "require_lm_eval"]
 
 # of the package whose rules the figures stand under: another one may score otherwise
 VERSION = "0.4.13"
-NLTK_DATA = "https://raw.githubusercontent.com/nltk/nltk_data/4f15a3d89eefe9748ec1c05be495d91289197155"
-PUNKT = DataFile(
-    "punkt_tab.zip",
-    "e57f64187974277726a3417ca6f181ec5403676c717672eef6a748a7b20e0106",
-    f"{NLTK_DATA}/packages/tokenizers/punkt_tab.zip",
-)
-LANGUAGE = "punkt_tab/english/"  # the only one that is asked for
 
 
 def require_lm_eval() -> None:
@@ -33,29 +24,17 @@ def require_lm_eval() -> None:
     Raises:
         PermanentError: with one line that says what to install.
     """
-    try:
-        found = version("lm_eval")
-    except PackageNotFoundError:
-        raise PermanentError(
-            "IFEval and GSM8K are scored by lm-eval, which is not installed: pip install 'expo-flows[guards]'"
-        ) from None
-    if found != VERSION:
-        raise PermanentError(
-            f"IFEval and GSM8K are scored by lm-eval {VERSION}, and {found} is installed: "
-            f"pip install 'lm-eval=={VERSION}'"
-        )
+    require_scorer("lm-eval", VERSION, "IFEval and GSM8K are")
 
 
-def instruction_checker() -> Callable[[Mapping[str, Any], str], tuple[list[bool], list[bool]]]:
-    """What says which of an IFEval document's instructions an answer follows, strictly and loosely.
-
-    A document has key, prompt, instruction_id_list and kwargs, as in the data set.
+def instruction_checker() -> Checker:
+    """What says which of an IFEval document's instructions an answer follows.
 
     Raises:
         RetryableError, PermanentError: nltk's file cannot be had, or the package is missing.
     """
     require_lm_eval()
-    _offer_punkt()
+    nltk_files.offer_to_nltk(nltk_files.PUNKT)
     from langdetect import DetectorFactory
     from lm_eval.tasks.ifeval.utils import process_results
 
@@ -103,15 +82,6 @@ def exact_match(
     return right
 
 
-def fetch_tokenizer() -> Path:
-    """nltk's pinned sentence tokenizer as an archive on this machine's disk, downloaded if need be.
-
-    Raises:
-        RetryableError, PermanentError: it cannot be had.
-    """
-    return fetch(PUNKT)
-
-
 def _task_file(task: str) -> dict[str, Any]:
     import yaml
     from lm_eval import tasks
@@ -120,21 +90,3 @@ def _task_file(task: str) -> dict[str, Any]:
         (Path(str(tasks.__file__)).parent / task).read_text(encoding="utf-8")
     )
     return content
-
-
-def _offer_punkt() -> None:
-    """Lets nltk find the pinned sentence tokenizer, unpacked beside its archive."""
-    import nltk
-
-    archive = fetch_tokenizer()
-    folder = archive.parent / "nltk_data"
-    target = folder / "tokenizers"
-    with zipfile.ZipFile(archive) as packed:
-        for name in packed.namelist():
-            path = target / name
-            if name.startswith(LANGUAGE) and not name.endswith("/") and not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(path) as part:
-                    part.write_bytes(packed.read(name))
-    if str(folder) not in nltk.data.path:
-        nltk.data.path.insert(0, str(folder))

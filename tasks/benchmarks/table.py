@@ -7,6 +7,7 @@ BENCHMARKS = {
     "mt_bench": "tasks.benchmarks.mt_bench",
     "arena_hard": "tasks.benchmarks.arena_hard",
     "ifeval": "tasks.benchmarks.ifeval",
+    "ifbench": "tasks.benchmarks.ifbench",
     "gsm8k": "tasks.benchmarks.gsm8k",
 }
 # What a run judges if it does not say; a family's own file of instructions has its form.

@@ -1,4 +1,4 @@
-"""Benchmarks that a rule of a package verifies, without a judge: what IFEval and GSM8K have in common.
+"""Benchmarks that a rule of a package verifies, without a judge: IFEval, IFBench, GSM8K.
 
 A subclass says how one answer is checked and what the figures are. Judgments are JSON lines, one an item:
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tasks.benchmarks import gsm8k, ifeval, lm_eval_tasks
+from tasks.benchmarks import gsm8k, ifeval, lm_eval_tasks, scorers
 from tasks.benchmarks.data import import_from
 from tasks.benchmarks.gsm8k import GSM8KScore
-from tasks.benchmarks.ifeval import IFEvalScore
+from tasks.benchmarks.instruction_following import InstructionScore
 from tasks.benchmarks.protocol import Benchmark, Judged
 from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.comparison.compare import compare
@@ -54,7 +54,7 @@ def test_an_instruction_is_followed_or_not(small: Path) -> None:
         small, ["Hello there", "Sure:\ni would like to eat a ripe pear this morning", "It rained"]
     )
     score = ifeval.BENCHMARK.score(found.judgments)
-    assert isinstance(score, IFEvalScore)
+    assert isinstance(score, InstructionScore)
     assert (score.prompt_strict, score.prompt_loose) == pytest.approx((100 / 3, 200 / 3))
     assert (score.instruction_strict, score.instruction_loose) == pytest.approx((50, 75))
     assert score.kinds == {"change_case": 0, "keywords": 100, "length_constraints": 0, "punctuation": 100}
@@ -89,7 +89,7 @@ def test_an_answer_that_is_missing_is_in_no_figure(small: Path) -> None:
     with pytest.raises(PermanentError, match="2 of 3 items have an answer, and a figure needs 95%"):
         ifeval.BENCHMARK.score(found.judgments)
     score = ifeval.BENCHMARK.score(found.judgments, min_judged=0.5)
-    assert isinstance(score, IFEvalScore) and (score.prompt_strict, score.n_total) == (100, 2)
+    assert isinstance(score, InstructionScore) and (score.prompt_strict, score.n_total) == (100, 2)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ def test_a_folder_that_is_not_there_is_said_before_anything_is_scored(tmp_path: 
 def test_without_the_package_one_line_says_what_to_install(
     small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lm_eval_tasks, "version", lambda _: "0.5.0")
+    monkeypatch.setattr(scorers, "version", lambda _: "0.5.0")
     with pytest.raises(PermanentError, match=r"and 0\.5\.0 is installed: pip install 'lm-eval=="):
         ifeval.BENCHMARK.require()
 
     def missing(_: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(lm_eval_tasks, "version", missing)
+    monkeypatch.setattr(scorers, "version", missing)
     with pytest.raises(PermanentError, match=r"not installed: pip install 'expo-flows\[guards\]'"):
         gsm8k.BENCHMARK.require()
 
@@ -234,4 +234,4 @@ def test_the_command_scores_stored_answers(small: Path) -> None:
     table = CliRunner().invoke(app, ["guard", "ifeval", str(given.answers)]).output
     assert re.search(r"prompt strict +66\.67", table) and re.search(r"punctuation +0\.00", table)
     wrong = CliRunner().invoke(app, ["guard", "mt_bench", str(given.answers)])
-    assert "no benchmark that a rule verifies; there are ifeval, gsm8k" in str(wrong.exception)
+    assert "no benchmark that a rule verifies; there are ifeval, ifbench, gsm8k" in str(wrong.exception)

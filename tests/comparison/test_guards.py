@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tasks.benchmarks import lm_eval_tasks
+from tasks.benchmarks import nltk_files
 from tasks.benchmarks.arena_hard_data import CREATIVE_ANSWERS, HARD_ANSWERS
 from tasks.benchmarks.table import BENCHMARKS
 from tasks.comparison.guards import Guard, guards_of_run, parse_guard
@@ -37,7 +37,7 @@ def test_a_guard_is_read(text: str, name: str, sample: int | None, margin: float
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("mt_bench", "no benchmark that a rule verifies; there are ifeval, gsm8k"),
+        ("mt_bench", "no benchmark that a rule verifies; there are ifeval, ifbench, gsm8k"),
         ("arc", "no benchmark that a rule verifies"),
         ("ifeval=", "write ifeval, ifeval=3 (points), or gsm8k:200=5 (of 200 items)"),
         ("ifeval:5", "fewer than 20 items show nothing"),
@@ -103,7 +103,7 @@ def test_what_judging_needs_is_fetched_with_the_questions(
     monkeypatch.setattr("tasks.benchmarks.data.urlopen", offline)
     use_small_ifeval(tmp_path, monkeypatch)
     assert find_instructions("ifeval").count == len(DOCUMENTS)
-    lm_eval_tasks.PUNKT.path.unlink()
+    nltk_files.PUNKT.file.path.unlink()
     with pytest.raises(RetryableError, match="cannot be reached"):
         find_instructions("ifeval")
 
