@@ -1,17 +1,18 @@
-"""The plot of gain against cost: what each family won with the judge, and what it lost with a guard."""
+"""Plots of gain against cost: what each family of a run, or each α of a search, won and what it lost."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.benchmarks.registry import measure_of
-from tasks.reports.svg import INK, MARKERS, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
+from tasks.reports.run_report import RacePoint
+from tasks.reports.svg import ACCENT, INK, MARKERS, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
 from tasks.stats.decision import Verdict
 from tasks.stats.margins import GuardResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["cost_plot"]
+__all__ = ["cost_plot", "race_cost_plot"]
 
 LABEL = 0.055  # of the height: what a family's name takes
 
@@ -41,6 +42,40 @@ def cost_plot(pairs: Sequence[tuple[Verdict, GuardResult]]) -> str:
         measure = measure_of(guard.benchmark)
         axes.set_ylabel(f"{measure.title},\n{measure.unit}")
         return svg(figure, "Gain against what a guard lost, by family; the table has the same figures")
+
+
+def race_cost_plot(points: Sequence[RacePoint], guard: str, margin: float, alpha: float | None) -> str:
+    """Each candidate's gain with its 95% interval, and its difference on a guard; dashed: −margin.
+
+    points  rising; of those that have a figure of the guard there is at least one
+    guard   the benchmark's name
+    alpha   the choice; None: no α
+    """
+    shown = [point for point in points if guard in point.guards]
+    measure = measure_of(guard)
+    with style():
+        figure, axes = one_panel(3.6)
+        axes.axhline(0, color=MUTED, linewidth=1)
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.axhline(-margin, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        gains, losses = [point.gain for point in shown], [point.guards[guard] for point in shown]
+        axes.plot(gains, losses, color=MUTED, linewidth=0.8, alpha=0.6)  # in the order of α
+        for point, lost in zip(shown, losses, strict=True):
+            tied = point.fate == "tied with the best"
+            color = ACCENT if tied else MUTED
+            axes.plot([point.lower, point.upper], [lost, lost], color=color, linewidth=1.8, alpha=0.7)
+            face = color if tied else SURFACE
+            axes.plot(point.gain, lost, "o", color=face, markeredgecolor=color, markersize=7)
+            chosen = ", chosen" if point.alpha == alpha else ""
+            axes.annotate(
+                f"α = {point.alpha:g}{chosen}", (point.gain, lost), (7, 5), textcoords="offset points", size=9
+            )
+        axes.margins(x=0.1, y=0.16)
+        axes.grid()
+        axes.set_axisbelow(True)
+        axes.set_xlabel("gain over α = 0")
+        axes.set_ylabel(f"{measure.title},\n{measure.unit}")
+        return svg(figure, "Gain of each α against what it lost on a guard; the notes have the same figures")
 
 
 def _label(axes: "Axes", pairs: Sequence[tuple[Verdict, GuardResult]]) -> None:

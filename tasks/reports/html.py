@@ -7,7 +7,7 @@ digest. What models and judges wrote is data.
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jinja2 import Environment
@@ -17,7 +17,7 @@ from tasks.benchmarks.protocol import Judging
 from tasks.benchmarks.registry import benchmark_of_verdict, measure_of
 from tasks.benchmarks.rows import AnswerRow, Dialogue
 from tasks.reports import plots, templates
-from tasks.reports.cost_plot import cost_plot
+from tasks.reports.cost_plot import cost_plot, race_cost_plot
 from tasks.reports.guards import guard_pairs, guard_sentence, kinds_of, lost_items
 from tasks.reports.history import History
 from tasks.reports.judged import JudgedReport, pair_sentence
@@ -178,7 +178,8 @@ def _rated(row: Dialogue) -> _Row:
 
 def _plot(name: str, *arguments: Any) -> Markup:  # noqa: ANN401 - whatever that plot takes
     """An inline SVG: matplotlib escapes the text in it."""
-    draw = cost_plot if name == "cost" else getattr(plots, f"{name}_plot")
+    of_costs: dict[str, Callable[..., str]] = {"cost": cost_plot, "race_cost": race_cost_plot}
+    draw = of_costs[name] if name in of_costs else getattr(plots, f"{name}_plot")
     return Markup(draw(*arguments))
 
 

@@ -46,6 +46,7 @@ class RacePoint(FiniteValue):
 
     prompts  answered when its fate was decided
     fate     how it left the race, in words; "tied with the best" if it did not
+    guards   its score minus that of α = 0 on each benchmark among the rails, by its name, in its unit
     """
 
     alpha: float
@@ -54,6 +55,7 @@ class RacePoint(FiniteValue):
     upper: float
     prompts: int
     fate: str
+    guards: dict[str, float] = Field(default_factory=dict, exclude_if=lambda guards: not guards)
 
 
 class RaceSummary(Value):
@@ -66,6 +68,7 @@ class RaceSummary(Value):
     objective  what scored; engine: what answered
     rounds     prompts after each round of the race
     header, rows   the race's table: a row a candidate
+    margins    what may be lost on each benchmark among the rails, by its name, in its unit
     """
 
     sentence: str
@@ -77,6 +80,7 @@ class RaceSummary(Value):
     rounds: tuple[int, ...]
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    margins: dict[str, float] = Field(default_factory=dict, exclude_if=lambda margins: not margins)
 
 
 class StageCost(FiniteValue):

@@ -11,7 +11,9 @@ from pydantic import Field
 
 from tasks.core.values import Value
 
-__all__ = ["RailLimits", "RailReading", "Vitals", "broken", "read_rails"]
+__all__ = ["RailLimits", "RailReading", "Vitals", "broken", "guard_readings", "read_rails"]
+
+LOSS_ON = "loss on "  # begins the name of a rail that is a benchmark
 
 
 class Vitals(Value):
@@ -60,12 +62,14 @@ class RailReading(Value):
 
     value  what was measured; None where the number is not finite
     limit  the text of what is allowed
+    most   the same as a number, of a rail that has one
     """
 
     rail: str
     value: float | None
     limit: str
     holds: bool
+    most: float | None = Field(default=None, exclude_if=lambda most: most is None)
 
 
 def read_rails(candidate: Vitals, baseline: Vitals, limits: RailLimits) -> tuple[RailReading, ...]:
@@ -91,7 +95,7 @@ def read_rails(candidate: Vitals, baseline: Vitals, limits: RailLimits) -> tuple
             )
         )
     readings += [
-        _at_most(f"loss on {name}", baseline.guards[name] - candidate.guards[name], margin)
+        _at_most(f"{LOSS_ON}{name}", baseline.guards[name] - candidate.guards[name], margin)
         for name, margin in limits.guards.items()
         if name in candidate.guards and name in baseline.guards
     ]
@@ -103,8 +107,21 @@ def broken(readings: Iterable[RailReading]) -> tuple[str, ...]:
     return tuple(reading.rail for reading in readings if not reading.holds)
 
 
+def guard_readings(readings: Iterable[RailReading]) -> dict[str, RailReading]:
+    """The rails that are benchmarks, by their names; a reading's value is the loss of mean score."""
+    return {
+        reading.rail.removeprefix(LOSS_ON): reading
+        for reading in readings
+        if reading.rail.startswith(LOSS_ON)
+    }
+
+
 def _at_most(rail: str, value: float, limit: float) -> RailReading:
     finite = abs(value) < float("inf")
     return RailReading(
-        rail=rail, value=value if finite else None, limit=f"at most {limit:.3g}", holds=value <= limit
+        rail=rail,
+        value=value if finite else None,
+        limit=f"at most {limit:.3g}",
+        holds=value <= limit,
+        most=limit,
     )

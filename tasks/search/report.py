@@ -2,6 +2,7 @@
 
 from tasks.reports.run_report import AlphaPoint, RacePoint, RaceSummary
 from tasks.search.racing import Standing
+from tasks.search.rails import guard_readings
 from tasks.search.result import SearchResult, describe
 from tasks.search.tables import HEADER, search_notes, standing_rows
 
@@ -34,6 +35,12 @@ def race_summary(search: SearchResult) -> RaceSummary:
         rounds=search.rounds,
         header=HEADER,
         rows=tuple(standing_rows(search.standings)),
+        margins={
+            name: reading.most
+            for standing in search.standings
+            for name, reading in guard_readings(standing.rails).items()
+            if reading.most is not None
+        },
     )
 
 
@@ -46,6 +53,11 @@ def _race_point(standing: Standing) -> RacePoint:
         upper=gain + HALF * error,
         prompts=standing.prompts,
         fate=standing.fate,
+        guards={
+            name: -reading.value
+            for name, reading in guard_readings(standing.rails).items()
+            if reading.value is not None
+        },
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import yaml
 
+from tasks.benchmarks.registry import measure_of
 from tasks.search.racing import Standing
-from tasks.search.rails import RailReading
+from tasks.search.rails import RailReading, guard_readings
 from tasks.search.result import ByModule, SearchCosts, SearchResult, describe
 from tasks.stats.formatting import magnitude, signed
 
@@ -50,7 +51,7 @@ def render_search(result: SearchResult) -> str:
 
 def search_notes(result: SearchResult) -> tuple[str, ...]:
     """The rails of the choice, what the second objective said, and the costs: a sentence or two each."""
-    notes = []
+    notes = _guard_notes(result.standings)
     if result.confirmation:
         rails = "; ".join(map(_rail, result.confirmation.rails))
         notes.append(f"Rails of α = {result.confirmation.alpha:g} on the fresh prompts: {rails}.")
@@ -62,6 +63,25 @@ def search_notes(result: SearchResult) -> tuple[str, ...]:
     if result.by_module:
         notes.append(_modules(result.by_module))
     return (*notes, _costs(result.costs))
+
+
+def _guard_notes(standings: Sequence[Standing]) -> list[str]:
+    """What each candidate scored more than α = 0 on each benchmark among the rails."""
+    found: dict[str, list[str]] = {}
+    limits: dict[str, str] = {}
+    for standing in standings:
+        for name, reading in guard_readings(standing.rails).items():
+            if standing.alpha and reading.value is not None:
+                unscored = "" if standing.gain is not None else ", out before it was scored"
+                found.setdefault(name, []).append(
+                    f"α = {standing.alpha:g} {signed(-reading.value, 1)}{unscored}"
+                )
+                limits[name] = reading.limit
+    return [
+        f"On {measure_of(name).title}, in {measure_of(name).unit} more than α = 0 (a loss of {limits[name]} "
+        f"is allowed): {'; '.join(texts)}."
+        for name, texts in found.items()
+    ]
 
 
 def registry_entry(result: SearchResult, name: str) -> str:

@@ -68,6 +68,28 @@ def test_the_page_of_a_search_names_the_choice_and_shows_each_scored_candidate()
     assert "<h1>No α</h1>" in render_race(none, "a", "b")
 
 
+def _lost(standing: Standing, points: float) -> Standing:
+    reading = RailReading(rail="loss on gsm8k", value=points, limit="at most 5", holds=points <= 5, most=5.0)
+    return standing.model_copy(update={"rails": (*standing.rails, reading)})
+
+
+def test_a_guard_among_the_rails_is_gain_against_cost_for_each_alpha() -> None:
+    """What was out before it was scored has no gain: it stands in the notes, not in the plot."""
+    losses = (0.0, 2.0, 12.0)
+    standings = tuple(map(_lost, SEARCH.standings, losses))
+    race = race_summary(SEARCH.model_copy(update={"standings": standings}))
+    assert [point.guards for point in race.points] == [{"gsm8k": 0.0}, {"gsm8k": -2.0}]
+    assert race.margins == {"gsm8k": 5.0}
+    assert race.notes[0] == (
+        "On GSM8K (chat, no examples), in percentage points more than α = 0 (a loss of at most 5 is "
+        "allowed): α = 2 −2.0; α = 6.6 −12.0, out before it was scored."
+    )
+    page = render_race(race, "a", "b")
+    assert page.count("<svg") == 2 and "Gain against cost <small>GSM8K" in page
+    assert ">α = 2, chosen<" in page and "α = 6.6, chosen" not in page
+    assert page.count("<svg") - render_race(race_summary(SEARCH), "a", "b").count("<svg") == 1
+
+
 def test_scores_that_are_no_win_rates_are_no_curve() -> None:
     assert search_curve(SEARCH.model_copy(update={"judged": False})) == ()
     assert search_curve(None) == ()
