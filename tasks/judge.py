@@ -8,7 +8,7 @@ from tasks.benchmarks.budget import Usage, dollars
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.instructions import Instructions
-from tasks.comparison.judge_session import judge_needs, judge_session, reopened
+from tasks.comparison.judge_session import judge_needs, judge_session, reopened, seal_judging
 from tasks.comparison.results import Generation, Judgments
 from tasks.core.values import fingerprint
 from tasks.runtime.judging import judge_limits
@@ -69,9 +69,7 @@ def judge(
         n_failed=counted.n_failed,
         median_mass=counted.median_mass,
     )
-    if artefact.local is None:
-        artefact.copy_in(file, file.name)
-    artefact.seal(judgments.model_dump_json(indent=1).encode())
+    seal_judging(artefact, file, judgments)
     _warn(judgments, counted.causes)
     return judgments
 

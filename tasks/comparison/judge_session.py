@@ -13,6 +13,7 @@ from tasks.benchmarks.judge_journal import JOURNAL, Journal
 from tasks.benchmarks.registry import find_benchmark
 from tasks.benchmarks.serving import LOG, serving
 from tasks.comparison.instructions import Instructions
+from tasks.comparison.results import FinishedJudging
 from tasks.generation.devices import ENGINE_SLOTS, HAS_GPU
 from tasks.stores.artefact import MANIFEST, Artefact
 
@@ -23,6 +24,7 @@ __all__ = [
     "judge_needs",
     "judge_session",
     "reopened",
+    "seal_judging",
     "within_budget",
 ]
 
@@ -96,6 +98,13 @@ def reopened(artefact: Artefact, finished: bytes | None) -> Iterator[None]:
         if finished:
             artefact.seal(finished)
         raise
+
+
+def seal_judging(artefact: Artefact, judgments: Path, manifest: FinishedJudging) -> None:
+    """Finishes a judging: its file of judgments is in the store, wherever that is, before the manifest."""
+    if artefact.local is None:
+        artefact.copy_in(judgments, judgments.name)
+    artefact.seal(manifest.model_dump_json(indent=1).encode())
 
 
 def expected_usage(asked: Instructions, judge: Judge) -> Usage:

@@ -17,7 +17,7 @@ from tasks.generation.settings import GenerationSettings, GenerationSummary
 from tasks.stats.agreement import Agreement
 from tasks.stores.artefact import Artefact
 
-__all__ = ["Anchors", "Generation", "Judgments"]
+__all__ = ["Anchors", "FinishedJudging", "Generation", "Judgments"]
 
 
 class Generation(Value):
@@ -37,27 +37,35 @@ class Generation(Value):
         return artefact.fetch(answers_file(self.benchmark, form), artefact.work_dir())
 
 
-class Judgments(Value):
-    """All judgments of one generation: the manifest of their artefact.
+class FinishedJudging(Value):
+    """What is known of every finished judging of one file of answers: of a run's, and of one that was there.
 
-    reference  sha256 of the reference outputs, or of the questions
-    seconds    that judging took, in the run that finished it
-    usage      what was asked of the judge, over all tries
-    dollars    what that cost, None where the judge's prices are not given
-    n_total    items: instructions, or turns of questions; n_failed: those without a judgment
-    median_mass  of judgments that are read from probabilities, see `ArmMetrics`
+    reference    sha256 of the reference outputs, or of the questions
+    fingerprint  of the answers, the reference and the judge
+    seconds      that judging took, in the run that finished it
+    usage        what was asked of the judge, over all tries
+    dollars      what that cost, None where the judge's prices are not given
+    n_total      items: instructions, or turns of questions; n_failed: those without a judgment
     """
 
-    generation: Generation
     reference: str
     judge: Judge
-    uri: str
     fingerprint: str
     seconds: float
     usage: Usage
     dollars: float | None
     n_total: int
     n_failed: int
+
+
+class Judgments(FinishedJudging):
+    """All judgments of one generation: the manifest of their artefact.
+
+    median_mass  of judgments that are read from probabilities, see `ArmMetrics`
+    """
+
+    generation: Generation
+    uri: str
     median_mass: float | None = Field(default=None, exclude_if=lambda mass: mass is None)
 
     @property

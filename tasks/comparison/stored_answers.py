@@ -17,10 +17,11 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.protocol import Benchmark, Counts
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.compare import Comparison, compare_as
-from tasks.comparison.judge_session import judge_session, reopened
+from tasks.comparison.judge_session import judge_session, reopened, seal_judging
+from tasks.comparison.results import FinishedJudging
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import read_json_lines
-from tasks.core.values import Value, fingerprint
+from tasks.core.values import fingerprint
 from tasks.stats.formatting import counts
 from tasks.stores.artefact import Artefact, Store
 from tasks.stores.disk import sha256_of
@@ -41,25 +42,14 @@ class AnswerFiles(NamedTuple):
     direct: bool = False
 
 
-class JudgedFile(Value):
+class JudgedFile(FinishedJudging):
     """One file of answers, judged: the manifest of its artefact.
 
-    answers, reference  sha256 of the two files
-    fingerprint         of both and of the judge
-    usage, dollars      over all tries; dollars None where the judge's prices are not given
-    n_total, n_failed   items, and those without a judgment
+    answers  its sha256
     """
 
     benchmark: str
     answers: str
-    reference: str
-    judge: Judge
-    fingerprint: str
-    seconds: float
-    usage: Usage
-    dollars: float | None
-    n_total: int
-    n_failed: int
 
 
 class JudgedPair(NamedTuple):
@@ -177,9 +167,7 @@ def _judge(
         n_total=counted.n_total,
         n_failed=counted.n_failed,
     )
-    if artefact.local is None:
-        artefact.copy_in(judgments, judgments.name)
-    artefact.seal(found.model_dump_json(indent=1).encode())
+    seal_judging(artefact, judgments, found)
     return found, _file(artefact, benchmark)
 
 
