@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasks.core.errors import InputError
+from tasks.core.worker import OPENAI_URL
 
 if TYPE_CHECKING:
     from tasks.benchmarks.judge_config import Judge
@@ -179,9 +180,9 @@ def make_judge(
         named = judge_model or (Path(judge_serve).name if judge_serve else None)
         if named is not None:
             settings["model"] = named
-            if judge_price is None and start:  # those of the preset's model
-                settings |= {"dollars_per_million": None, "price_date": ""}
-        if judge_price is not None:
+        elsewhere = judge_url is not None and judge_url.rstrip("/") != OPENAI_URL
+        if judge_price is not None or named is not None or elsewhere:
+            # a preset's prices are those of its model at its maker's
             settings |= {"dollars_per_million": judge_price, "price_date": ""}
         if judge_url is not None or served:
             settings |= {"base_url": judge_url, "serve": served or None}

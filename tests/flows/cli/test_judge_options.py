@@ -34,6 +34,24 @@ def test_a_preset_is_where_a_judge_starts() -> None:
     assert here is not None and here.serve is None and here.annotator == "alpaca_eval_gpt4"
 
 
+@pytest.mark.parametrize(
+    ("url", "price", "known"),
+    [
+        ("http://127.0.0.1:8000/v1", None, None),
+        ("https://other.example/v1", None, None),
+        ("https://other.example/v1", (1.0, 2.0), (1.0, 2.0)),
+        ("https://api.openai.com/v1/", None, (2.0, 8.0)),
+        (None, None, (2.0, 8.0)),
+    ],
+)
+def test_an_address_of_ones_own_has_no_price_of_another_vendor(
+    url: str | None, price: tuple[float, float] | None, known: tuple[float, float] | None
+) -> None:
+    judge = make_judge(judge_preset="gpt-4.1", judge_url=url, judge_price=price)
+    assert judge is not None and judge.dollars_per_million == known
+    assert judge.price_date == ("2026-03" if known == (2.0, 8.0) else "")
+
+
 def test_a_judge_of_ones_own_is_described_by_settings() -> None:
     judge = make_judge("mine", judge_url="http://127.0.0.1:8000/v1", judge_thinks=True)
     assert judge is not None
