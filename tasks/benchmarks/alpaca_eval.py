@@ -65,6 +65,10 @@ class _AlpacaEval(Benchmark):
             fetch(DIFFICULTY)
         return reference
 
+    def judge_name(self, judge: Judge) -> str:
+        """The model, with the annotator in brackets unless it is AlpacaEval 2.0's."""
+        return alpaca_judge.judge_name(judge)
+
     def judge_identity(self, judge: Judge) -> dict[str, Any]:
         return {
             "orders": {"seed": judge.seed, "both": judge.both_orders},

@@ -37,6 +37,7 @@ __all__ = [
     "expected_usage",
     "fill",
     "judge_answers",
+    "judge_name",
     "load_package",
 ]
 
@@ -46,6 +47,15 @@ RAW = "preference_raw_completion"  # what the package calls the judge's answer
 WHY_NONE = "no_judgment"  # the cause, in the row of an item without a judgment
 PLACEHOLDERS = ("instruction", "output_1", "output_2")
 NO_JUDGMENT: Choice = {"text": "", "logprobs": {"content": [{"top_logprobs": []}]}}
+
+
+def judge_name(judge: Judge) -> str:
+    """The judge's model, with the annotator in brackets unless it is AlpacaEval 2.0's.
+
+    Two annotators of one model differ as judges do.
+    """
+    by = judge.annotator
+    return judge.model if by == PUBLISHED_ANNOTATOR else f"{judge.model} ({by})"
 
 
 def judge_answers(
@@ -92,7 +102,7 @@ def judge_answers(
         shown_in = 2 if judge.both_orders else 1
         advance(shown_in * sum(a["output"] == b["output"] for a, b in zip(judged, expected, strict=True)))
         annotated = _annotate(expected, judged, judge, annotator, complete)
-        rows = [{**_with_cause(row, failed, annotator), **_named(judge)} for row in annotated]
+        rows = [{**_with_cause(row, failed, annotator), "annotator": judge_name(judge)} for row in annotated]
     check_share([*failed.values()], sum(row["preference"] is None for row in rows), len(rows), judge)
     write_rows(rows, folder / ANNOTATIONS)
     return folder / ANNOTATIONS
@@ -159,12 +169,6 @@ def _both_orders(rows: list[Row], swapped: list[Row]) -> list[Row]:
         extra = {"preference_swapped": pair[1], f"{RAW}_swapped": other.get(RAW)}
         merged.append({**row, "preference": mean, **extra})
     return merged
-
-
-def _named(judge: Judge) -> Row:
-    """Who judged, where the model's name alone does not say it: annotators differ as judges do."""
-    by = judge.annotator
-    return {} if by == PUBLISHED_ANNOTATOR else {"annotator": f"{judge.model} ({by})"}
 
 
 def _write_config(judge: Judge, by: Annotator, folder: Path) -> Path:

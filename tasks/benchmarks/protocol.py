@@ -185,6 +185,10 @@ class Benchmark(Protocol):
         """The rule of a verified benchmark, under whose name its figures stand."""
         return Judge(model=self.rule, base_url=f"{RULE}{self.name}") if self.rule else None
 
+    def judge_name(self, judge: Judge) -> str:
+        """Who judged, as it stands on every figure: the model's name, with what else tells judges apart."""
+        return judge.model
+
     def judge_identity(self, judge: Judge) -> dict[str, Any]:
         """What decides the judgments beside who judges: prompts, sampling, orders."""
         return {}

@@ -77,12 +77,13 @@ def noise_bands(judged: Sequence[Judgments]) -> tuple[NoiseBand, ...]:
         pair, benchmark = (asked.original[0], asked.original[-1]), find_benchmark(name)
         items = paired_items(benchmark, [judgments.path() for judgments in pair], pair[0].judge.min_judged)
         first, again = (_result(benchmark, judgments, items) for judgments in pair)
-        bands.append(noise_band(name, pair[0].judge.model, first, again))
+        bands.append(noise_band(name, benchmark.judge_name(pair[0].judge), first, again))
     return tuple(bands)
 
 
 def _guard(benchmark: Benchmark, asked: Asked, margin: float) -> GuardResult:
-    return decide_guard(benchmark.name, asked.original[0].judge.model, margin, *_arms(benchmark, asked))
+    rule = benchmark.judge_name(asked.original[0].judge)
+    return decide_guard(benchmark.name, rule, margin, *_arms(benchmark, asked))
 
 
 def _arms(benchmark: Benchmark, asked: Asked) -> tuple[ArmResult, ArmResult]:
@@ -105,7 +106,7 @@ def _verdict(
         family.name,
         recipe.alpha,
         asked_of,
-        asked.original[0].judge.model,
+        benchmark.judge_name(asked.original[0].judge),
         original,
         expo,
         unit=benchmark.measure.unit,

@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from tasks.benchmarks.alpaca_judge import judge_answers
+from tasks.benchmarks.alpaca_judge import judge_answers, judge_name
 from tasks.benchmarks.alpaca_score import preferences
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.judge_config import Judge
@@ -48,7 +48,7 @@ class ObjectiveConfig(Value):
     def describe(self) -> str:
         """What scores, in words."""
         if self.judge is not None:
-            return f"preference over α = 0, judged by {self.judge.model}"
+            return f"preference over α = 0, judged by {judge_name(self.judge)}"
         if self.reward_model is not None:
             return f"reward model {self.reward_model.checkpoint}"
         return f"function {self.function}"

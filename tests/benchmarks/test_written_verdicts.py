@@ -11,7 +11,8 @@ import pytest
 from tasks.benchmarks.alpaca_annotators import _configs, find_annotator, reply_text
 from tasks.benchmarks.judge_config import PAIRWISE_SAMPLING, Judge
 from tasks.benchmarks.judge_presets import find_preset, preset_names, thinking
-from tasks.benchmarks.registry import judge_fingerprint
+from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
+from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.compare import compare
 from tasks.core.errors import InputError
 from tests.benchmarks.answers import LONG, SHORT, rows_of
@@ -72,6 +73,9 @@ def test_a_model_through_two_annotators_is_two_judges(
     written = Path(shutil.copy(judging(LONG, SHORT, **ASKED), tmp_path / "written.json"))
     names = {file: {row["annotator"] for row in rows_of(file)} for file in (published, written)}
     assert names == {published: {"longer"}, written: {"longer (alpaca_eval_gpt4)"}}
+    name, judge = find_benchmark(DEFAULT).judge_name, Judge(model="longer")
+    assert {name(judge), name(judge.model_copy(update=ASKED))} == {"longer", "longer (alpaca_eval_gpt4)"}
+    assert find_benchmark("mt_bench").judge_name(judge.model_copy(update=ASKED)) == "longer"
     asked = len(server.bodies)
     judging(LONG, SHORT, **ASKED)
     assert len(server.bodies) == asked  # the journal knows its requests by what was asked
