@@ -40,6 +40,7 @@ from tasks.core.family_result import FamilyResult
 from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
+from tasks.runtime.recorder import take_timeline
 from tasks.runtime.run_names import report_name, run_title
 from tasks.runtime.stage import failed_stage
 from tasks.search.search_config import SearchConfig
@@ -214,13 +215,19 @@ def _report_name() -> str:
     return f"{name}-{again}" if again > 1 else name
 
 
-def _result(name: FamilyName, state: State[str | None], before: frozenset[str]) -> FamilyResult:
+def _result(
+    name: FamilyName, state: State[str | FamilyResult | None], before: frozenset[str]
+) -> FamilyResult:
     """How a family ended; of one that failed the error itself, not Prefect's words around it.
 
     before   the names of the store's verdicts when the run began: one that was there cost nothing
     """
+    timeline = take_timeline(str(state.state_details.flow_run_id))  # of a family in this process
     if state.is_completed():
-        uri = state.result()
-        return FamilyResult(family=name, report=uri, cached=(uri or "").rpartition("/")[2] in before)
+        found = state.result()
+        if not isinstance(found, FamilyResult):
+            found = FamilyResult(family=name, report=found, timeline=timeline)
+        return found.model_copy(update={"cached": (found.report or "").rpartition("/")[2] in before})
     error = state.result(raise_on_failure=False)
-    return FamilyResult(family=name, stage=failed_stage(error) or "run", reason=str(error) or repr(error))
+    stage, reason = failed_stage(error) or "run", str(error) or repr(error)
+    return FamilyResult(family=name, stage=stage, reason=reason, timeline=timeline)

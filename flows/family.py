@@ -1,6 +1,6 @@
 """Flow "expo-family": one family, from two checkpoints to a verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -60,6 +60,7 @@ class _Submitted(NamedTuple):
 
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=4)
+JUDGINGS = 4  # at once, on threads of their own: generations that wait for an engine keep none waiting
 
 
 def _run_name() -> str:
@@ -110,18 +111,7 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     if held_out or target:
         extrapolate_models(recipes, store, config.inputs)  # where the arm expo is left out
     points = _alpha_curve(recipes, held_out, settings_of(entry), judges[held_out], store) if held_out else ()
-    again = config.rejudge == "failed"
-    judged = [
-        judge_arm.submit(
-            submitted.future.result()[0],
-            _judged_against(submitted, answers, config.generation),
-            judges[submitted.asked],
-            store,
-            again,
-        )
-        for submitted in answers
-    ]
-    results = tuple(future.result() for future in judged)
+    results = _judge_answers(answers, judges, config, store)
     report_uri = verdict(entry, recipes[0], results, points, store, found, _margins(guards, guarding))
     if target:
         publish(recipes[0], target, report_uri, store)
@@ -165,6 +155,28 @@ def _submit_answers(
             answer = generate.submit(what, (arm,), questions, settings, store, endpoint, max_failed)
             answers.append(_Submitted(questions, arm.name, number, answer))
     return answers
+
+
+def _judge_answers(
+    answers: Sequence[_Submitted], judges: Mapping[Instructions, Judge], config: RunConfig, store: str
+) -> tuple[Judgments, ...]:
+    """Has each generation judged as soon as it is there, while the later ones are still being made."""
+    threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=JUDGINGS)
+    with threads as runner:
+        judged = [
+            runner.submit(
+                judge_arm,
+                {
+                    "generation": submitted.future.result()[0],
+                    "reference": _judged_against(submitted, answers, config.generation),
+                    "judge": judges[submitted.asked],
+                    "store": store,
+                    "rejudge_failed": config.rejudge == "failed",
+                },
+            )
+            for submitted in answers
+        ]
+        return tuple(future.result() for future in judged)
 
 
 def _margins(guards: Sequence[Guard], guarding: Sequence[Instructions]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Stage download: the input files of one output shard, verified, on this machine's disk."""
 
 from tasks.runtime.limits import HUB_DOWNLOADS, hold
+from tasks.runtime.recorder import begin_work
 from tasks.runtime.run_names import models_title
 from tasks.runtime.stage import stage
 from tasks.stores.open import reopen
@@ -19,4 +20,5 @@ def download(job: ShardJob) -> None:
         RetryableError: the Hub did not answer.
     """
     with hold(HUB_DOWNLOADS):
+        begin_work()
         fetch_inputs(job, reopen(job.recipe.aligned), reopen(job.recipe.sft))

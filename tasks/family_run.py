@@ -35,8 +35,8 @@ RETRIES = 6  # about four minutes: a server that is being restarted is no failed
 
 
 @stage(lambda family, config: f"family {family_title(family, config.alpha, config.curve)}", retries=RETRIES)
-def family_run(family: str, deployment: str, config: RunConfig) -> str | None:
-    """Runs a family by its deployment and waits for its end; the uri of its report, as its flow gives it.
+def family_run(family: str, deployment: str, config: RunConfig) -> FamilyResult:
+    """Runs a family by its deployment and waits for its end; its result, as its flow published it.
 
     Raises:
         InputError: there is no such deployment.
@@ -47,7 +47,7 @@ def family_run(family: str, deployment: str, config: RunConfig) -> str | None:
         state = _wait(client, run.id)
         outcome = read_outcome(client, run.id)
     if state.is_completed() and outcome:
-        return outcome.report
+        return outcome
     if state.is_completed():
         raise PermanentError(f"run {run.id}: completed, and left no outcome; run the family by itself")
     raise _failure(state, outcome)

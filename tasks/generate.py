@@ -13,6 +13,7 @@ from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import MAX_FAILED, Endpoint, GenerationJob, GenerationSettings
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.recorder import begin_work
 from tasks.runtime.run_names import arms_title
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
@@ -55,21 +56,23 @@ def generate(
         for index in todo
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
-    with hold(GPUS, gpus_of(settings) if jobs and not endpoint else 0), ENGINE_SLOTS:
-        summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
-    for index, summary in zip(todo, summaries, strict=True):
-        artefact, name = targets[index]
-        _finish(
-            artefact,
-            Generation(
-                arm=arms[index],
-                uri=artefact.uri,
-                fingerprint=name,
-                settings=settings,
-                summary=summary,
-                benchmark=instructions.benchmark,
-            ),
-        )
+    if jobs:
+        with hold(GPUS, 0 if endpoint else gpus_of(settings)), ENGINE_SLOTS:
+            begin_work()
+            summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
+        for index, summary in zip(todo, summaries, strict=True):
+            artefact, name = targets[index]
+            _finish(
+                artefact,
+                Generation(
+                    arm=arms[index],
+                    uri=artefact.uri,
+                    fingerprint=name,
+                    settings=settings,
+                    summary=summary,
+                    benchmark=instructions.benchmark,
+                ),
+            )
     return tuple(_checked(target, max_failed) for target, _ in targets)
 
 

@@ -13,6 +13,7 @@ from tasks.comparison.results import Generation, Judgments
 from tasks.core.values import fingerprint
 from tasks.runtime.judging import judge_limits
 from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.recorder import begin_work
 from tasks.runtime.run_names import arms_title
 from tasks.runtime.stage import stage
 from tasks.stats.formatting import counts
@@ -99,6 +100,7 @@ def _ask(
     benchmark = find_benchmark(generation.benchmark)
     progress = Progress(benchmark.requests(generation.summary.count, judge), "judgments")
     with judge_limits(*judge_needs(judge)), judge_session(artefact, judge, progress.advance) as session:
+        begin_work()
         file = benchmark.judge(
             generation.path(),
             reference.path(),

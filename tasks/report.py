@@ -38,6 +38,7 @@ def report(
             if result.reason
         ),
         anchors=anchors,
+        timelines=tuple(result.timeline for result in results if result.timeline),
     )
     artefact = Store(store).artefact("reports", name)
     write_report(run, artefact)

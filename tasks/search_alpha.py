@@ -19,6 +19,7 @@ from tasks.generation.settings import GenerationSettings
 from tasks.reports.html import render_race
 from tasks.runtime.limits import GPUS, hold
 from tasks.runtime.progress import Progress, run_logger
+from tasks.runtime.recorder import begin_work
 from tasks.runtime.stage import stage
 from tasks.runtime.steps import run_step
 from tasks.search.answering import CandidateAnswers, Totals
@@ -130,6 +131,7 @@ def _search(
     with ExitStack() as stack:
         stack.enter_context(hold(GPUS, gpus_of(settings)))
         stack.enter_context(ENGINE_SLOTS)
+        begin_work()
         objective = stack.enter_context(open_objective(config.objective, work / "objective"))
         second = (
             stack.enter_context(open_objective(config.second, work / "second")) if config.second else None

@@ -1,5 +1,8 @@
 """How a family of a run ended."""
 
+from pydantic import Field
+
+from tasks.core.timeline import Timeline
 from tasks.core.values import Value
 
 __all__ = ["FamilyResult"]
@@ -11,6 +14,7 @@ class FamilyResult(Value):
     report  uri of the family's report in the store
     cached  whether that report was there before the run: nothing was spent on it
     stage   the stage that failed; reason: its error, "" for a family that ended well
+    timeline  when its stages worked, None where that is not known
     """
 
     family: str
@@ -18,6 +22,7 @@ class FamilyResult(Value):
     cached: bool = False
     stage: str = ""
     reason: str = ""
+    timeline: Timeline | None = Field(default=None, exclude_if=lambda timeline: timeline is None)
 
     @property
     def outcome(self) -> str:

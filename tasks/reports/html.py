@@ -26,6 +26,7 @@ from tasks.reports.run_report import FamilyReport, RaceSummary, RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.svg import TONES
 from tasks.reports.text import by_benchmark, other_judge_note
+from tasks.reports.time_plot import time_plot, time_sentence
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE
 from tasks.stats.margins import GUARD_RULE
@@ -59,6 +60,7 @@ def render_html(report: RunReport) -> str:
         "reason": reason,
         "rule": RULE,
         "sentence": sentence,
+        "time_sentence": time_sentence,
     }
     return environment.get_template("report.html").render(
         report=report,
@@ -178,8 +180,8 @@ def _rated(row: Dialogue) -> _Row:
 
 def _plot(name: str, *arguments: Any) -> Markup:  # noqa: ANN401 - whatever that plot takes
     """An inline SVG: matplotlib escapes the text in it."""
-    of_costs: dict[str, Callable[..., str]] = {"cost": cost_plot, "race_cost": race_cost_plot}
-    draw = of_costs[name] if name in of_costs else getattr(plots, f"{name}_plot")
+    own: dict[str, Callable[..., str]] = {"cost": cost_plot, "race_cost": race_cost_plot, "time": time_plot}
+    draw = own[name] if name in own else getattr(plots, f"{name}_plot")
     return Markup(draw(*arguments))
 
 

@@ -11,6 +11,7 @@ from tasks.reports.guards import guard_sentence, guards_in_short, kinds_of, lost
 from tasks.reports.run_report import RunReport
 from tasks.reports.sentences import judging, length_controlled, noise_sentence, reason, sentence
 from tasks.reports.text import by_benchmark, other_judge_note
+from tasks.reports.time_plot import time_sentence
 from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.margins import GUARD_RULE
@@ -73,6 +74,7 @@ def _environment() -> Environment:
         "lost_items": lost_items,
         "reason": reason,
         "sentence": sentence,
+        "time_sentence": time_sentence,
     }
     return environment
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from tasks.benchmarks.rows import AnswerRow, Dialogue
+from tasks.core.timeline import Timeline
 from tasks.core.values import Value
 from tasks.reports.norms import TensorNorm
 from tasks.stats.agreement import Agreement
@@ -146,6 +147,7 @@ class RunReport(Value):
 
     created  ISO 8601, UTC
     anchors  how far its judges are from those of stored annotations
+    timelines  when the stages of each family worked; none in a report that was written before there were any
     """
 
     name: str
@@ -154,6 +156,7 @@ class RunReport(Value):
     families: tuple[FamilyReport, ...]
     failures: tuple[Failure, ...] = ()
     anchors: tuple[Agreement, ...] = ()
+    timelines: tuple[Timeline, ...] = Field(default=(), exclude_if=lambda timelines: not timelines)
     note: str = ""
 
     @property

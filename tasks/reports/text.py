@@ -16,6 +16,7 @@ from tasks.reports.history import History, Series
 from tasks.reports.run_report import FamilyReport, RunReport
 from tasks.reports.sentences import length_controlled, noise_sentence, reason
 from tasks.reports.svg import TONES
+from tasks.reports.time_plot import time_sentence
 from tasks.stats import formatting
 from tasks.stats.agreement import agreement_sentence
 from tasks.stats.decision import RULE, Verdict
@@ -59,6 +60,8 @@ def terminal_table(report: RunReport, color: bool = False) -> str:
             )
         if family.alpha_curve:
             console.print("", _curve(family))
+    for timeline in report.timelines:
+        console.print(one_line(f"{timeline.family}: {time_sentence(timeline)}"), markup=False)
     for failure in report.failures:
         line = f"{one_line(failure.family)}: failed in {failure.stage}: {printable(failure.reason)}"
         console.print(line, style="red", markup=False)

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import TaskRunNameCallbackWithParameters, exponential_backoff
 
 from tasks.core.errors import PermanentError
+from tasks.runtime.recorder import record_stage
 
 __all__ = ["IN_STAGE", "RETRIES", "failed_stage", "may_pass", "stage"]
 
@@ -83,7 +84,8 @@ def _noted(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def noted(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
+            with record_stage(function.__name__):
+                return function(*args, **kwargs)
         except Exception as error:
             error.add_note(IN_STAGE + function.__name__)
             raise

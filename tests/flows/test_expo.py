@@ -61,12 +61,15 @@ def test_failed_family_is_reported_and_the_run_fails(tmp_path: Path, monkeypatch
     with pytest.raises(ExpoError, match="2 of 2 families failed: zephyr-7b-beta, tulu-2-dpo-7b"):
         expo(families, judge=judge, store=str(tmp_path))
     (path,) = tmp_path.glob("reports/*/report.json")
-    failures = RunReport.model_validate_json(path.read_bytes()).failures
+    run = RunReport.model_validate_json(path.read_bytes())
+    failures = run.failures
     assert [(failure.family, failure.stage) for failure in failures] == [
         ("zephyr-7b-beta", "resolve"),
         ("tulu-2-dpo-7b", "resolve"),
     ]
     assert failures[0].reason == "HuggingFaceH4/zephyr-7b-beta: no such repository"
+    assert [timeline.family for timeline in run.timelines] == ["zephyr-7b-beta", "tulu-2-dpo-7b"]
+    assert [row.stage for row in run.timelines[0].rows] == ["resolve"]
 
 
 def test_missing_judge_is_refused_before_anything_is_spent(tmp_path: Path) -> None:
