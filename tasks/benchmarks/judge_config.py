@@ -225,10 +225,12 @@ def api_key(judge: Judge) -> str:
 @contextmanager
 def open_client(judge: Judge) -> "Iterator[OpenAI]":
     """An OpenAI client, to be shared by threads. It does not retry: whoever asks does."""
+    import httpx2  # openai's own
     import openai
 
-    # a proxy in the environment is no way to this machine
-    http = openai.DefaultHttpxClient(trust_env=not judge.is_local)
+    # as many connections stay open as are used; a proxy in the environment is no way to this machine
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=judge.max_concurrency)
+    http = openai.DefaultHttpxClient(trust_env=not judge.is_local, limits=limits)
     with openai.OpenAI(
         base_url=judge.url,
         api_key=api_key(judge),

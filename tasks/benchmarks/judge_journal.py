@@ -11,7 +11,7 @@ paid for again.
 import json
 import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tasks.benchmarks.budget import Usage
 from tasks.core.append_file import AppendFile
@@ -55,10 +55,11 @@ class Journal:
         """
         entry = {"key": key, "choice": choice, "usage": usage.model_dump()}
         line = canonical_json(entry)
+        self._file.append(line)
+        taken = json.loads(line)
         with self._lock:
-            self._file.append(line)
-            self._take(json.loads(line))
-        return self._answers[key]
+            self._take(taken)
+        return cast(Choice, taken["choice"])
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ the file is opened, and an appended line is on the disk when `append` returns.
 import fcntl
 import os
 from pathlib import Path
+from threading import Lock
 from typing import Self
 
 from tasks.core.errors import RetryableError
@@ -22,7 +23,7 @@ PRIVATE = 0o600
 
 
 class AppendFile:
-    """Holds the file locked until it is closed; not safe for threads."""
+    """Holds the file locked until it is closed; `append` is safe for threads."""
 
     def __init__(self, path: Path, *, busy: str) -> None:
         """Opens the file, makes it if need be, and cuts off a torn last line.
@@ -40,6 +41,8 @@ class AppendFile:
         *lines, torn = self._file.read().split(b"\n")
         self._lines = tuple(lines)
         self._file.truncate(self._file.tell() - len(torn))
+        self._writing, self._syncing = Lock(), Lock()
+        self._written = self._synced = 0  # lines that were appended, and those of them that are on the disk
 
     @property
     def lines(self) -> tuple[bytes, ...]:
@@ -47,10 +50,20 @@ class AppendFile:
         return self._lines
 
     def append(self, line: bytes) -> None:
-        """Adds a line (without a line feed in it); when this returns it is on the disk."""
-        self._file.write(line + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Adds a line (without a line feed in it); when this returns it is on the disk.
+
+        Lines that other threads add while the disk is busy go to it together, so that many writers
+        do not wait for one flush each.
+        """
+        with self._writing:
+            self._file.write(line + b"\n")
+            self._file.flush()
+            self._written = number = self._written + 1
+        with self._syncing:
+            if self._synced < number:
+                written = self._written
+                os.fsync(self._file.fileno())
+                self._synced = written
 
     def keep(self, count: int) -> None:
         """Cuts off all but the first `count` of the `lines`."""

@@ -32,7 +32,7 @@ def read_body(client: "OpenAI", arguments: dict[str, Any], seconds: float) -> st
         TimeoutError: it takes longer.
         openai.APIError: as the client raises it.
     """
-    import httpx
+    import httpx2  # openai's own
     import openai
 
     end = time.monotonic() + seconds
@@ -43,9 +43,9 @@ def read_body(client: "OpenAI", arguments: dict[str, Any], seconds: float) -> st
                 parts.append(part)
                 if time.monotonic() > end:
                     raise TimeoutError
-        except httpx.TimeoutException:
+        except httpx2.TimeoutException:
             raise TimeoutError from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise openai.APIConnectionError(request=answer.http_request) from error
     return b"".join(parts).decode("utf-8", errors="replace")
 

@@ -6,7 +6,6 @@ The key is the sha256 of the request. A batch that was cut short asks only for w
 """
 
 import json
-import threading
 from pathlib import Path
 from typing import Self
 
@@ -27,7 +26,6 @@ class ReplyJournal:
         Raises:
             RetryableError: another process is writing it.
         """
-        self._lock = threading.Lock()
         self._file = AppendFile(folder / REPLIES, busy="another process is asking here")
         self._bodies: dict[str, str] = {}
         for line in self._file.lines:
@@ -39,9 +37,8 @@ class ReplyJournal:
 
     def add(self, key: str, body: str) -> None:
         """Keeps a reply; when this returns it is on the disk."""
-        with self._lock:
-            self._file.append(canonical_json({"key": key, "body": body}))
-            self._bodies[key] = body
+        self._file.append(canonical_json({"key": key, "body": body}))
+        self._bodies[key] = body
 
     def __enter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from tests.waiting import LIMIT
 Judging = Callable[..., Path]
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "drop", "garbage", "text", "broken"])
+@pytest.mark.parametrize("fault", ["429", "500", "drop", "cut", "garbage", "text", "broken"])
 def test_what_may_pass_is_asked_again(fault: str, judging: Judging, server: JudgeServer) -> None:
     server.fail(fault, on={3, 8})
     annotations = judging(LONG[:12], SHORT[:12])

@@ -1,5 +1,7 @@
 """Lines that only grow: what is torn goes, what was appended is there, one writer at a time."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.core.append_file import AppendFile
 from tasks.core.errors import RetryableError
+from tests.waiting import wait_until
 
 LINES = st.lists(st.binary(max_size=20).filter(lambda line: b"\n" not in line), max_size=5)
 
@@ -31,6 +34,24 @@ def test_kept_lines_are_followed_by_what_is_appended(tmp_path: Path) -> None:
         file.keep(1)
         file.append(b"four")
     assert path.read_bytes() == b"one\nfour\n"
+
+
+def test_lines_of_many_threads_share_a_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk is busy with the first, the other threads' lines gather, and go to it at once."""
+    path, lines, flushed = tmp_path / "journal", [b"%d" % n for n in range(8)], list[int]()
+    flush = os.fsync
+
+    def slow_flush(descriptor: int) -> None:
+        if not flushed:
+            wait_until(lambda: path.read_bytes().count(b"\n") == len(lines), "all lines in the file")
+        flush(descriptor)
+        flushed.append(path.read_bytes().count(b"\n"))
+
+    monkeypatch.setattr(os, "fsync", slow_flush)
+    with AppendFile(path, busy="busy") as file, ThreadPoolExecutor(len(lines)) as pool:
+        list(pool.map(file.append, lines))
+    assert len(flushed) <= 2, "one flush for the first line, one for all that came meanwhile"
+    assert sorted(path.read_bytes().split()) == lines
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

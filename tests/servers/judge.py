@@ -9,9 +9,9 @@
         assert len(judge.bodies) == 805
 
 Faults: any status ("401" repeats the key; `error` adds to what it says), "quota", "garbage" (a token that is
-no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends) and
-"hang" (until the server ends; `hung` counts them) and "drip" (ten bytes a second). `retry_after` is the
-header of a "429".
+no name), "text" and "broken" (no JSON; "broken" says that it were), "drop" (the connection ends), "cut" (it
+ends in the middle of the answer), "hang" (until the server ends; `hung` counts them) and "drip" (ten bytes a
+second). `retry_after` is the header of a "429".
 
 `prefers(first, second)` decides in place of the length; `drawn_first` answers in vLLM's order, with a
 sixth token that was drawn though it is unlikely. `choices` holds whole choices by instruction, to replay;
@@ -124,6 +124,10 @@ def _handler(judge: JudgeServer) -> type[BaseHTTPRequestHandler]:
             if status == 429 and judge.retry_after:
                 self.send_header("Retry-After", judge.retry_after)
             self.end_headers()
+            if fault == "cut":
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
+                return
             if fault == "drip":
                 for byte in content:
                     self.wfile.write(bytes([byte]))
