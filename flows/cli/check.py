@@ -17,7 +17,6 @@ from flows.cli.weight_options import (
     MERGE,
     SFT,
     VOCABULARY,
-    collect_rarely,
 )
 from tasks.core.errors import InputError
 
@@ -56,7 +55,6 @@ def check(
     from flows.library.pair_models import check as check_pair
     from tasks.weights.pair_settings import PairSettings
 
-    collect_rarely()
     if as_json and judge is not None:
         raise InputError("check: --json has the pair's figures alone; leave the judge out")
     if family is not None and (sft or aligned):

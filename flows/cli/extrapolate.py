@@ -18,7 +18,6 @@ from flows.cli.weight_options import (
     VOCABULARY,
     check_alphas,
     check_bytes,
-    collect_rarely,
     parse_module_alpha,
 )
 from tasks.core.errors import InputError
@@ -94,7 +93,6 @@ def extrapolate(
     from tasks.weights.pass_options import PassOptions
     from tasks.weights.signature import check_private_key
 
-    collect_rarely()
     if sign:
         check_private_key(sign)
     parents = open_parents(aligned, sft)

@@ -38,6 +38,7 @@ from flows.cli.judge_options import make_judge
 from flows.cli.option_groups import with_options
 from flows.cli.progress import hide_own_tracebacks, set_quiet, show_progress
 from flows.cli.search import search
+from flows.cli.start import shorten_start
 from flows.cli.stores import gc, publish
 from flows.cli.verify import verify
 from flows.cli.weight_options import DEQUANTIZE, STREAM, check_alpha
@@ -81,6 +82,7 @@ STORE = Annotated[
 
 def main() -> None:
     """Runs the command; exit status 2 for bad input, 1 for other known errors, 130 and 143 after a signal."""
+    shorten_start()
     try:
         with ends_on_signals():
             try:

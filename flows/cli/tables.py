@@ -55,7 +55,7 @@ def family_table(entry: "Family") -> None:
 
 def plan_table(plan: "Plan") -> None:
     """Prints on one screen what an extrapolation reads, writes, copies and skips, and what it takes."""
-    from tasks.weights.extrapolation import memory_needed
+    from tasks.weights.pass_memory import memory_needed
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
@@ -84,7 +84,7 @@ def plan_table(plan: "Plan") -> None:
 
 def plan_figures(plan: "Plan") -> dict[str, Any]:
     """What `plan_table` shows, as JSON has it; sizes in bytes."""
-    from tasks.weights.extrapolation import memory_needed
+    from tasks.weights.pass_memory import memory_needed
 
     return {
         "aligned": plan.recipe.aligned.model_dump(mode="json"),

@@ -1,6 +1,5 @@
 """The options about weights that several commands take, and what turns them into values."""
 
-import gc
 import math
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +28,6 @@ __all__ = [
     "check_alpha",
     "check_alphas",
     "check_bytes",
-    "collect_rarely",
     "parse_module_alpha",
 ]
 
@@ -98,11 +96,6 @@ ALLOW = Annotated[
 DEQUANTIZE = Annotated[
     bool, typer.Option("--dequantize", help="fp8 weights with known scales: multiply them; written is bf16.")
 ]
-
-
-def collect_rarely() -> None:
-    """Has garbage searched for seldom: a plan is some 100,000 objects that stay, a third of its time."""
-    gc.set_threshold(100_000, 50, 100)
 
 
 def parse_module_alpha(text: str) -> "ModuleAlpha":

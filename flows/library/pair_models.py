@@ -1,23 +1,26 @@
-"""The functions of a pair's models: check, extrapolate, verify. They load neither Prefect nor vLLM."""
+"""The functions of a pair's models: check, extrapolate, verify. They load neither Prefect nor vLLM.
+
+Each imports what it alone needs, so that `expo check`, which reads no weights, starts without numpy.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.core.errors import InputError
 from tasks.stores.artefact import Artefact
 from tasks.stores.open import open_source, reopen
 from tasks.weights.adapter_base import open_parents
-from tasks.weights.extrapolation import extrapolate_all
 from tasks.weights.hints import exchanged
 from tasks.weights.jobs import Plan
 from tasks.weights.manifest import Manifest
 from tasks.weights.pair_settings import PairSettings
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.planner import make_plan, make_plans
-from tasks.weights.shard_writer import Advance
-from tasks.weights.verify import Verification
-from tasks.weights.verify import verify as verify_model
+
+if TYPE_CHECKING:
+    from tasks.weights.shard_writer import Advance
+    from tasks.weights.verify import Verification
 
 __all__ = [
     "ExpoModel",
@@ -134,7 +137,7 @@ def verify(
     files_only: bool = False,
     seed: int | None = None,
     public_key: bytes | None = None,
-) -> Verification:
+) -> "Verification":
     """Hashes a model's files, holds them against the parents, and computes tensors again by numpy.
 
     Args:
@@ -151,6 +154,8 @@ def verify(
         InputError: there is no manifest: no model, or one that is not finished.
         RetryableError: a store or the Hub did not answer.
     """
+    from tasks.weights.verify import verify as verify_model
+
     parents = None if files_only else reopen
     return verify_model(
         open_source(str(model)), parents, "all" if tensors is None else tensors, seed, public_key
@@ -171,12 +176,14 @@ def plans_of(parents: Parents, alphas: Sequence[float], settings: PairSettings) 
 
 
 def write_models(
-    plans: Sequence[Plan], parents: Parents, out: str, options: PassOptions, advance: Advance
+    plans: Sequence[Plan], parents: Parents, out: str, options: PassOptions, advance: "Advance"
 ) -> tuple[ExpoModel, ...]:
     """Writes one model for each plan into `out`, or into a folder of it for each α.
 
     `advance` gets bytes of output; raises as `extrapolate_all`.
     """
+    from tasks.weights.extrapolation import extrapolate_all
+
     models = [Artefact(place_of(folder)) for folder in folders_of(plans, out)]
     manifests = extrapolate_all(plans, parents, models, options, advance)
     return tuple(ExpoModel(model.uri, manifest) for model, manifest in zip(models, manifests, strict=True))

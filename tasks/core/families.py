@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from tasks.core.errors import InputError
@@ -190,6 +189,8 @@ def _pinned(checkpoint: str, revision: str | None) -> str:
 
 
 def _entries(path: Path) -> dict[Any, Any]:
+    import yaml  # only where a family is looked up
+
     try:
         entries = yaml.safe_load(read_text(path))
     except RecursionError:

@@ -1,6 +1,5 @@
 """The whole job on one machine: every shard of one model, or of the same model at several α."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Lock
@@ -10,18 +9,17 @@ from tasks.stores.artefact import Artefact
 from tasks.stores.disk import check_room
 from tasks.stores.source import Source
 from tasks.weights.folder import claimed_model, give_up_unbegun, seal
-from tasks.weights.inputs import InputMode
 from tasks.weights.jobs import Plan, ShardJob
 from tasks.weights.manifest import Manifest
-from tasks.weights.memory import memory_budget
+from tasks.weights.pass_memory import shards_at_once
 from tasks.weights.pass_options import Parents, PassOptions
 from tasks.weights.prefetch import are_local
 from tasks.weights.receipts import ShardReceipt
 from tasks.weights.shard_steps import DirectSteps, make_shard
-from tasks.weights.shard_writer import Advance, held_memory, shard_memory
+from tasks.weights.shard_writer import Advance
 from tasks.weights.slot_queue import StoppedError
 
-__all__ = ["extrapolate", "extrapolate_all", "memory_needed"]
+__all__ = ["extrapolate", "extrapolate_all"]
 
 Receipts = tuple[ShardReceipt, ...]
 
@@ -71,13 +69,6 @@ def extrapolate_all(
     return tuple(manifest or next(made) for manifest in whole)
 
 
-def memory_needed(plan: Plan, inputs: InputMode = "download") -> int:
-    """Bytes of buffers that `extrapolate` holds at once on this machine, beside the imported libraries."""
-    of_shard = shard_memory(1, inputs) + max(map(held_memory, plan.shards), default=0)
-    at_once = min(_workers(inputs == "stream"), len(plan.shards)) * of_shard
-    return max(of_shard, min(at_once, memory_budget().size))
-
-
 def _make_all(
     todo: Sequence[tuple[Plan, Artefact]], parents: Parents, options: PassOptions, advance: Advance
 ) -> list[Manifest]:
@@ -92,7 +83,7 @@ def _make_all(
         steps = DirectSteps(jobs, models, parents, options, meter.advance)
         return make_shard(jobs, models, steps, lambda done: meter.advance(sum(made.size for made in done)))
 
-    with ThreadPoolExecutor(options.workers or _workers(remote)) as pool:
+    with ThreadPoolExecutor(options.workers or shards_at_once(remote)) as pool:
         shards = zip(*(plan.shards for plan, _ in todo), strict=True)
         receipts = _results([pool.submit(make, jobs) for jobs in shards], meter)
     of_models = list(zip(*receipts, strict=True)) or [() for _ in todo]
@@ -144,12 +135,3 @@ def _check_room(todo: Sequence[tuple[Plan, Artefact]], parents: Parents) -> None
         )
     if here:
         check_room(here[0][1].scratch(), missing)
-
-
-def _workers(remote: bool) -> int:
-    """One for every two cores: reading, computing, writing and hashing of one shard keep two busy.
-
-    Over a network at least four: two shards come in while others are made and sent.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
-    return max(4 if remote else 1, cores // 2)

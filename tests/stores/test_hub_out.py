@@ -78,7 +78,7 @@ def test_disk_for_the_shards_in_hand(
 ) -> None:
     """However large the model: one shard a worker, of inputs nothing."""
     monkeypatch.setattr(shard_writer, "SLOT_BYTES", 4096)
-    monkeypatch.setattr(extrapolation, "_workers", lambda _: 2)
+    monkeypatch.setattr(extrapolation, "shards_at_once", lambda _: 2)
     held: list[int] = []
     aligned, sft = reopen(plan.recipe.aligned), reopen(plan.recipe.sft)
     find_published(REPO, plan.recipe.fingerprint)
