@@ -1,7 +1,6 @@
 """Reports in a store: written whole, and found again by name, by time or by model."""
 
 import json
-from collections.abc import Iterator
 
 from tasks.core.errors import CorruptError, InputError
 from tasks.reports.history import History, history
@@ -24,11 +23,16 @@ __all__ = [
 ]
 
 REPORT, PAGE, FAMILY_REPORT = "report.json", "report.html", "family.json"
+FIGURES = "figures.json"
 
 
 def write_report(run: RunReport, artefact: Artefact) -> None:
-    """Writes report.json, report.md and report.html; the manifest, last, is for listings."""
+    """Writes report.json, report.md, report.html, and figures.json: report.json without its answers.
+
+    The manifest, last, is for listings. Who looks at many reports reads the figures alone, a thousandth.
+    """
     artefact.write(REPORT, run.model_dump_json(indent=1).encode())
+    artefact.write(FIGURES, _without_answers(run).model_dump_json(indent=1).encode())
     artefact.write("report.md", render_markdown(run).encode())
     artefact.write(PAGE, render_html(run).encode())
     artefact.seal(json.dumps({"name": run.name, "created": run.created}).encode())
@@ -47,8 +51,10 @@ def read_family_report(uri: str) -> FamilyReport:
 
 
 def stored_reports(store: Store) -> dict[str, bytes]:
-    """The report.json of every run of a store, by the run's name."""
-    return dict(_reports(store, *store.names("reports")))
+    """The figures.json of every run of a store, by the run's name; the report.json of older runs."""
+    artefacts = {name: store.artefact("reports", name) for name in store.names("reports")}
+    read = {name: artefact.read(FIGURES) or artefact.read(REPORT) for name, artefact in artefacts.items()}
+    return {name: content for name, content in read.items() if content}
 
 
 def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
@@ -57,12 +63,11 @@ def find_report(store: Store, name: str | None) -> tuple[Artefact, RunReport]:
     Raises:
         InputError: the store has no such report.
     """
-    wanted = [name] if name else store.names("reports")
-    reports = {found: RunReport.model_validate_json(content) for found, content in _reports(store, *wanted)}
-    if not reports:
+    artefact = store.artefact("reports", name) if name else _latest(store)
+    content = artefact.read(REPORT) if artefact else None
+    if artefact is None or not content:
         raise InputError(f"{store.uri}: no report {name or 'of any run'} in this store")
-    latest = max(reports, key=lambda found: reports[found].created)
-    return store.artefact("reports", latest), reports[latest]
+    return artefact, RunReport.model_validate_json(content)
 
 
 def read_history(store: Store) -> History:
@@ -88,7 +93,19 @@ def verdicts_of(store: Store, fingerprint: str) -> tuple[Verdict, ...]:
     return ()
 
 
-def _reports(store: Store, *names: str) -> Iterator[tuple[str, bytes]]:
-    for name in names:
-        if content := store.artefact("reports", name).read(REPORT):
-            yield name, content
+def _latest(store: Store) -> Artefact | None:
+    """The report that was created last, by the manifests alone."""
+    made = {}
+    for name in store.names("reports"):
+        artefact = store.artefact("reports", name)
+        if artefact.size(REPORT) is not None:
+            made[artefact] = str(json.loads(artefact.manifest() or b"{}").get("created", ""))
+    return max(made, key=lambda artefact: made[artefact], default=None)
+
+
+def _without_answers(run: RunReport) -> RunReport:
+    """The run without what fills its page: answers, dialogues and norms of tensors."""
+    families = tuple(
+        family.model_copy(update={"answers": (), "dialogues": (), "norms": ()}) for family in run.families
+    )
+    return run.model_copy(update={"families": families})

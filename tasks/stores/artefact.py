@@ -277,6 +277,12 @@ class Store:
         return self.uri in _marked or files_at(self.uri).size(STORE_MARK) is not None
 
     def names(self, kind: str) -> list[str]:
-        """The names of the artefacts of a kind that are whole, sorted."""
-        found = files_at(f"{self.uri}/{kind}").folders()
+        """The names of the artefacts of a kind that are whole, sorted; on S3 by one listing of them all."""
+        place = f"{self.uri}/{kind}"
+        if place.startswith("s3://"):
+            from tasks.stores.s3_admin import all_objects
+
+            parts = [key.split("/") for key in all_objects(place)]
+            return sorted(name for name, *rest in parts if rest == [MANIFEST])
+        found = files_at(place).folders()
         return [name for name in found if self.artefact(kind, name).size(MANIFEST) is not None]

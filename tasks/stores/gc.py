@@ -42,7 +42,7 @@ REMADE = {
     "anchors": FINGERPRINT,
     "reports": re.compile(r"[\w .-]+"),
 }
-REPORT_FILES = re.compile(r"report\.(json|md|html)|" + re.escape(SCRATCH) + "/.*")
+REPORT_FILES = re.compile(r"report\.(json|md|html)|figures\.json|" + re.escape(SCRATCH) + "/.*")
 STRAY = re.compile(r".*\.safetensors(\.receipt\.json)?|" + f"{re.escape(CLAIM)}|{re.escape(SCRATCH)}/.*")
 CACHED = ("parts/*", "publish/*", "hub/*", "s3/*/.*.part")
 

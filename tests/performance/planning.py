@@ -1,4 +1,4 @@
-"""How long `expo check` takes of 20,000 tensors, of a pair that fits and of pairs that do not.
+"""How long `expo check` takes of a 70B's 723 tensors, and of 20,000, of pairs that fit and pairs that do not.
 
     python -m tests.performance.planning [--rounds 3]
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
-from tests.weights.test_many_tensors import many, skeleton
+from tests.weights.test_many_tensors import Entries, many, skeleton
 
 __all__ = ["main"]
 
@@ -27,18 +27,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=52, help="of 389 tensors each")
     asked = parser.parse_args(arguments)
     entries = many(layers=asked.layers)
-    sides = {
-        "that fits": entries,
-        "under a wrapper's prefix": {f"_orig_mod.{name}": entry for name, entry in entries.items()},
-        "of other names": {f"x{number}": entry for number, entry in enumerate(entries.values())},
+    pairs = {
+        "of a 70B": (_llama_70b(), _llama_70b()),
+        "that fits": (entries, entries),
+        "under a wrapper's prefix": (entries, {f"_orig_mod.{name}": entries[name] for name in entries}),
+        "of other names": (entries, {f"x{number}": entry for number, entry in enumerate(entries.values())}),
     }
     with tempfile.TemporaryDirectory() as work:
-        aligned = skeleton(Path(work) / "aligned", entries).folder()
-        for title, content in sides.items():
+        for title, sides in pairs.items():
             # Skeletons of the same zeros: only what is planned is measured.
-            sft = skeleton(Path(work) / title.replace(" ", "-"), content).folder()
+            folder = Path(work) / title.replace(" ", "-")
+            aligned, sft = (
+                skeleton(folder / side, content).folder()
+                for side, content in zip(("aligned", "sft"), sides, strict=True)
+            )
             cpu, wall, lines = _measured(aligned, sft, asked.rounds)
-            print(f"{len(entries):,} tensors, a pair {title}: {cpu:.2f} CPU s, {wall:.2f} s, {lines} lines")
+            print(f"{len(sides[0]):,} tensors, a pair {title}: {cpu:.2f} CPU s, {wall:.2f} s, {lines} lines")
+
+
+def _llama_70b() -> Entries:
+    """The names of Llama-2-70b's tensors, each with one element."""
+    attention = [f"self_attn.{part}_proj" for part in "qkvo"]
+    parts = (*attention, *(f"mlp.{part}_proj" for part in ("gate", "up", "down")), "input_layernorm")
+    of_layers = [
+        f"model.layers.{layer}.{part}.weight"
+        for layer in range(80)
+        for part in (*parts, "post_attention_layernorm")
+    ]
+    others = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+    return dict.fromkeys((*of_layers, *others), ("BF16", (1,)))
 
 
 def _measured(aligned: Path, sft: Path, rounds: int) -> tuple[float, float, int]:

@@ -58,6 +58,7 @@ def test_planning_is_measured_for_each_kind_of_pair(capsys: pytest.CaptureFixtur
     planning.main(["--rounds", "1", "--layers", "1"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" CPU")[0].rpartition(": ")[0] for line in lines] == [
+        "723 tensors, a pair of a 70B",
         "389 tensors, a pair that fits",
         "389 tensors, a pair under a wrapper's prefix",
         "389 tensors, a pair of other names",
