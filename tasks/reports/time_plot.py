@@ -1,5 +1,7 @@
 """Where the time of a family's run went: a bar for each stage over the time, and one sentence."""
 
+import re
+
 from tasks.core.timeline import Timeline
 from tasks.reports.svg import ACCENT, INK, MUTED, SURFACE, one_panel, style, svg
 from tasks.stats.formatting import duration, share
@@ -16,6 +18,7 @@ LEGS = {
 }
 """Stages as the sentence calls them; of others their names."""
 UNITS = ((7200.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+MODEL = re.compile(r", \S+(?P<alpha> α=.*|)$")  # of a run's name: the whole plot is about one pair
 ROW = 0.34  # inches
 BAR = 0.56  # of a row's height
 NARROWEST = 0.002  # of the run: a shorter bar would not be seen
@@ -53,7 +56,11 @@ def time_plot(timeline: Timeline) -> str:
             works = [(begin / scale, max(least, end - begin) / scale) for begin, end in row.work]
             axes.broken_barh(waits, at, facecolor=SURFACE, edgecolor=color, linewidth=1)
             axes.broken_barh(works, at, facecolor=color)
-        axes.set_yticks(range(len(timeline.rows)), [row.label for row in timeline.rows], color=INK)
+        axes.set_yticks(
+            range(len(timeline.rows)),
+            [MODEL.sub(r"\g<alpha>", row.label) for row in timeline.rows],
+            color=INK,
+        )
         axes.set_ylim(len(timeline.rows) - 0.4, -0.6)
         axes.set_xlim(0, max(timeline.seconds, least, 1e-3) / scale)
         axes.tick_params(axis="y", length=0)

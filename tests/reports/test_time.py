@@ -12,9 +12,12 @@ from tasks.reports.time_plot import time_plot, time_sentence
 ROWS = (
     StageTimes(stage="download", label="download", work=((1, 61), (70, 90))),
     StageTimes(
-        stage="generate", label="generate alpaca_eval expo α=0.5", work=((95, 285),), wait=((91, 95),)
+        stage="generate",
+        label="generate alpaca_eval expo, seed 2, org/aligned α=0.5",
+        work=((95, 285),),
+        wait=((91, 95),),
     ),
-    StageTimes(stage="judge", label="judge <alpaca_eval> original", work=((100, 200),)),
+    StageTimes(stage="judge", label="judge <alpaca_eval> original, org/aligned", work=((100, 200),)),
 )
 TIMELINE = Timeline(family="demo", seconds=300, rows=ROWS)
 SENTENCE = (
@@ -27,7 +30,8 @@ def test_every_form_of_the_report_says_where_the_time_went(run_report: RunReport
     report = run_report.model_copy(update={"timelines": (TIMELINE,)})
     assert time_sentence(TIMELINE) == SENTENCE
     page = render_html(report)
-    assert "judge &lt;alpaca_eval&gt; original" in page and "judge <alpaca" not in page
+    assert "judge &lt;alpaca_eval&gt; original<" in page, "no row names the pair's model again"
+    assert "generate alpaca_eval expo, seed 2 α=0.5" in page
     assert page.count('id="time"') == 1 and "minutes since" in page
     for text in (page.replace("&#39;", "'"), render_markdown(report), terminal_table(report)):
         assert SENTENCE in " ".join(text.split())
