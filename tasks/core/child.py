@@ -18,7 +18,7 @@ import tasks
 from tasks.core.append_file import PRIVATE
 from tasks.core.errors import InputError
 
-__all__ = ["child_environment", "exit_with_parent", "start_module"]
+__all__ = ["ENGINE", "child_environment", "exit_with_parent", "start_module"]
 
 DEFAULTS = {
     # Deterministic scheduling, and one process less: vLLM's advice for reproducible answers.

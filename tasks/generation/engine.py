@@ -1,18 +1,10 @@
-"""The engine process: imports vLLM once, then does each job in a forked child.
+"""The engine's process: answers jobs one after another, each in a forked child.
 
-    python -m tasks.generation.engine REQUEST.json
-
-The end of a child frees everything that a model held (memory, GPU, worker processes), and
-the next job starts without the ten seconds of the import. Importing vLLM must not touch CUDA,
-or a fork could not use it; vLLM promises that, and PYTORCH_NVML_BASED_CUDA_CHECK keeps torch's
-own question ("is there a GPU?") from doing it.
-
-This module runs under any interpreter that has vllm and pydantic: `tasks.generation.process`
-starts it, and it imports nothing else of the project but values and errors.
+The end of a child frees everything that a model held (memory, GPU, worker processes).
+`tasks.generation.fork_server` has imported vLLM before it forks an engine.
 """
 
 import ctypes
-import gc
 import hashlib
 import os
 import signal
@@ -46,6 +38,7 @@ __all__ = [
     "load_tokenizer",
     "log_file",
     "main",
+    "outlive_thread",
     "prepare_environment",
 ]
 
@@ -67,13 +60,10 @@ class EngineJob(Value):
 
 
 class EngineRequest(Value):
-    """The jobs, this engine's rank among those that share them, its parent's process id, and the file
-    descriptor of a pipe that gets one byte for each answer."""
+    """The jobs, and this engine's rank among those that share them."""
 
     jobs: tuple[EngineJob, ...]
     rank: Rank = Rank()
-    parent: int
-    progress: int
 
 
 class Failure(Value):
@@ -88,19 +78,17 @@ def log_file(engine: int) -> str:
     return f"engine.{engine}.log" if engine else "engine.log"
 
 
-def main(path: str) -> int:
-    """Does the jobs in order; the exit status of the first that fails, else 0."""
-    request = EngineRequest.model_validate_json(Path(path).read_bytes())
-    end_with(request.parent)
-    on_cpu = prepare_environment()
-    from transformers import AutoTokenizer  # noqa: F401  (paid once, before the forks)
-    from vllm import LLM  # noqa: F401
+def main(path: str, progress: int) -> int:
+    """Does the jobs in order; the exit status of the first that fails, else 0.
 
-    if on_cpu:
-        import vllm.v1.worker.cpu_worker  # noqa: F401
-    gc.freeze()  # or each child would look through all that was imported, again and again
+    Args:
+        path: of the request.
+        progress: the descriptor of a pipe that gets one byte for each answer.
+    """
+    request = EngineRequest.model_validate_json(Path(path).read_bytes())
+    on_cpu = prepare_environment()
     for engine_job in request.jobs:
-        if status := _in_child(partial(_do, engine_job, request.rank, on_cpu, request.progress)):
+        if status := _in_child(partial(_do, engine_job, request.rank, on_cpu, progress)):
             return status
     return 0
 
@@ -108,10 +96,19 @@ def main(path: str) -> int:
 def end_with(parent: int) -> None:
     """Ties this process's life to its parent's: the kernel kills it when the parent dies, or the
     parent's thread that started it (which waits for it all the while)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_thread(signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched
         os._exit(1)
+
+
+def outlive_thread() -> None:
+    """Takes `end_with` back: the thread of the parent that started this process may end."""
+    _die_with_thread(0)
+
+
+def _die_with_thread(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
 
 
 def prepare_environment() -> bool:
@@ -211,9 +208,3 @@ def load_tokenizer(job: GenerationJob) -> "PreTrainedTokenizerBase":
         )
     except (OSError, ValueError, ImportError) as error:
         raise InputError(f"the checkpoint's tokenizer cannot be loaded: {error}") from error
-
-
-if __name__ == "__main__":
-    status = main(sys.argv[1])
-    sys.stdout.flush()
-    os._exit(status)  # vLLM's modules take a second to take apart

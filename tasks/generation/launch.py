@@ -2,18 +2,14 @@
 
 import os
 import select
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from tasks.core.child import start_module
-from tasks.core.values import canonical_json
 from tasks.generation.devices import VISIBLE
 from tasks.generation.engine import EngineJob, EngineRequest, log_file
+from tasks.generation.forked import ForkedEngine, forked_engine
 from tasks.generation.rounds import Rank
-from tasks.stores.scratch import scratch_folder
 
 __all__ = ["run_engines"]
 
@@ -37,52 +33,36 @@ def run_engines(
     with ExitStack() as stack:
         stack.callback(os.close, reading)
         try:
-            processes = [
+            engines = [
                 stack.enter_context(_engine(jobs, Rank(number, len(gpus)), group, python, writing))
                 for number, group in enumerate(gpus)
             ]
         finally:
             os.close(writing)
-        _follow(processes, reading, advance)
-        for process in processes:
-            process.wait()
-    return next((process.returncode for process in processes if process.returncode), 0)
+        _follow(engines, reading, advance)
+        statuses = [engine.wait() for engine in engines]
+    return next(filter(None, statuses), 0)
 
 
-@contextmanager
 def _engine(
     jobs: Sequence[EngineJob], rank: Rank, gpus: str | None, python: str, progress: int
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A running engine, which ends with the block, however that ends."""
-    with scratch_folder() as scratch:
-        request = EngineRequest(jobs=tuple(jobs), rank=rank, parent=os.getpid(), progress=progress)
-        (scratch / "request.json").write_bytes(canonical_json(request))
-        log = Path(jobs[0].job.output) / log_file(rank.rank)
-        process = start_module(
-            python,
-            ENGINE,
-            [str(scratch / "request.json")],
-            scratch=scratch,
-            log=log,
-            environment={} if gpus is None else {VISIBLE: gpus},
-            pass_fds=[progress],
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+) -> AbstractContextManager[ForkedEngine]:
+    return forked_engine(
+        ENGINE,
+        EngineRequest(jobs=tuple(jobs), rank=rank),
+        python=python,
+        log=Path(jobs[0].job.output) / log_file(rank.rank),
+        descriptors=[progress],
+        environment={} if gpus is None else {VISIBLE: gpus},
+    )
 
 
-def _follow(
-    processes: Sequence["subprocess.Popen[bytes]"], progress: int, advance: Callable[[int], None]
-) -> None:
+def _follow(engines: Sequence[ForkedEngine], progress: int, advance: Callable[[int], None]) -> None:
     """Hands on the engines' progress until the end of them all."""
     running = True
     while running:
         # asked before the read, so that nothing written is missed
-        running = any(process.poll() is None for process in processes)
+        running = any(engine.poll() is None for engine in engines)
         if select.select([progress], [], [], POLL_SECONDS if running else 0)[0]:
             if count := len(os.read(progress, 1 << 16)):
                 advance(count)

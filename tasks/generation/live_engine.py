@@ -1,6 +1,6 @@
 """The live engine's process: one vLLM, whose weights become θ(α) at one α after another.
 
-    python -m tasks.generation.live_engine SETUP.json      orders as lines on the standard input
+Orders come as lines on the standard input.
 
 Weights are always computed from both parents, never on top of the last α (ten steps of bf16
 equal one in a sixth of the elements), and go tensor by tensor into the running model. Whether a
@@ -21,7 +21,7 @@ from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import write_whole
 from tasks.generation.engine import load_tokenizer, prepare_environment
 from tasks.generation.live_orders import LiveOrder, LiveReply, LiveSetup, Probe, ProbeTexts
-from tasks.generation.order_loop import Replies, exit_with, serve_orders
+from tasks.generation.order_loop import Replies, serve_orders
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import Rank, Request, answer_batches
@@ -136,9 +136,9 @@ class LiveModel:
         return self._model.answer(requests, lambda _: None)
 
 
-def main(path: str) -> int:
+def main(path: str, replies: int) -> int:
     """Takes orders until the standard input ends; the exit status."""
-    return serve_orders(path, _start)
+    return serve_orders(path, replies, _start)
 
 
 def _start(setup: LiveSetup, replies: Replies) -> Callable[[str], None]:
@@ -166,7 +166,3 @@ def _named_tensors(stream: "ThetaStream") -> "Iterator[tuple[str, Tensor]]":
 
     for tensor in stream:
         yield tensor.name, torch.from_numpy(tensor.data).view(DTYPES[tensor.dtype]).reshape(tensor.shape)
-
-
-if __name__ == "__main__":
-    exit_with(main)

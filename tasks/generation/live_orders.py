@@ -17,16 +17,12 @@ class LiveSetup(Value):
     sft      a folder with θ_0; None: the engine serves the model as loaded and takes no other weights
     aligned  a folder with θ_1 where that is not the job's model, as of an adapter; None: it is
     pair     a recipe of the pair at whatever α, to check reloads with; None as sft
-    parent   the process id of who started it
-    replies  the file descriptor for its replies, a line each
     """
 
     job: GenerationJob
     sft: str | None
     aligned: str | None = None
     pair: Recipe | None
-    parent: int
-    replies: int
 
 
 class LiveOrder(Value):

@@ -6,22 +6,20 @@ with live_engine(job, sft=folder, advance=progress.advance) as engine:
 
 import os
 import select
-import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
 
 from tasks.core import errors
-from tasks.core.child import start_module
 from tasks.core.errors import ExpoError, PermanentError
 from tasks.core.values import Value, canonical_json
 from tasks.generation.engine import log_file
 from tasks.generation.failures import engine_error
+from tasks.generation.forked import ForkedEngine, forked_engine
 from tasks.generation.live_orders import LiveReply, LiveSetup
 from tasks.generation.settings import GenerationJob
-from tasks.stores.scratch import scratch_folder
 from tasks.weights.recipe import Recipe
 
 __all__ = ["LiveEngine", "UnfitError", "live_engine"]
@@ -39,14 +37,20 @@ class LiveEngine:
 
     def __init__(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: ForkedEngine,
+        orders: FileIO,
         replies: int,
         job: GenerationJob,
         advance: Callable[[int], None],
     ) -> None:
-        self._process, self._replies, self._job, self._advance = process, replies, job, advance
+        self._process, self._orders, self._replies = process, orders, replies
+        self._job, self._advance = job, advance
         self._unread = b""
-        self.pid = process.pid
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process; None: it has not been seen to run."""
+        return self._process.pid
 
     def obey(self, order: Value) -> None:
         """Has an order of the module's kind done; when this returns, what it asks for is on the disk.
@@ -54,10 +58,10 @@ class LiveEngine:
         Raises:
             ExpoError: what the engine raised; RetryableError where it died.
         """
-        assert self._process.stdin is not None
+        line = canonical_json(order) + b"\n"
         try:
-            self._process.stdin.write(canonical_json(order) + b"\n")
-            self._process.stdin.flush()
+            while line:
+                line = line[self._orders.write(line) :]
         except BrokenPipeError:
             raise engine_error(self._job, self._process.wait()) from None
         self.wait("done")
@@ -126,43 +130,29 @@ def live_engine(
     Path(job.output).mkdir(parents=True, exist_ok=True)
     log = Path(job.output) / log_file(0)
     log.unlink(missing_ok=True)
-    process: subprocess.Popen[bytes] | None = None
-    with scratch_folder() as scratch:
-        reading, writing = os.pipe()
-        try:
-            try:
-                setup = LiveSetup(
-                    job=job,
-                    sft=str(sft) if sft else None,
-                    aligned=str(aligned) if aligned else None,
-                    pair=pair,
-                    parent=os.getpid(),
-                    replies=writing,
-                )
-                (scratch / "request.json").write_bytes(canonical_json(setup))
-                process = start_module(
-                    python or sys.executable,
-                    module,
-                    [str(scratch / "request.json")],
-                    scratch=scratch,
-                    log=log,
-                    stdin=subprocess.PIPE,
-                    pass_fds=[writing],
-                )
-            finally:
-                os.close(writing)
-            engine = LiveEngine(process, reading, job, advance)
-            engine.wait("ready")
-            yield engine
-        finally:
-            os.close(reading)
-            if process is not None:
-                _end(process)
+    setup = LiveSetup(
+        job=job, sft=str(sft) if sft else None, aligned=str(aligned) if aligned else None, pair=pair
+    )
+    with ExitStack() as stack:
+        replies, its_replies = _pipe(stack)
+        its_orders, orders = _pipe(stack)
+        process = stack.enter_context(
+            forked_engine(
+                module,
+                setup,
+                python=python or sys.executable,
+                log=log,
+                descriptors=[its_replies.fileno(), its_orders.fileno()],
+            )
+        )
+        its_replies.close()
+        its_orders.close()
+        engine = LiveEngine(process, orders, replies.fileno(), job, advance)
+        engine.wait("ready")
+        yield engine
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:
+    """The two ends of a pipe, to read from and to write to."""
+    reading, writing = os.pipe()
+    return stack.enter_context(FileIO(reading, "r")), stack.enter_context(FileIO(writing, "w"))

@@ -4,14 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from tasks.core.errors import ExpoError
 from tasks.core.values import canonical_json
-from tasks.generation.engine import end_with
 from tasks.generation.live_orders import LiveReply, LiveSetup
 
-__all__ = ["Replies", "exit_with", "serve_orders"]
+__all__ = ["Replies", "serve_orders"]
 
 
 class Replies:
@@ -30,16 +28,18 @@ class Replies:
             self.send(LiveReply(kind="progress", count=count))
 
 
-def serve_orders(path: str, start: Callable[[LiveSetup, Replies], Callable[[str], None]]) -> int:
+def serve_orders(
+    path: str, descriptor: int, start: Callable[[LiveSetup, Replies], Callable[[str], None]]
+) -> int:
     """Does orders until the standard input ends; the exit status.
 
     Args:
         path: of the setup.
+        descriptor: of the pipe for replies.
         start: loads what does the orders, replies that it is ready, and returns what obeys a line.
     """
     setup = LiveSetup.model_validate_json(Path(path).read_bytes())
-    end_with(setup.parent)
-    replies = Replies(setup.replies)
+    replies = Replies(descriptor)
     try:
         obey = start(setup, replies)
         for line in sys.stdin:
@@ -49,15 +49,3 @@ def serve_orders(path: str, start: Callable[[LiveSetup, Replies], Callable[[str]
         replies.send(LiveReply(kind="failed", error=type(error).__name__, message=str(error)))
         raise
     return 0
-
-
-def exit_with(main: Callable[[str], int]) -> NoReturn:
-    """Runs `main` on the first argument and ends at once: vLLM's modules take a second to take apart."""
-    try:
-        status = main(sys.argv[1])
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        status = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

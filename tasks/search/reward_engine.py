@@ -1,6 +1,6 @@
 """The reward model's process: one vLLM that scores answers, as long as a search needs it.
 
-    python -m tasks.search.reward_engine SETUP.json      orders as lines on the standard input
+Orders come as lines on the standard input.
 
 A score is the model's logit as it is: vLLM would put a sigmoid on it, in which good answers
 differ in the fourth digit. Each chat goes in as token ids, made by the reward model's own
@@ -18,7 +18,7 @@ from tasks.core.values import Value, canonical_json
 from tasks.generation.answers import write_whole
 from tasks.generation.engine import load_tokenizer, prepare_environment
 from tasks.generation.live_orders import LiveReply, LiveSetup
-from tasks.generation.order_loop import Replies, exit_with, serve_orders
+from tasks.generation.order_loop import Replies, serve_orders
 from tasks.generation.prompts import render
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class RewardVllm:
         )
 
 
-def main(path: str) -> int:
+def main(path: str, replies: int) -> int:
     """Takes orders until the standard input ends; the exit status."""
-    return serve_orders(path, _start)
+    return serve_orders(path, replies, _start)
 
 
 def _start(setup: LiveSetup, replies: Replies) -> Callable[[str], None]:
@@ -117,7 +117,3 @@ def _load(job: "GenerationJob", on_cpu: bool) -> "LLM":
         enforce_eager=on_cpu,
         enable_prefix_caching=False,
     )
-
-
-if __name__ == "__main__":
-    exit_with(main)

@@ -51,6 +51,7 @@ BROKEN = {
     "architecture": "Llama",
     "group": "experimental",
 }
+POLL = 1.0  # seconds; a question costs client and server a tenth of one
 SHORT = {"max_tokens": 24, "tensor_parallel_size": 1}
 
 
@@ -83,9 +84,12 @@ class Stage:
         with self._client() as client:
             return client.read_flow_run(run)
 
+    def is_over(self, run: UUID) -> bool:
+        return bool((state := self.run_of(run).state) and state.is_final())
+
     def ended(self, run: UUID) -> FlowRun:
         """Waits for a run's end."""
-        wait_until(lambda: bool((state := self.run_of(run).state) and state.is_final()), f"run {run}")
+        wait_until(lambda: self.is_over(run), f"run {run}", every=POLL)
         return self.run_of(run)
 
     def retry(self, run: UUID) -> None:

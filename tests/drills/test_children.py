@@ -4,7 +4,7 @@ and who cancels the parent ends the families and their engines."""
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.drills.stage import Stage, report_of
+from tests.drills.stage import POLL, Stage, report_of
 from tests.servers.prefect import end
 from tests.servers.processes import command_line, descendants, ended
 from tests.servers.s3 import BUCKET
@@ -38,7 +38,7 @@ def test_a_failed_family_and_the_retry_of_its_parent(stage: Stage) -> None:
         assert len(first) == 3
 
         stage.retry(run)
-        wait_until(lambda: (stage.run_of(run).run_count or 0) >= 2, "the retry")
+        wait_until(lambda: (stage.run_of(run).run_count or 0) >= 2, "the retry", every=POLL)
         again = stage.ended(run)
         assert again.state and again.state.is_failed()
         new = [child for child in stage.children(run) if child.id not in first]
@@ -53,7 +53,7 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
 
     def found() -> bool:
         below = descendants(worker.pid)
-        engines[:] = [process for process in below if "tasks.generation.engine" in command_line(process)]
+        engines[:] = [process for process in below if "tasks.generation" in command_line(process)]
         return bool(engines)
 
     try:
@@ -65,7 +65,7 @@ def test_cancelling_the_parent_ends_families_and_engines(stage: Stage) -> None:
             deployment="expo-family/cpu",
             store=f"s3://{BUCKET}/cancelled",
         )
-        wait_until(found, "an engine")
+        wait_until(found, "an engine", every=0.5)
         stage.command("flow-run", "cancel", str(run))
         cancelled = stage.ended(run)
         assert cancelled.state and cancelled.state.is_cancelled(), stage.log("cancelled")

@@ -17,7 +17,7 @@ from tasks.core.errors import InputError, PermanentError
 from tasks.runtime.stage import failed_stage
 from tests.drills import poison
 from tests.drills.conftest import Record
-from tests.drills.stage import Stage
+from tests.drills.stage import POLL, Stage
 from tests.servers.dask import serve_dask
 from tests.servers.prefect import end
 from tests.servers.s3 import BUCKET
@@ -62,8 +62,12 @@ def test_a_worker_that_dies_with_a_shard_in_its_hands(stage: Stage, record: Reco
             run = stage.begin(
                 "expo/all-models", families=[FAMILY], benchmarks=[], store=f"s3://{BUCKET}/dask"
             )
-            wait_until(lambda: _over(stage, run) or len(_shards(stage, run)) >= 2, "the worker that lives")
-            assert not _over(stage, run), stage.log("dask-parent")
+            wait_until(
+                lambda: stage.is_over(run) or len(_shards(stage, run)) >= 2,
+                "the worker that lives",
+                every=POLL,
+            )
+            assert not stage.is_over(run), stage.log("dask-parent")
             time.sleep(5)  # the other has done what it was given
             start = time.monotonic()
             os.kill(dask.workers[0].pid, signal.SIGKILL)
@@ -111,10 +115,6 @@ def test_a_scheduler_that_is_not_there_is_one_clear_error(
 
     with pytest.raises(InputError, match="no Dask scheduler answers there"):
         job()
-
-
-def _over(stage: Stage, run: UUID) -> bool:
-    return bool((state := stage.run_of(run).state) and state.is_final())
 
 
 def _shards(stage: Stage, run: UUID) -> list[TaskRun]:

@@ -11,7 +11,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from tests.drills.conftest import Record
-from tests.drills.stage import Stage, report_of, set_up
+from tests.drills.stage import POLL, Stage, report_of, set_up
 from tests.servers.prefect import end
 from tests.servers.processes import command_line, descendants, kill
 from tests.servers.s3 import BUCKET
@@ -60,7 +60,7 @@ class Play:
             if ended.state and ended.state.is_completed():
                 return ended, retries
             self.stage.retry(self.run)
-            wait_until(lambda: not self.stage.run_of(self.run).state.is_final(), f"{self.name}: a retry")  # type: ignore[union-attr]
+            wait_until(lambda: not self.stage.is_over(self.run), f"{self.name}: a retry", every=POLL)
         raise AssertionError(f"{self.name}: {ended.state}\n{self.stage.log(self.name)}")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.drills.conftest import Record
 from tests.drills.noops import FAMILIES, SHARDS
-from tests.drills.stage import Stage
+from tests.drills.stage import POLL, Stage
 from tests.parts import lacks
 from tests.servers.prefect import PrefectServer
 from tests.waiting import wait_until
@@ -52,7 +52,7 @@ def test_no_record_is_lost(server: tuple[str, PrefectServer], record: Record) ->
     printed = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     stage, run = Stage.of(prefect), UUID(printed["run"])
     count = FAMILIES * SHARDS
-    wait_until(lambda: _completed(stage, run) >= count, f"{count} records")
+    wait_until(lambda: _completed(stage, run) >= count, f"{count} records", every=POLL)
     assert _completed(stage, run) == count
     record(
         f"records, {name}",

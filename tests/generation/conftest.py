@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.generation import endpoint as module
+from tasks.generation import forked
 from tasks.generation.settings import Endpoint, GenerationJob, GenerationSettings, Sampling
 from tests.servers.judge import JudgeServer
 
@@ -51,6 +52,17 @@ def make_tiny_llama(folder: Path, *, template: str | None = TEMPLATE) -> Path:
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture
+def light_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Engines are forks of a process that has imported no vLLM and finds the tests' modules."""
+    monkeypatch.setattr(forked, "_idle", [])
+    monkeypatch.setattr(forked, "SERVER", "tests.generation.light_fork_server")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    yield
+    while forked._idle:
+        forked._idle.pop().close()
 
 
 @pytest.fixture

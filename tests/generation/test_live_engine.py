@@ -42,6 +42,7 @@ def test_a_killed_engine_costs_the_batch_in_flight(pair: EnginePair, request: py
     """kill -9 after two of three batches; the next engine does the third, and rounds grow a journal."""
     with _live(pair, "log of the killed") as killed:
         killed.obey(pair.order(0.7, "killed", stop=8))
+        assert killed.pid
         os.kill(killed.pid, signal.SIGKILL)
         with pytest.raises(RetryableError, match="signal 9"):
             killed.obey(pair.order(0.7, "killed"))

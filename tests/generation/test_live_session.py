@@ -1,16 +1,18 @@
-"""What a live engine's client makes of its replies; the engine is a process that does nothing."""
+"""What a live engine's client makes of its replies, which are written here in the engine's place."""
 
 import os
-import subprocess
-import sys
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tasks.core.errors import InputError, RetryableError
 from tasks.core.values import canonical_json
+from tasks.generation.forked import ForkedEngine
 from tasks.generation.live_orders import LiveReply
 from tasks.generation.live_session import LiveEngine, UnfitError, live_engine
 from tasks.generation.settings import GenerationJob, GenerationSettings
@@ -27,16 +29,22 @@ JOB = GenerationJob(
 )
 
 
-@pytest.fixture
-def process() -> Iterator["subprocess.Popen[bytes]"]:
-    """It runs until its standard input ends."""
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        yield process
+class ForkServer(NamedTuple):
+    """As much of a fork server as is asked while its engine runs."""
+
+    channel: socket.socket
 
 
 @pytest.fixture
-def engine(process: "subprocess.Popen[bytes]") -> Iterator[Connect]:
+def server() -> Iterator[tuple[socket.socket, ForkServer]]:
+    """What says how the engine does, and what hears it."""
+    says, hears = socket.socketpair()
+    with says, hears:
+        yield says, ForkServer(hears)
+
+
+@pytest.fixture
+def engine(server: tuple[socket.socket, ForkServer]) -> Iterator[Connect]:
     """Gives a client that is sent some replies and then no more."""
     with ExitStack() as stack:
 
@@ -45,7 +53,8 @@ def engine(process: "subprocess.Popen[bytes]") -> Iterator[Connect]:
             stack.callback(os.close, reading)
             os.write(writing, b"".join(canonical_json(reply) + b"\n" for reply in replies))
             os.close(writing)
-            return LiveEngine(process, reading, JOB, advance)
+            orders = stack.enter_context(FileIO(os.devnull, "w"))
+            return LiveEngine(ForkedEngine(server[1]), orders, reading, JOB, advance)  # type: ignore[arg-type]
 
         yield connect
 
@@ -74,11 +83,11 @@ def test_progress_is_handed_on_and_errors_keep_their_class(engine: Connect) -> N
 
 
 def test_an_engine_that_ends_without_a_word_may_be_tried_again(
-    engine: Connect, process: "subprocess.Popen[bytes]"
+    engine: Connect, server: tuple[socket.socket, ForkServer]
 ) -> None:
     running = engine(LiveReply(kind="ready"))
     running.wait("ready")
-    process.kill()
+    server[0].sendall(b"pid 7\nstatus -9\n")
     with pytest.raises(RetryableError, match="signal 9"):
         running.wait("done")
 
@@ -89,7 +98,7 @@ def test_without_a_scratch_folder_nothing_stays_open(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
         yield tmp_path
 
-    monkeypatch.setattr("tasks.generation.live_session.scratch_folder", full)
+    monkeypatch.setattr("tasks.generation.forked.scratch_folder", full)
     job = JOB.model_copy(update={"output": str(tmp_path)})
     before = set(Path("/proc/self/fd").iterdir())
     with (

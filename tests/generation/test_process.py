@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import CorruptError, InputError, PermanentError, RetryableError
+from tasks.generation import launch
 from tasks.generation.process import generate, job_fingerprint
 from tasks.generation.settings import GenerationJob, GenerationSettings, Sampling
+from tests.generation import endless_engine
 
 TRACEBACK = "Traceback (most recent call last):\\n"
 
@@ -37,7 +39,7 @@ def job(tmp_path: Path) -> GenerationJob:
 
 
 def engine(folder: Path, script: str) -> str:
-    """An interpreter that runs a shell script, whatever it is asked for; its $3 is the orders' path."""
+    """An interpreter that runs a shell script, whatever it is asked for."""
     path = folder / "engine.sh"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
@@ -146,20 +148,19 @@ def test_environment_without_secrets(
     assert {"HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=0", "DO_NOT_TRACK=1"} <= set(log)
 
 
-def test_cancelling_ends_the_engine_and_its_children(job: GenerationJob, tmp_path: Path) -> None:
+def test_cancelling_ends_the_engine_and_its_children(
+    job: GenerationJob, light_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An exception in the caller (Ctrl-C, a cancelled run) may leave no process behind."""
-    script = f"""
-    fd=$(sed 's/.*"progress":\\([0-9]*\\).*/\\1/' $3)
-    sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/engine
-    printf . > /dev/fd/$fd; wait"""
+    monkeypatch.setattr(launch, "ENGINE", endless_engine.__name__)
 
     def cancel(_count: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate([job], advance=cancel, python=engine(tmp_path, script))
-    for name in ("child", "engine"):
-        assert ended(int((tmp_path / name).read_text()))
+        generate([job], advance=cancel)
+    for name in (endless_engine.CHILD, endless_engine.ENGINE):
+        assert ended(int((Path(job.output) / name).read_text()))
 
 
 def ended(pid: int) -> bool:
@@ -188,7 +189,7 @@ def test_fingerprint_follows_what_decides_the_answers(job: GenerationJob, tmp_pa
 
 def test_the_engine_needs_little_beside_vllm() -> None:
     """Another environment runs it, which has neither Prefect nor the rest of this project."""
-    script = "import sys, tasks.generation.engine; print(*{name.split('.')[0] for name in sys.modules})"
+    script = "import sys, tasks.generation.fork_server; print(*{name.split('.')[0] for name in sys.modules})"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     heavy = {"prefect", "fsspec", "huggingface_hub", "transformers", "torch", "numpy", "vllm", "jinja2"}
     assert "pydantic" in output.split()

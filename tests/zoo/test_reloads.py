@@ -27,7 +27,8 @@ def test_answers_after_a_reload_equal_a_fresh_engines(tmp_path: Path) -> None:
     pairs = {name: family_pair(tmp_path / name, name) for name in FAMILIES}
     pairs |= {name: architecture_pair(tmp_path / name, name) for name in OTHERS}
     pairs[ADAPTER] = adapter_pair(tmp_path / ADAPTER, "Qwen3, tied")
-    answer_all(list(pairs.values()))
+    for pair in pairs.values():
+        answer_all(pair)
     wrong = {name: error for name, pair in pairs.items() if (error := _error(name, pair))}
     assert not wrong
 
