@@ -1,12 +1,14 @@
 """The generation stage against a bare `vllm.LLM.generate` on the same prompts and settings.
 
     python -m tests.performance.generation [--prompts 400] [--tokens 128] [--rounds 3] [--gigabytes 1]
+                                           [--hidden 256] [--layers 4] [--batches 256]
 
 Prints, as medians over rotated rounds: answer tokens a second beyond start-up (from the first
 prompt handed to the model until the call returns, so with the journal, the counting and the end of
 the process) and their ratio; how long importing vLLM and loading the model take; what is left of
 the engine after the stage; and what an extrapolation beside the generation of the original arm takes
-in all, against the longer of the two. The model is a random Llama of about four million parameters.
+in all, against the longer of the two. The model is a random Llama, of about four million parameters unless
+--hidden and --layers say otherwise. --batches are the stage's `batch_size`s, each measured.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.performance.synthetic import make_pair
 
-__all__ = ["main"]
+__all__ = ["Rate", "main", "measure"]
 
 ENGINE = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -55,21 +57,33 @@ class Rate(NamedTuple):
 
 
 def main() -> None:
+    """Prints the figures."""
     options = _options()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        job = _job(folder, options.prompts, options.tokens)
-        prompts = _prompts(job)
-        bare: list[dict[str, Any]] = []
-        stage: list[Rate] = []
-        for number in range(2 * options.rounds):
-            if number % 4 in (0, 3):  # bare, stage, stage, bare, …
-                bare.append(_bare(job, prompts))
-            else:
-                stage.append(_stage(job))
+        bare, stage = measure(folder, options)
         _show_throughput(bare, stage)
         _show_what_is_left()
-        _show_overlap(job, folder, options.gigabytes)
+        _show_overlap(_job(folder, options), folder, options.gigabytes)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[int, list[Rate]]]:
+    """The rounds of bare vLLM (see tests.performance.bare_vllm), and the stage's by batch size, in turn."""
+    job = _job(folder, options)
+    prompts = _prompts(job)
+    bare: list[dict[str, Any]] = []
+    stage: dict[int, list[Rate]] = {size: [] for size in options.batches}
+    ways: list[int | None] = [None, *options.batches]
+    for number in range(options.rounds):
+        for size in ways if number % 2 == 0 else ways[::-1]:
+            if size is None:
+                bare.append(_bare(job, prompts))
+                print(f"bare vLLM: {bare[-1]}", file=sys.stderr)
+            else:
+                settings = job.settings.model_copy(update={"batch_size": size})
+                stage[size].append(_stage(job.model_copy(update={"settings": settings})))
+                print(f"stage, batches of {size}: {stage[size][-1]}", file=sys.stderr)
+    return bare, stage
 
 
 def _options() -> argparse.Namespace:
@@ -78,25 +92,32 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of each checkpoint of the overlap")
+    parser.add_argument("--hidden", type=int, default=256, help="a multiple of 128")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--batches", type=int, nargs="+", default=[256])
     return parser.parse_args()
 
 
-def _job(folder: Path, prompts: int, tokens: int) -> GenerationJob:
+def _job(folder: Path, options: argparse.Namespace) -> GenerationJob:
     instructions = folder / "instructions.json"
-    texts = [f"Write {3 + i % 17} sentences about the number {i}. " * (1 + i % 5) for i in range(prompts)]
+    texts = [
+        f"Write {3 + i % 17} sentences about the number {i}. " * (1 + i % 5) for i in range(options.prompts)
+    ]
     instructions.write_text(json.dumps([{"instruction": text} for text in texts]))
     return GenerationJob(
-        model=str(_model(folder / "model")),
+        model=str(_model(folder / "model", options.hidden, options.layers)),
         instructions=str(instructions),
         output=str(folder / "answers"),
-        settings=GenerationSettings(sampling=Sampling(max_tokens=tokens)),
+        settings=GenerationSettings(sampling=Sampling(max_tokens=options.tokens)),
         generator="benchmark",
         benchmark="alpaca_eval",
         form="instructions",
     )
 
 
-def _model(folder: Path) -> Path:
+def _model(folder: Path, hidden: int, layers: int) -> Path:
+    if folder.is_dir():
+        return folder
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -107,11 +128,11 @@ def _model(folder: Path) -> Path:
     begin, end = ids_of("llama3", ("<|begin_of_text|>", "<|eot_id|>"))
     config = LlamaConfig(
         vocab_size=tokenizer_of("llama3").get_vocab_size(),
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 128,
         bos_token_id=begin,
         eos_token_id=end,
         initializer_range=0.1,
@@ -168,19 +189,22 @@ def _stage(job: GenerationJob) -> Rate:
     return Rate(tokens, end - (on_progress - first["seconds"]))
 
 
-def _show_throughput(bare: list[dict[str, Any]], stage: list[Rate]) -> None:
+def _show_throughput(bare: list[dict[str, Any]], stage: dict[int, list[Rate]]) -> None:
     rates = [run["tokens"] / run["seconds"] for run in bare]
-    stage_rates = [run.tokens_per_second for run in stage]
-    tokens = {run["tokens"] for run in bare} | {run.tokens for run in stage}
+    tokens = {run["tokens"] for run in bare} | {run.tokens for runs in stage.values() for run in runs}
     print(
         f"answer tokens                 {', '.join(map(str, sorted(tokens)))} (one number: the same answers)"
     )
     print(f"import of vLLM                {median(run['import'] for run in bare):8.1f} s")
     print(f"loading of the model          {median(run['load'] for run in bare):8.1f} s")
     print(f"bare vllm.LLM.generate        {median(rates):8.0f} tokens/s   {_spread(rates)}")
-    print(f"stage                         {median(stage_rates):8.0f} tokens/s   {_spread(stage_rates)}")
-    ratio = median(stage_rates) / median(rates)
-    print(f"stage / bare                  {ratio:8.2f}            goal: 0.95 and more")
+    for size, runs in stage.items():
+        stage_rates = [run.tokens_per_second for run in runs]
+        print(
+            f"stage, batches of {size:<5d}       {median(stage_rates):8.0f} tokens/s   {_spread(stage_rates)}"
+        )
+        ratio = median(stage_rates) / median(rates)
+        print(f"stage / bare                  {ratio:8.2f}            goal: 0.95 and more")
 
 
 def _spread(values: list[float]) -> str:

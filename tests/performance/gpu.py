@@ -1,92 +1,172 @@
-"""When a GPU pays: the same shards on CPU and GPU from disk to disk, and α after α on models that stay there.
+"""What a GPU does for each part of the work; figures as JSON, in ten minutes in all.
 
-    python -m tests.performance.gpu                     8 GB a checkpoint, three rounds
-    python -m tests.performance.gpu --gigabytes 2
+    python -m tests.performance.gpu
+    python -m tests.performance.gpu --parts resident reloads --out out/gpu.json
+    python -m tests.performance.gpu --parts disk --gigabytes 8
 
-Everything in one process that lives, the page cache warm. "resident" is θ(α) of two models in
-the GPU's memory, written into a third's: what a sweep costs an engine that holds all three.
+    tests       the tests that are marked `gpu`
+    resident    θ(α) of two models in the GPU's memory, written into a third's, beside a copy's bandwidth
+    reloads     answers of a vLLM whose weights were replaced beside a fresh one's on the written model:
+                the demo's pair (or --pair), and tiny models of --architectures
+    generation  tokens per second of the generation stage beside a bare `vllm.LLM.generate`
+    search      one more α of a search, in the running engine and by files
+    disk        the same shards from disk to disk, on the CPU and on the GPU (only when it is named)
+
+Each part is a process of its own, so that nothing of it stays in the GPU's memory, and the file is
+written after each. A part that fails or takes longer than --limit is recorded with the end of its output.
 """
 
 import argparse
-import statistics
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
+__all__ = ["main"]
 
-from tasks.stores.artefact import Artefact
-from tasks.stores.folder_source import FolderSource
-from tasks.weights.extrapolation import extrapolate
-from tasks.weights.formula import extrapolate_block
-from tasks.weights.jobs import Plan
-from tasks.weights.pass_options import Device, PassOptions
-from tasks.weights.planner import make_plan
-from tasks.weights.recipe import Recipe
-from tests.performance.measure import in_turn
-from tests.performance.programs import floor
-from tests.performance.synthetic import make_pair
-
-__all__ = ["main", "measure_gpu"]
-
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5)
+Figures = Mapping[str, object]
+QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+PACKAGES = ("torch", "triton", "transformers", "vllm")
+TAIL = 4000  # characters of a failed part's output
 
 
 def main() -> None:
-    """Prints the median of each way."""
+    """Runs the parts and writes their figures."""
+    options = _options()
+    if options.inside:
+        (part,) = options.parts
+        print(json.dumps(PARTS[part](options)))
+        return
+    found: dict[str, object] = {"card": _card(), "versions": _versions()}
+    for part in options.parts:
+        started = time.monotonic()
+        found[part] = _run(part, options.limit)
+        print(f"{part}: {time.monotonic() - started:.0f} s\n{json.dumps(found[part], indent=1)}", flush=True)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gigabytes", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("out/work"))
-    options = parser.parse_args()
-    print(torch.cuda.get_device_name())
-    for name, seconds in measure_gpu(options.work, options.gigabytes, options.rounds).items():
-        print(f"{name:32}{seconds:10.4f} s")
+    usual = [part for part in PARTS if part != "disk"]
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=usual, metavar="PART")
+    parser.add_argument("--out", type=Path, default=Path("out/gpu.json"))
+    parser.add_argument("--sizes", nargs="+", type=float, default=[4, 16], help="GB of a resident model")
+    parser.add_argument("--pair", nargs=2, type=Path, metavar=("ALIGNED", "SFT"), help="for reloads")
+    parser.add_argument("--architectures", nargs="+", default=[], metavar="NAME", help="such as Qwen3-MoE")
+    parser.add_argument("--gigabytes", type=float, default=8, help="of each checkpoint from disk to disk")
+    parser.add_argument("--limit", type=float, default=180, help="seconds for each part")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
-def measure_gpu(work: Path, gigabytes: float, rounds: int) -> dict[str, float]:
-    """Median seconds of each way."""
-    aligned, sft = make_pair(work, gigabytes)
-    new, old = FolderSource(aligned), FolderSource(sft)
-    plan = make_plan(Recipe(aligned=new.checkpoint, sft=old.checkpoint, alpha=0.3), new, old)
-    ways: dict[str, Callable[[Path], object]] = {
-        "floor": lambda out: floor(aligned, sft, 0.3, out),
-        "disk to disk, cpu": lambda out: _extrapolate(plan, new, old, out, "cpu"),
-        "disk to disk, cuda": lambda out: _extrapolate(plan, new, old, out, "cuda"),
-    }
-    return in_turn(ways, rounds, work) | _resident(aligned, sft)
+def _run(part: str, limit: float) -> object:
+    """A part's figures from a process of its own, started as this one was."""
+    arguments = _without_parts(sys.argv[1:])
+    command = [sys.executable, "-m", "tests.performance.gpu", *arguments, "--inside", "--parts", part]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        )
+        why = "it ended with an error"
+        try:
+            printed, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            printed, _ = process.communicate()
+            why = f"not done within {limit:g} s"
+        if process.returncode == 0:
+            return json.loads(printed.splitlines()[-1])
+        log.seek(0)
+        return {"failed": why, "output": (printed + log.read())[-TAIL:]}
 
 
-def _extrapolate(plan: Plan, aligned: FolderSource, sft: FolderSource, out: Path, device: Device) -> None:
-    extrapolate(plan, aligned, sft, Artefact(str(out / "model")), options=PassOptions(device=device))
+def _without_parts(arguments: Sequence[str]) -> list[str]:
+    """The command line without --parts and its names."""
+    kept: list[str] = []
+    skipping = False
+    for argument in arguments:
+        skipping = argument == "--parts" or (skipping and not argument.startswith("-"))
+        if not skipping:
+            kept.append(argument)
+    return kept
 
 
-def _resident(aligned: Path, sft: Path) -> dict[str, float]:
-    start = time.perf_counter()
-    new, old = _loaded(aligned), _loaded(sft)
-    torch.cuda.synchronize()
-    loaded = time.perf_counter() - start
-    out = {name: torch.empty_like(tensor) for name, tensor in new.items()}
-    seconds = []
-    for alpha in (*ALPHAS, *ALPHAS):
-        start = time.perf_counter()
-        for name, tensor in new.items():
-            extrapolate_block(tensor, old[name], alpha, "fp32", out[name])
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return {"loading both to the GPU": loaded, "resident, each α": statistics.median(seconds)}
+def _card() -> str:
+    if shutil.which(QUERY[0]) is None:
+        sys.exit("there is no NVIDIA GPU here (no nvidia-smi in PATH)")
+    return subprocess.run(QUERY, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _loaded(folder: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors |= load_file(file, "cuda")
-    return tensors
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
+
+def _tests(options: argparse.Namespace) -> Figures:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/weights/test_shard_writer.py"],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return {"pytest": done.stdout.splitlines()[-1]}
+
+
+def _resident(options: argparse.Namespace) -> Figures:
+    from tests.performance.gpu_weights import measure_resident
+
+    return {f"{size:g} GB": measure_resident(size) for size in options.sizes}
+
+
+def _disk(options: argparse.Namespace) -> Figures:
+    from tests.performance.gpu_weights import measure_disk
+
+    return measure_disk(Path("out/work"), options.gigabytes, rounds=3)
+
+
+def _reloads(options: argparse.Namespace) -> Figures:
+    from tests.performance.gpu_engine import measure_reloads
+
+    aligned_and_sft = tuple(options.pair) if options.pair else None
+    return measure_reloads(aligned_and_sft, options.architectures)
+
+
+def _generation(options: argparse.Namespace) -> Figures:
+    from tests.performance.gpu_engine import measure_generation
+
+    return measure_generation()
+
+
+def _search(options: argparse.Namespace) -> Figures:
+    from tests.performance.gpu_engine import measure_search
+
+    return measure_search()
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Figures]] = {
+    "tests": _tests,
+    "resident": _resident,
+    "reloads": _reloads,
+    "generation": _generation,
+    "search": _search,
+    "disk": _disk,
+}
 
 if __name__ == "__main__":
     main()

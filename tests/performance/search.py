@@ -11,13 +11,14 @@ in this one process, the ways in turn.
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from tasks.core.values import canonical_json
 from tasks.generation.live_orders import LiveOrder, Probe, ProbeTexts
@@ -30,7 +31,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tests.generation.conftest import make_tiny_llama
 
-__all__ = ["main"]
+__all__ = ["Seconds", "main", "measure"]
 
 FIRST = 0.1  # α of the first round; each is another, so that nothing is loaded already
 READ = 4 << 20
@@ -51,7 +52,10 @@ class Setting:
         texts = ProbeTexts(prompts=("Why?",), answers=("So.",))
         (folder / "own.json").write_bytes(canonical_json(texts))
         sampling = Sampling(max_tokens=options.tokens)
-        self.settings = GenerationSettings(sampling=sampling, batch_size=self.count, max_model_len=256)
+        # Two engines at a time: the running one, and the one that starts on files.
+        self.settings = GenerationSettings(
+            sampling=sampling, batch_size=self.count, max_model_len=256, gpu_memory_utilization=0.4
+        )
 
     def recipe(self, alpha: float) -> Recipe:
         return Recipe(aligned=self.aligned.checkpoint, sft=self.sft.checkpoint, alpha=alpha)
@@ -81,33 +85,58 @@ class Setting:
         )
 
 
+class Seconds(NamedTuple):
+    """One more α, as medians of the rounds.
+
+    running  until θ(α) has answered in the running engine; reload: of that the new weights
+    files    to write the model, start an engine on it and have its answers
+    read     both parents' bytes, once
+    size     bytes of a checkpoint
+    """
+
+    running: float
+    reload: float
+    files: float
+    read: float
+    size: int
+
+
 def main() -> None:
     """Prints the figures."""
     options = _options()
+    found = measure(options)
+    times = found.files / found.running
+    print(f"a checkpoint of {found.size / 1e6:.0f} MB, {options.prompts} prompts × {options.tokens} tokens")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"one more α in the running engine: {found.running:.2f} s, of that new weights {found.reload:.2f} s"
+    )
+    print(f"by files and a fresh engine: {found.files:.2f} s, {times:.1f} times as long")
+    ratio = found.reload / found.read
+    print(f"both parents read once: {found.read:.3f} s; new weights take {ratio:.2f} times as long")
+
+
+def measure(options: argparse.Namespace) -> Seconds:
+    """Rounds of each way, in turn."""
     running: list[float] = []
     reloads: list[float] = []
     files: list[float] = []
     reads: list[float] = []
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as scratch:
         setting = Setting(Path(scratch), options)
         job = setting.job(setting.aligned.folder(), "live")
-        engine = stack.enter_context(
-            live_engine(job, pair=setting.recipe(0), sft=setting.sft.folder(), advance=lambda _: None)
-        )
-        for number in range(options.rounds):
-            alpha = FIRST * (number + 1)
-            reads.append(_timed(partial(_read_parents, setting)))
-            running.append(_timed(partial(_in_running_engine, setting, engine, alpha)))
-            probe = Probe.model_validate_json((setting.folder / f"running-{alpha}/probe.json").read_bytes())
-            reloads.append(probe.seconds)
-            files.append(_timed(partial(_by_files, setting, alpha)))
+        pair, sft = setting.recipe(0), setting.sft.folder()
+        with live_engine(job, pair=pair, sft=sft, advance=lambda _: None) as engine:
+            for number in range(options.rounds):
+                alpha = FIRST * (number + 1)
+                reads.append(_timed(partial(_read_parents, setting)))
+                running.append(_timed(partial(_in_running_engine, setting, engine, alpha)))
+                probe_file = setting.folder / f"running-{alpha}/probe.json"
+                reloads.append(Probe.model_validate_json(probe_file.read_bytes()).seconds)
+                print(f"running {running[-1]:.2f} s, of it new weights {reloads[-1]:.2f}", file=sys.stderr)
+                files.append(_timed(partial(_by_files, setting, alpha)))
         size = sum(path.stat().st_size for path in setting.aligned.folder().glob("*.safetensors"))
-    new, again, reload, read = (median(times) for times in (running, files, reloads, reads))
-    print(f"a checkpoint of {size / 1e6:.0f} MB, {options.prompts} prompts × {options.tokens} tokens")
-    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"one more α in the running engine: {new:.2f} s, of that new weights {reload:.2f} s")
-    print(f"by files and a fresh engine: {again:.2f} s, {again / new:.1f} times as long")
-    print(f"both parents read once: {read:.3f} s; new weights take {reload / read:.2f} times as long")
+    return Seconds(median(running), median(reloads), median(files), median(reads), size)
 
 
 def _in_running_engine(setting: Setting, engine: LiveEngine, alpha: float) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["make_pair"]
+__all__ = ["layers_of", "make_pair", "shapes_of"]
 
 HIDDEN, MIDDLE, KEYS, VOCABULARY = 2048, 5632, 256, 32000
 SHARD_BYTES = 1_000_000_000
@@ -23,19 +23,20 @@ def make_pair(folder: Path, gigabytes: float) -> tuple[Path, Path]:
     """The folders of an aligned and an SFT checkpoint of about so many 10⁹ bytes each (bf16)."""
     aligned, sft = folder / f"aligned-{gigabytes:g}", folder / f"sft-{gigabytes:g}"
     if not (sft / "done").exists():
-        layers = _layers(gigabytes)
+        layers = layers_of(gigabytes)
         _write(aligned, layers, update=0.0)
         _write(sft, layers, update=1e-3)
         (sft / "done").touch()
     return aligned, sft
 
 
-def _layers(gigabytes: float) -> int:
+def layers_of(gigabytes: float) -> int:
+    """How many layers make a checkpoint of so many 10⁹ bytes in bf16."""
     layer = sum(rows * columns for _, (rows, columns) in _layer_shapes(0) if columns)
     return max(1, round((gigabytes * 1e9 / 2 - 2 * VOCABULARY * HIDDEN) / layer))
 
 
-def _shapes(layers: int) -> Iterator[tuple[str, tuple[int, int]]]:
+def shapes_of(layers: int) -> Iterator[tuple[str, tuple[int, int]]]:
     """Names and shapes in the order of a checkpoint; (n, 0) is a vector."""
     yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
     for layer in range(layers):
@@ -61,7 +62,7 @@ def _write(folder: Path, layers: int, update: float) -> None:
     """Shards of about 1 GB with an index and the config of the model."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(_config(layers), indent=2))
-    shards = _cut(list(_shapes(layers)))
+    shards = _cut(list(shapes_of(layers)))
     weight_map: dict[str, str] = {}
     for number, shapes in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"

@@ -19,7 +19,7 @@ from tests.weights.adapters import save_adapter
 from tests.zoo.tiny_architectures import write_architecture
 from tests.zoo.write import write_zoo
 
-__all__ = ["QUESTIONS", "EnginePair", "adapter_pair", "architecture_pair", "family_pair"]
+__all__ = ["QUESTIONS", "EnginePair", "adapter_pair", "architecture_pair", "family_pair", "folders_pair"]
 
 QUESTIONS = tuple(f"Question {number}: why is the sky that blue today?" for number in range(12))
 SHORT = {"sampling": Sampling(max_tokens=40), "tensor_parallel_size": 1, "batch_size": 4}
@@ -101,3 +101,9 @@ def adapter_pair(folder: Path, base: str) -> EnginePair:
     _, sft = write_architecture(folder, base)
     save_adapter(sft.folder(), folder / "adapter")
     return EnginePair(folder, FolderSource(folder / "adapter"), sft, GenerationSettings())
+
+
+def folders_pair(folder: Path, aligned: Path, sft: Path) -> EnginePair:
+    """Two checkpoints that are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return EnginePair(folder, FolderSource(aligned), FolderSource(sft), GenerationSettings())

@@ -20,7 +20,7 @@ from tasks.weights.adapter import is_adapter
 from tests.zoo.engine_pair import QUESTIONS, EnginePair, architecture_pair
 from tests.zoo.tiny_architectures import ARCHITECTURES
 
-__all__ = ["STEPS", "WRITTEN", "answer_all", "is_ready"]
+__all__ = ["STEPS", "WRITTEN", "answer_all", "finding", "is_ready"]
 
 WRITTEN = (0.5, 3.0)
 STEPS = (*WRITTEN, 0.5, 0.0)
@@ -67,15 +67,8 @@ def is_ready(pair: EnginePair) -> bool:
     return LiveReply.model_validate_json(first).kind == "ready"
 
 
-def _print_table(names: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory() as work:
-        for name in names:
-            pair, started = architecture_pair(Path(work) / name, name), time.monotonic()
-            answer_all(pair)
-            print(f"{name:22} {_found(pair)}, {time.monotonic() - started:.0f} s", flush=True)
-
-
-def _found(pair: EnginePair) -> str:
+def finding(pair: EnginePair) -> str:
+    """What the engines of a pair did, in a sentence."""
     fresh = {}
     for alpha in WRITTEN:
         folder = pair.folder / f"fresh-{alpha:g}"
@@ -83,10 +76,26 @@ def _found(pair: EnginePair) -> str:
         if len(fresh[alpha]) < len(QUESTIONS):
             log = (folder / "engine.log").read_text().strip().splitlines()
             return f"is not served: {next((line for line in reversed(log) if 'Error' in line), log[-1])}"
+    if fresh[WRITTEN[0]] == fresh[WRITTEN[1]]:
+        return "answers alike at both α, which shows nothing"
     if not is_ready(pair):
         return "answers; reloads are refused by the engine's own check"
-    equal = all(pair.answers(f"live-{number}") == fresh.get(alpha) for number, alpha in enumerate(STEPS[:-1]))
-    return f"answers; after reloads {'as fresh engines do' if equal else 'OTHERWISE THAN FRESH ENGINES'}"
+    live = [pair.answers(f"live-{number}") for number in range(len(STEPS) - 1)]
+    equal = [
+        sum(answer == expected for answer, expected in zip(answers, fresh[alpha], strict=True))
+        for answers, alpha in zip(live, STEPS, strict=False)
+    ]
+    if all(count == len(QUESTIONS) for count in equal):
+        return "answers; after reloads as fresh engines do"
+    return f"answers; after reloads OTHERWISE THAN FRESH ENGINES: {equal} of {len(QUESTIONS)} are equal"
+
+
+def _print_table(names: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as work:
+        for name in names:
+            pair, started = architecture_pair(Path(work) / name, name), time.monotonic()
+            answer_all(pair)
+            print(f"{name:22} {finding(pair)}, {time.monotonic() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
