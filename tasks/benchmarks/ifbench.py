@@ -32,7 +32,7 @@ SAMPLING = Sampling(temperature=0, top_p=1, top_k=0, presence_penalty=0, frequen
 CITATION = """@article{pyatkin2025generalizing,
   title = {Generalizing Verifiable Instruction Following},
   author = {Pyatkin, Valentina and Malik, Saumya and Graf, Victoria and Ivison, Hamish
-    and Dasigi, Pradeep and Lambert, Nathan and Hajishirzi, Hannaneh},
+    and Huang, Shengyi and Dasigi, Pradeep and Lambert, Nathan and Hajishirzi, Hannaneh},
   journal = {arXiv preprint arXiv:2507.02833},
   year = {2025}
 }"""

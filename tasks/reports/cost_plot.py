@@ -1,20 +1,15 @@
 """Plots of gain against cost: what each family of a run, or each α of a search, won and what it lost."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tasks.benchmarks.registry import measure_of
+from tasks.reports.point_labels import NamedPoint, label_points
 from tasks.reports.run_report import RacePoint
 from tasks.reports.svg import ACCENT, INK, MARKERS, MUTED, OUTCOMES, SURFACE, TONES, one_panel, style, svg
 from tasks.stats.decision import Verdict
 from tasks.stats.margins import GuardResult
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["cost_plot", "race_cost_plot"]
-
-LABEL = 0.055  # of the height: what a family's name takes
 
 
 def cost_plot(pairs: Sequence[tuple[Verdict, GuardResult]]) -> str:
@@ -32,15 +27,17 @@ def cost_plot(pairs: Sequence[tuple[Verdict, GuardResult]]) -> str:
             color, gain = OUTCOMES[TONES[found.finding]], verdict.difference
             axes.plot([gain.lower, gain.upper], [found.mean] * 2, color=color, linewidth=1.6, alpha=0.7)
             axes.plot([gain.mean] * 2, [found.lower, found.upper], color=color, linewidth=1.6, alpha=0.7)
-            marker = MARKERS[TONES[found.finding]]
-            axes.plot(gain.mean, found.mean, marker, color=color, markersize=7, markeredgecolor=SURFACE)
+            marker, size = MARKERS[TONES[found.finding]]
+            (point,) = axes.plot(gain.mean, found.mean, marker, color=color, markersize=size)
+            point.set(markeredgecolor=SURFACE, zorder=4)  # above the names
         axes.margins(x=0.06, y=0.08)
-        _label(axes, pairs)
         axes.grid()
         axes.set_axisbelow(True)
         axes.set_xlabel(f"gain, {measure_of(first.benchmark).title}, {first.unit}")
         measure = measure_of(guard.benchmark)
         axes.set_ylabel(f"{measure.title},\n{measure.unit}")
+        points = [NamedPoint(v.difference.mean, g.mean, v.family) for v, g in pairs]
+        label_points(figure, axes, points)
         return svg(figure, "Gain against what a guard lost, by family; the table has the same figures")
 
 
@@ -65,30 +62,12 @@ def race_cost_plot(points: Sequence[RacePoint], guard: str, margin: float, alpha
             color = ACCENT if tied else MUTED
             axes.plot([point.lower, point.upper], [lost, lost], color=color, linewidth=1.8, alpha=0.7)
             face = color if tied else SURFACE
-            axes.plot(point.gain, lost, "o", color=face, markeredgecolor=color, markersize=7)
-            chosen = ", chosen" if point.alpha == alpha else ""
-            axes.annotate(
-                f"α = {point.alpha:g}{chosen}", (point.gain, lost), (7, 5), textcoords="offset points", size=9
-            )
+            axes.plot(point.gain, lost, "o", color=face, markeredgecolor=color, markersize=7, zorder=4)
         axes.margins(x=0.1, y=0.16)
         axes.grid()
         axes.set_axisbelow(True)
         axes.set_xlabel("gain over α = 0")
         axes.set_ylabel(f"{measure.title},\n{measure.unit}")
+        names = [f"α = {point.alpha:g}{', chosen' if point.alpha == alpha else ''}" for point in shown]
+        label_points(figure, axes, list(map(NamedPoint, gains, losses, names)))
         return svg(figure, "Gain of each α against what it lost on a guard; the notes have the same figures")
-
-
-def _label(axes: "Axes", pairs: Sequence[tuple[Verdict, GuardResult]]) -> None:
-    """Each family's name right of its point, moved up where another one stands too near."""
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high + 0.2 * (high - low))
-    bottom, top = axes.get_ylim()
-    height = LABEL * (top - bottom)
-    taken: list[tuple[float, float]] = []
-    for verdict, found in sorted(pairs, key=lambda pair: pair[1].mean):
-        x, y = verdict.difference.mean, found.mean + height / 2
-        for other, at in sorted(taken, key=lambda place: place[1]):
-            if abs(other - x) < 0.3 * (high - low) and abs(at - y) < height:
-                y = at + height
-        taken.append((x, y))
-        axes.annotate(verdict.family, (x, y), (6, 0), textcoords="offset points", va="center", size=8)

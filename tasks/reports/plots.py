@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from tasks.benchmarks.registry import measure_of
 from tasks.reports.history import Series
+from tasks.reports.point_labels import NamedPoint, label_points
 from tasks.reports.run_report import AlphaPoint, RacePoint
 from tasks.reports.svg import (
     ACCENT,
     INK,
-    LINE,
     MARKERS,
     MUTED,
     OUTCOMES,
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alpha_plot", "category_plot", "gain_plot", "history_plot", "length_plot", "race_plot"]
 
-TIE = {"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3}  # of a moved name
 ROW = 0.34  # inches
-LABEL = 11.0  # points: the height of a name in a plot
 
 
 def gain_plot(verdicts: Sequence[Verdict]) -> str:
@@ -72,11 +70,12 @@ def length_plot(verdicts: Sequence[Verdict]) -> str:
             axes.update_datalim([end])  # an annotation alone does not widen the axes
         axes.margins(x=0.06, y=0.12)
         axes.locator_params(axis="x", integer=True)
-        _labels(axes, verdicts)
         axes.grid()
         axes.set_axisbelow(True)
         axes.set_xlabel("mean length of an answer, characters")
         axes.set_ylabel(measure_of(verdicts[0].benchmark).axis)
+        heads = [NamedPoint(v.expo.mean_length, v.expo.score, v.family) for v in verdicts]
+        label_points(figure, axes, heads)
         return svg(figure, "Score against mean answer length, an arrow from the original to + ExPO")
 
 
@@ -191,8 +190,8 @@ def history_plot(series: Series) -> str:
                 axes.bar(place, high - low, bottom=low, width=0.7, color=MUTED, alpha=0.18, linewidth=0)
             color = OUTCOMES[TONES[point.outcome]]
             axes.plot([place, place], [point.lower, point.upper], color=color, linewidth=2.4)
-            marker = MARKERS[TONES[point.outcome]]
-            axes.plot(place, point.gain, marker, color=color, markersize=7, markeredgecolor=SURFACE)
+            marker, size = MARKERS[TONES[point.outcome]]
+            axes.plot(place, point.gain, marker, color=color, markersize=size, markeredgecolor=SURFACE)
         step = max(1, len(series.points) // 8)
         shown = range(0, len(series.points), step)
         axes.set_xticks(shown, [series.points[place].created[:10] for place in shown])
@@ -206,30 +205,9 @@ def history_plot(series: Series) -> str:
 def _gain_row(axes: "Axes", row: int, verdict: Verdict) -> None:
     found, color = verdict.difference, OUTCOMES[verdict.outcome]
     axes.plot([found.lower, found.upper], [row, row], color=color, linewidth=2.4, solid_capstyle="round")
-    marker = MARKERS[verdict.outcome]
-    axes.plot(
-        found.mean, row, marker, color=color, markersize=7, markeredgecolor=SURFACE, markeredgewidth=1.2
-    )
+    marker, size = MARKERS[verdict.outcome]
+    axes.plot(found.mean, row, marker, color=color, markersize=size, markeredgecolor=SURFACE)
     if verdict.published:
         axes.plot(verdict.published.gain, row, "D", color="none", markeredgecolor=INK, markersize=6)
     place = axes.get_yaxis_transform()
     axes.text(1.01, row, signed(found.mean), transform=place, va="center", color=color, weight="bold")
-
-
-def _labels(axes: "Axes", verdicts: Sequence[Verdict]) -> None:
-    """Each family's name at its arrow's head, moved up where it would cover another name."""
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high + 0.22 * (high - low))
-    placed: list[tuple[float, float, float]] = []  # left, right, y in points
-    for verdict in sorted(verdicts, key=lambda verdict: verdict.expo.score):
-        head = (verdict.expo.mean_length, verdict.expo.score)
-        x, y = axes.transData.transform(head) * 72 / axes.figure.dpi
-        right, at = x + 5.0 * len(verdict.family), y
-        for left_of, right_of, taken in sorted(placed, key=lambda box: box[2]):
-            if left_of < right and x < right_of and abs(at - taken) < LABEL:
-                at = taken + LABEL
-        placed.append((x, right, at))
-        tie = TIE if at > y else None
-        axes.annotate(
-            verdict.family, head, (6, at - y), textcoords="offset points", va="center", arrowprops=tie
-        )

@@ -34,8 +34,13 @@ __all__ = [
 
 INK, MUTED, LINE, ACCENT, SURFACE = "#010101", "#020202", "#030303", "#040404", "#050505"
 OUTCOMES = {"better": "#060606", "better, at a cost": "#090909", "no evidence": "#070707", "worse": "#080808"}
-# the symbols ▲ ◆ ● ▼ of the tables, so that no figure rests on color alone
-MARKERS: dict[Outcome, str] = {"better": "^", "better, at a cost": "D", "no evidence": "o", "worse": "v"}
+# the symbols ▲ ◆ ● ▼ of the tables with their size in points, so that no figure rests on color alone
+MARKERS: dict[Outcome, tuple[str, float]] = {
+    "better": ("^", 10),
+    "better, at a cost": ("D", 7.5),
+    "no evidence": ("o", 7.5),
+    "worse": ("v", 10),
+}
 # in whose color the finding of a guard stands
 TONES: dict[Outcome | Finding, Outcome] = {
     "better": "better",

@@ -161,6 +161,8 @@ def test_nothing_is_wider_than_the_window(
     _resize(browser, width)
     shown(browser, many_page, tmp_path)
     browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    names = "[...document.querySelectorAll('option, h3, tbody th')]"
+    browser.evaluate(f"{names}.forEach(node => node.textContent += '-long'.repeat(20))")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
