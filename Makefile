@@ -21,8 +21,9 @@ TORCH  := torch==2.13.0+cpu
 # where the CPU build of torch lies when the configured package index has none
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-# tests at once: most wait for servers and engines, each of which wants a core and two gigabytes
-AT_ONCE := -n logical --maxprocesses 4
+# Tests at once: most wait for servers and engines, each of which wants a core and two gigabytes.
+# A worker takes whole modules, since what a module shares (an engine, a cluster) is made in each worker.
+AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test fuzz repeat coverage drills docs release check pythons newest clean
 .DELETE_ON_ERROR:
@@ -32,13 +33,13 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/expo demo
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest $(AT_ONCE) --dist worksteal
+	$(VENV)/bin/python -m pytest $(AT_ONCE)
 
 FUZZ_SECONDS ?= 20
 
 fuzz: $(VENV)/.test
 	EXPO_FUZZ_SECONDS=$(FUZZ_SECONDS) $(VENV)/bin/python -m pytest -q -m fuzz --hypothesis-profile thorough \
-	    $(AT_ONCE) --dist worksteal
+	    $(AT_ONCE)
 
 repeat: $(VENV)/.test
 	$(VENV)/bin/python -m tests.repeat
@@ -46,12 +47,12 @@ repeat: $(VENV)/.test
 coverage: $(VENV)/.test
 	mkdir -p out/coverage
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest $(AT_ONCE) --dist worksteal
+	$(VENV)/bin/coverage run -m pytest $(AT_ONCE)
 	$(VENV)/bin/coverage combine -q
 	$(VENV)/bin/coverage report
 
 drills: $(VENV)/.test
-	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) --dist loadfile --no-loadscope-reorder tests/drills
+	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) tests/drills
 
 pythons: $(VENV)/.test
 	EXPO_TEST_PYTHONS=all $(VENV)/bin/python -m pytest -rA tests/install/test_base.py
@@ -82,7 +83,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -q -m "not slow" $(AT_ONCE) --dist worksteal
+	$(VENV)/bin/python -m pytest -q -m "not slow" $(AT_ONCE)
 
 clean:
 	rm -rf $(VENV) $(NEWEST)

@@ -26,6 +26,13 @@ ACCOUNTS = (
     "EXPO_SEARCH_FUNCTIONS",
 )
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the modules with slow tests first: workers that take modules end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 ENGINE = "EXPO_TEST_ENGINE_PYTHON"
 """Names the interpreter that has vLLM, where that of the tests has none: `make newest`."""
 

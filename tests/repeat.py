@@ -21,7 +21,7 @@ from pathlib import Path
 
 __all__ = ["WAYS", "main", "outcomes"]
 
-WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
+WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 # how the machine is used, and pytest's options
 WAYS = {
     "as usual": WORKERS,
