@@ -11,9 +11,12 @@ still be in use and are kept. So is an unfinished judging of any age: its journa
 that were paid for.
 """
 
+import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -144,12 +147,18 @@ def _files(uri: str) -> Files:
 
 
 def _local_files(folder: Path) -> Files:
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {path.relative_to(folder).as_posix(): _size_and_change(path) for path in paths}
+    found: dict[str, tuple[int, datetime]] = {}
+    for place, _, names in os.walk(folder):
+        below = Path(place).relative_to(folder).as_posix()
+        for name in names:
+            with suppress(FileNotFoundError):  # finished or removed meanwhile
+                status = os.lstat(f"{place}/{name}")
+                if stat.S_ISREG(status.st_mode):
+                    found[name if below == "." else f"{below}/{name}"] = _size_and_change(status)
+    return found
 
 
-def _size_and_change(path: Path) -> tuple[int, datetime]:
-    status = path.stat()
+def _size_and_change(status: os.stat_result) -> tuple[int, datetime]:
     return status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
 
 
@@ -162,14 +171,17 @@ def _of_artefacts(store: Store, files: Files) -> Iterator[Orphan]:
             artefacts[kind, name][file] = found
     for (kind, name), held in artefacts.items():
         artefact = store.artefact(kind, name)
-        if artefact.local and is_leased(artefact.local):
-            continue
+        orphans: list[Orphan] = []
         if MANIFEST in held:
-            yield from _strays(artefact, held, store.uri) if kind == "models" else ()
+            orphans += _strays(artefact, held, store.uri) if kind == "models" else ()
         elif kind != "reports" or all(REPORT_FILES.fullmatch(file) for file in held):
             size = sum(size for size, _ in held.values())
             changed = max(changed for _, changed in held.values())
-            yield Orphan(kind="unfinished", place=artefact.uri, root=store.uri, bytes=size, changed=changed)
+            orphans.append(
+                Orphan(kind="unfinished", place=artefact.uri, root=store.uri, bytes=size, changed=changed)
+            )
+        if orphans and not (artefact.local and is_leased(artefact.local)):
+            yield from orphans
 
 
 def _strays(model: Artefact, held: Files, root: str) -> Iterator[Orphan]:
@@ -207,7 +219,7 @@ def _cached() -> Iterator[Orphan]:
     for root, path in (*made, *((hub, path) for path in hub.glob("models--*/blobs/*.incomplete"))):
         if path.is_symlink() or is_leased(path):
             continue
-        held = _local_files(path).values() if path.is_dir() else [_size_and_change(path)]
+        held = _local_files(path).values() if path.is_dir() else [_size_and_change(path.stat())]
         size = sum(size for size, _ in held)
-        changed = max((changed for _, changed in held), default=_size_and_change(path)[1])
+        changed = max((changed for _, changed in held), default=_size_and_change(path.stat())[1])
         yield Orphan(kind="cache", place=str(path), root=str(root), bytes=size, changed=changed)

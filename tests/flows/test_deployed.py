@@ -58,6 +58,11 @@ def test_families_as_runs_of_their_own(prefect: str, models: JudgeServer, tmp_pa
     (report,) = map(_report, store.glob("reports/*"))
     (failure,) = report.failures
     assert failure.family == "zephyr-7b-beta" and "held-out instructions" in failure.reason
+    (timeline,) = report.timelines
+    assert timeline.family == "demo" and {"generate", "judge", "verdict"} < {
+        row.stage for row in timeline.rows
+    }
+    assert 0 <= timeline.in_no_stage < timeline.seconds
 
 
 def test_a_night_with_a_smaller_gain_is_an_event(prefect: str, models: JudgeServer, tmp_path: Path) -> None:
