@@ -1,42 +1,30 @@
-"""The candidates' answers: from the journals of earlier tries, else from one live engine.
+"""The candidates' answers: from the journals of earlier tries, else from an engine.
 
-    WORK/live/engine.log            the engine's log
     WORK/choosing.json              the prompts of each half, and of each guard
-    WORK/merged/                    the aligned model, where that is an adapter
-    WORK/unfit.txt                  that the engine's own check of new weights has failed
     WORK/own.json                   the aligned model's first answers, for the probe
     WORK/alpha-0.5/probe.json       what is known of θ(0.5) without an answer of its own
     WORK/alpha-0.5/choosing/        the journal of its answers
 
-The engine starts when something is missing. Where new weights in a running engine are not to be
-had (the engine's own check fails, or the model is spread over several processes), each α is
-written to files and served by an engine of its own.
+The engine (`tasks.search.candidate_engine`) starts when something is missing.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tasks.benchmarks.table import DEFAULT
 from tasks.core.values import canonical_json, fingerprint
 from tasks.generation.answer_journal import Answer, Batch, most_complete
 from tasks.generation.answers import write_whole
 from tasks.generation.live_orders import LiveOrder, Probe, ProbeTexts
-from tasks.generation.live_session import LiveEngine, UnfitError, live_engine
 from tasks.generation.rounds import answers_in_order
-from tasks.generation.settings import GenerationJob, GenerationSettings
+from tasks.generation.settings import GenerationSettings
+from tasks.search.candidate_engine import CandidateEngine
 from tasks.search.held_out import HeldOut
 from tasks.search.rails import Vitals
-from tasks.stores.artefact import Artefact
-from tasks.stores.disk import remove_tree
 from tasks.stores.source import Source
-from tasks.weights.extrapolation import extrapolate
-from tasks.weights.manifest import Manifest
-from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 
 __all__ = ["CandidateAnswers", "Totals"]
@@ -84,25 +72,27 @@ class CandidateAnswers:
             say: takes a sentence for the user, about a fallback.
         """
         self._work, self._settings = work, settings
-        self._recipe = recipe
-        self._aligned, self._sft, self._recipe_at = aligned, sft, recipe_at
+        self._recipe, self._recipe_at = recipe, recipe_at
         self._prompts: dict[str, tuple[str, ...]] = {
             "choosing": prompts.choosing,
             "confirming": prompts.confirming,
             **{name: tuple(questions) for name, questions in (guards or {}).items()},
         }
-        self._advance, self._say, self._python = advance, say, python
-        self._stack = ExitStack()
-        self._engine: LiveEngine | None = None
-        self._loaded: float | None = None  # α of the files that it has loaded, where it takes no other
-        self._nonfinite = 0
-        single = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
-        self._unfit = work / "unfit.txt"
-        self.takes_weights = single and not self._unfit.is_file()
         work.mkdir(parents=True, exist_ok=True)
         for part, texts in self._prompts.items():
             _write_prompts(self._file(part), texts)
         _write_prompts(work / "prompts.json", [text for texts in self._prompts.values() for text in texts])
+        self._engine = CandidateEngine(
+            work,
+            self._at,
+            aligned,
+            sft,
+            settings,
+            work / "prompts.json",
+            advance=advance,
+            say=say,
+            python=python,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -110,14 +100,15 @@ class CandidateAnswers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._engine.end()
 
     @property
     def engine(self) -> str:
         """Name and version of what answered, and how θ(α) got into it; once something was answered."""
         found = most_complete(self._folder(0.0) / "choosing", self._name(0.0))
         version = found[0].engine if found else "unknown"
-        return f"{version}, {'weights replaced in place' if self.takes_weights else 'one engine for each α'}"
+        way = "weights replaced in place" if self._engine.takes_weights else "one engine for each α"
+        return f"{version}, {way}"
 
     def answers(self, part: str, alpha: float, count: int) -> list[Answer]:
         """The first `count` answers of θ(α) to a part of the prompts; what is missing is made.
@@ -130,7 +121,7 @@ class CandidateAnswers:
         batches = self._batches(folder, alpha)
         if not self._covers(batches, count):
             folder.mkdir(parents=True, exist_ok=True)
-            self._obey(alpha, self._order(alpha, part, count))
+            self._engine.obey(alpha, self._order(alpha, part, count))
             batches = self._batches(folder, alpha)
         return answers_in_order(batches)[:count]
 
@@ -142,7 +133,7 @@ class CandidateAnswers:
             path.parent.mkdir(parents=True, exist_ok=True)
             order = self._order(alpha, "choosing", 0)
             own = str(self._work / "own.json")
-            self._obey(alpha, order.model_copy(update={"own_answers": own, "probe": str(path)}))
+            self._engine.obey(alpha, order.model_copy(update={"own_answers": own, "probe": str(path)}))
         return Probe.model_validate_json(path.read_bytes())
 
     def vitals(self, part: str, alpha: float, count: int) -> Vitals:
@@ -165,14 +156,10 @@ class CandidateAnswers:
 
         The running engine ends before.
         """
-        self._end_engine()
         folder = self._work / f"files-{alpha:g}"
         folder.mkdir(exist_ok=True)
-        self._start(model, takes_weights=False)
-        assert self._engine is not None
         order = self._order(alpha, "confirming", count)
-        self._engine.obey(order.model_copy(update={"recipe": None, "folder": str(folder)}))
-        self._end_engine()
+        self._engine.obey_from(model, order.model_copy(update={"folder": str(folder)}))
         return answers_in_order(self._batches(folder, alpha))[:count]
 
     def totals(self, *, zero: bool = True) -> Totals:
@@ -200,71 +187,12 @@ class CandidateAnswers:
 
     def _order(self, alpha: float, part: str, stop: int) -> LiveOrder:
         return LiveOrder(
-            recipe=self._at(alpha) if self.takes_weights else None,
+            recipe=None,
             fingerprint=self._name(alpha),
             folder=str(self._folder(alpha) / part),
             prompts=str(self._file(part)),
             stop=stop,
         )
-
-    def _obey(self, alpha: float, order: LiveOrder) -> None:
-        if self.takes_weights and self._engine is None:
-            try:
-                self._start(self._model_at_zero(), takes_weights=True)
-            except UnfitError as error:
-                self._say(f"{error}. Each α is written to files and served by an engine of its own")
-                self.takes_weights = False
-                write_whole(self._unfit, f"{error}\n".encode())
-        if not self.takes_weights:
-            self._serve_files(alpha)
-            order = order.model_copy(update={"recipe": None, "nonfinite": self._nonfinite})
-        assert self._engine is not None
-        self._engine.obey(order)
-
-    def _start(self, model: Path, *, takes_weights: bool) -> None:
-        job = GenerationJob(
-            model=str(model),
-            instructions=str(self._work / "prompts.json"),
-            output=str(self._work / "live"),
-            settings=self._settings,
-            generator="search",
-            benchmark=DEFAULT,
-            form="instructions",
-        )
-        pair, sft = (self._at(0.0), self._sft.folder()) if takes_weights else (None, None)
-        adapter = self._aligned.folder() if takes_weights and self._recipe.adapter else None
-        self._engine = self._stack.enter_context(
-            live_engine(job, pair=pair, sft=sft, aligned=adapter, advance=self._advance, python=self._python)
-        )
-
-    def _serve_files(self, alpha: float) -> None:
-        if self._engine is not None and self._loaded == alpha:
-            return
-        self._end_engine()
-        folder = self._work / "model"
-        remove_tree(folder, self._work)  # of the α before
-        if alpha:
-            manifest = self._write_files(alpha, folder)
-            self._nonfinite = sum(tensor.nonfinite for tensor in manifest.statistics)
-        self._start(folder if alpha else self._model_at_zero(), takes_weights=False)
-        self._loaded = alpha
-
-    def _model_at_zero(self) -> Path:
-        """The aligned model's folder; an adapter is merged for it, once."""
-        if not self._recipe.adapter:
-            return self._aligned.folder()
-        folder = self._work / "merged"
-        if Artefact(str(folder)).manifest() is None:
-            self._write_files(0.0, folder)
-        return folder
-
-    def _end_engine(self) -> None:
-        self._stack.close()
-        self._engine, self._loaded, self._nonfinite = None, None, 0
-
-    def _write_files(self, alpha: float, folder: Path) -> Manifest:
-        plan = make_plan(self._at(alpha), self._aligned, self._sft)
-        return extrapolate(plan, self._aligned, self._sft, Artefact(str(folder)))
 
     def _write_own_answers(self) -> None:
         path = self._work / "own.json"

@@ -80,7 +80,7 @@ class Place:
         store: str = "store",
         config: SearchConfig | None = None,
     ) -> SearchResult:
-        self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+        self._monkeypatch.setattr("tasks.search.candidate_engine.live_engine", vllm.live_engine)
         recipe = Recipe(aligned=self.aligned.checkpoint, sft=self.sft.checkpoint, alpha=0.0)
         settings, target = GenerationSettings(), str(self.folder / store)
         config = config or config_of(objective)
@@ -89,7 +89,7 @@ class Place:
     def search_in_a_flow(
         self, vllm: FakeVllm, store: str, config: SearchConfig | None = None, *, ask: bool = False
     ) -> SearchResult:
-        self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+        self._monkeypatch.setattr("tasks.search.candidate_engine.live_engine", vllm.live_engine)
         result: SearchResult = expo_search(
             config or config_of("peak"),
             aligned=str(self.aligned.folder()),

@@ -35,7 +35,7 @@ class Search:
 
     @contextmanager
     def open(self, vllm: FakeVllm, settings: GenerationSettings = SETTINGS) -> Iterator[CandidateAnswers]:
-        self._monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+        self._monkeypatch.setattr("tasks.search.candidate_engine.live_engine", vllm.live_engine)
         with CandidateAnswers(
             self.folder / "work", self.recipe, self.aligned, self.sft, settings, PROMPTS,
             advance=lambda _: None, say=self.said.append,
@@ -95,7 +95,6 @@ def test_where_weights_cannot_be_replaced_each_alpha_is_served_from_files(search
         answers.answers("choosing", 0.5, 8)
         answers.answers("choosing", 0.5, 20)
         answers.answers("choosing", 0.0, 8)
-        assert not answers.takes_weights
         assert answers.engine == "fake 1.0, one engine for each α"
     assert vllm.started == [str(search.folder / "work" / "model"), str(search.aligned.folder())]
     assert vllm.orders == [(None, 8), (None, 20), (None, 8)]
@@ -124,7 +123,7 @@ def test_an_adapter_is_merged_once_and_streamed_from_its_parents(
     aligned, sft = open_parents(str(tmp_path / "adapter"), str(tmp_path / "sft"))
     recipe = Recipe(aligned=aligned.checkpoint, sft=sft.checkpoint, alpha=0.0, adapter="merge")
     vllm = FakeVllm()
-    monkeypatch.setattr("tasks.search.answering.live_engine", vllm.live_engine)
+    monkeypatch.setattr("tasks.search.candidate_engine.live_engine", vllm.live_engine)
     for count in (8, 20):
         with CandidateAnswers(
             tmp_path / "work", recipe, aligned, sft, SETTINGS, PROMPTS,

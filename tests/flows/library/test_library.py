@@ -130,7 +130,7 @@ def test_search_calls_back_after_each_round(
     places: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.search_alpha.engine_name", lambda: "fake 1.0")
-    monkeypatch.setattr("tasks.search.answering.live_engine", FakeVllm().live_engine)
+    monkeypatch.setattr("tasks.search.candidate_engine.live_engine", FakeVllm().live_engine)
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(json.dumps({"prompt": f"Say {number}."}) for number in range(128)))
     config = expo.SearchConfig(
