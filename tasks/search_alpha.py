@@ -132,10 +132,9 @@ def _search(
         stack.enter_context(hold(GPUS, gpus_of(settings)))
         stack.enter_context(ENGINE_SLOTS)
         begin_work()
-        objective = stack.enter_context(open_objective(config.objective, work / "objective"))
-        second = (
-            stack.enter_context(open_objective(config.second, work / "second")) if config.second else None
-        )
+        scoring = partial(open_objective, advance=lambda _: deadline.check())
+        objective = stack.enter_context(scoring(config.objective, work / "objective"))
+        second = stack.enter_context(scoring(config.second, work / "second")) if config.second else None
         open_answers = partial(
             CandidateAnswers,
             recipe=recipe,

@@ -90,6 +90,8 @@ def open_objective(
 ) -> Iterator[Objective]:
     """The objective, ready to score; a judge that has to be served is, until the block ends.
 
+    advance  takes the number of answers that were scored; what it raises ends the scoring
+
     Raises:
         InputError: there is no such function, or the checkpoint is no reward model.
     """
@@ -97,7 +99,8 @@ def open_objective(
         yield FunctionObjective(config.function)
         return
     if config.reward_model is not None:
-        with RewardObjective(config.reward_model, folder, python=engine_python()) as rewards:
+        python = engine_python()
+        with RewardObjective(config.reward_model, folder, advance=advance, python=python) as rewards:
             yield rewards
         return
     assert config.judge is not None

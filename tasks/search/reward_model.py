@@ -73,6 +73,9 @@ class RewardObjective:
         python: str | None = None,
     ) -> None:
         """
+        Args:
+            advance: takes the number of chats that were scored; what it raises ends the scoring.
+
         Raises:
             InputError: the checkpoint is no reward model, or another process scores in `work`.
         """
@@ -114,6 +117,7 @@ class RewardObjective:
             scored = dict(zip(part, self._score([missing[key] for key in part]), strict=True))
             self._file.append(canonical_json({"scores": scored}))
             self._known.update(scored)
+            self._advance(len(scored))  # after they are kept: it may raise
         return [math.nan if (score := self._known[key]) is None else score for key in keys]
 
     def usage(self) -> Usage:
@@ -127,7 +131,7 @@ class RewardObjective:
                     self._job(),
                     pair=None,
                     sft=None,
-                    advance=self._advance,
+                    advance=lambda _: None,
                     python=self._python,
                     module=MODULE,
                 )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tasks.core.errors import InputError, RetryableError
+from tasks.core.errors import InputError, OverBudgetError, RetryableError
 from tasks.core.values import Value, canonical_json
 from tasks.generation.answers import write_whole
 from tasks.generation.settings import GenerationJob
+from tasks.search.objectives import ObjectiveConfig, open_objective
 from tasks.search.reward_engine import RewardOrder, RewardReply
 from tasks.search.reward_model import RewardModel, RewardObjective, check_classifier
 from tasks.search.scoring import Answered
@@ -199,3 +200,20 @@ def test_nothing_is_scored_twice_and_a_kill_costs_the_order_in_flight(
     idle = Classifier(die_after=0)
     monkeypatch.setattr("tasks.search.reward_model.live_engine", idle.live_engine)
     assert _scores(reward_folder, tmp_path / "work", answers[:256]) == found[:256]
+
+
+def test_a_limit_ends_the_scoring_behind_an_order_that_is_kept(
+    tmp_path: Path, reward_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def passed(count: int) -> None:
+        raise OverBudgetError(f"the limit has passed after {count}")
+
+    engine = Classifier()
+    monkeypatch.setattr("tasks.search.reward_model.live_engine", engine.live_engine)
+    texts = ["x" * number for number in range(200)]
+    config, work = ObjectiveConfig(reward_model=RewardModel(checkpoint=str(reward_folder))), tmp_path / "work"
+    with open_objective(config, work, passed) as objective, pytest.raises(OverBudgetError, match="after 128"):
+        objective.scores(0.5, Answered(texts, texts, texts))
+    with open_objective(config, work) as objective:
+        objective.scores(0.5, Answered(texts, texts, texts))
+    assert [len(order.answers) for order in engine.orders] == [128, 72]
