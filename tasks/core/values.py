@@ -39,11 +39,12 @@ class Value(BaseModel):
         content = handler.resolve_ref_schema(schema)
         text = getdoc(cls) or ""
         properties = content.get("properties", {})
-        for names, meaning in FIELD_ROW.findall(text):
+        for names, row in FIELD_ROW.findall(text):
+            meaning = " ".join(row.split())
             for field in names.split(", "):
                 if field in cls.model_fields:
                     shown = properties.get(_schema_name(field, cls.model_fields[field]), {})
-                    shown.setdefault("description", " ".join(meaning.split()))
+                    shown.setdefault("description", meaning[:1].upper() + meaning[1:])
         content["description"] = FIELD_ROW.sub("", text).strip()
         return schema
 
