@@ -85,6 +85,7 @@ def base(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.T
     constraints = ["-c", str(ROOT / "constraints-worker.txt")]
     install = [
         str(python),
+        "-I",  # a PYTHONPATH with the project's metadata would pass for an installation
         "-m",
         "pip",
         "--disable-pip-version-check",
