@@ -38,7 +38,6 @@ __all__ = [
     "load_tokenizer",
     "log_file",
     "main",
-    "outlive_thread",
     "prepare_environment",
 ]
 
@@ -96,19 +95,10 @@ def main(path: str, progress: int) -> int:
 def end_with(parent: int) -> None:
     """Ties this process's life to its parent's: the kernel kills it when the parent dies, or the
     parent's thread that started it (which waits for it all the while)."""
-    _die_with_thread(signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched
         os._exit(1)
-
-
-def outlive_thread() -> None:
-    """Takes `end_with` back: the thread of the parent that started this process may end."""
-    _die_with_thread(0)
-
-
-def _die_with_thread(number: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
 
 
 def prepare_environment() -> bool:

@@ -18,23 +18,26 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from threading import Event, Thread
+from typing import NoReturn
 
 from tasks.core.append_file import PRIVATE
 from tasks.core.values import Value
-from tasks.generation.engine import end_with, outlive_thread, prepare_environment
+from tasks.generation.engine import end_with, prepare_environment
 
 __all__ = ["ForkRequest", "main"]
 
 MESSAGE_BYTES = 1 << 16
+DESCRIPTORS = 3
 IDLE_SECONDS = 900
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.05  # between two looks whether an engine has ended
 LOOK_SECONDS = 1.0  # between two looks whether the caller lives
 
 
 class ForkRequest(Value):
-    """An engine that is wanted. Its descriptors come with the message: for replies, then for orders.
+    """An engine that is wanted. Its descriptors come along: for its status, for replies, for orders.
 
     module  has `main(path, replies)`, which returns the exit status
     path    of what is asked of it
@@ -48,74 +51,106 @@ class ForkRequest(Value):
     log: str
 
 
-class _Message(NamedTuple):
-    request: ForkRequest
-    descriptors: Sequence[int]
+def main(channel: socket.socket) -> None:
+    """Forks an engine for each request, until the caller closes its end or asks for none for a while.
 
-
-def main(channel: socket.socket, parent: int) -> None:
-    """Forks one engine after another, until the caller closes its end or asks for none for a while.
-
-    Of each engine the caller gets two lines: `pid N` and, at its end, `status N` (as of `subprocess`).
+    An engine's status gets two lines: `pid N` and, at its end, `status N` (as of `subprocess`).
     """
-    end_with(parent)  # the thread that started this process waits for its first engine
-    _import_vllm()
-    while message := _next_message(channel, parent):
-        child = os.fork()
-        if child == 0:
-            _be_engine(message, channel)
-        for descriptor in message.descriptors:
-            os.close(descriptor)
-        channel.sendall(b"pid %d\n" % child)
-        status = _wait(child, channel, parent)
-        outlive_thread()
-        channel.sendall(b"status %d\n" % status)
+    parent = os.getppid()
+    _import_vllm(parent)
+    engines: dict[int, int] = {}  # the descriptors for the status by process id
+    idle = 0.0
+    while idle < IDLE_SECONDS and os.getppid() == parent:
+        wait = POLL_SECONDS if engines else LOOK_SECONDS
+        if select.select([channel], [], [], wait)[0]:
+            line, descriptors = _receive(channel)
+            if not line:
+                break
+            _start(ForkRequest.model_validate_json(line), descriptors, channel, engines)
+        idle = 0.0 if engines else idle + wait
+        _reap(engines)
+    for pid in engines:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
-def _import_vllm() -> None:
+def _import_vllm(parent: int) -> None:
+    """Imports it, unless the caller dies meanwhile."""
+    imported = Event()
+    watch = Thread(target=_exit_with, args=(parent, imported))
+    watch.start()
+    try:
+        _import()
+        gc.freeze()  # or each child would look through all that was imported, again and again
+    finally:
+        imported.set()
+        watch.join()  # a process with threads is not to be forked
+
+
+def _import() -> None:
     on_cpu = prepare_environment()
     from transformers import AutoTokenizer  # noqa: F401
     from vllm import LLM  # noqa: F401
 
     if on_cpu:
         import vllm.v1.worker.cpu_worker  # noqa: F401
-    gc.freeze()  # or each child would look through all that was imported, again and again
 
 
-def _next_message(channel: socket.socket, parent: int) -> _Message | None:
-    """The next request; None: there will be none."""
-    waited = 0.0
-    while not select.select([channel], [], [], LOOK_SECONDS)[0]:
-        waited += LOOK_SECONDS
-        if waited > IDLE_SECONDS or os.getppid() != parent:
-            return None
-    line, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
-    while line and not line.endswith(b"\n"):
-        more = channel.recv(MESSAGE_BYTES)
-        line = line + more if more else b""
-    return _Message(ForkRequest.model_validate_json(line), descriptors) if line else None
-
-
-def _wait(child: int, channel: socket.socket, parent: int) -> int:
-    """The status of an engine. It ends with the caller, who sends nothing while it runs."""
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if select.select([channel], [], [], POLL_SECONDS)[0] or os.getppid() != parent:
-            os.killpg(child, signal.SIGKILL)
+def _exit_with(parent: int, imported: Event) -> None:
+    while not imported.wait(LOOK_SECONDS):
+        if os.getppid() != parent:
             os._exit(1)
 
 
-def _be_engine(message: _Message, channel: socket.socket) -> NoReturn:
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """The next request with its descriptors; empty: there will be none."""
+    line, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, DESCRIPTORS)
+    while line and not line.endswith(b"\n"):
+        more = channel.recv(MESSAGE_BYTES)
+        line = line + more if more else b""
+    return line, descriptors
+
+
+def _start(
+    request: ForkRequest, descriptors: Sequence[int], channel: socket.socket, engines: dict[int, int]
+) -> None:
+    status, *others = descriptors
+    if (child := os.fork()) == 0:
+        for inherited in (channel.fileno(), status, *engines.values()):
+            os.close(inherited)
+        _be_engine(request, others)
+    for descriptor in others:
+        os.close(descriptor)
+    engines[child] = status
+    if not _say(status, b"pid %d\n" % child):  # nobody waits for it any more
+        os.kill(child, signal.SIGKILL)
+
+
+def _reap(engines: dict[int, int]) -> None:
+    for pid, status in list(engines.items()):
+        ended, code = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _say(status, b"status %d\n" % os.waitstatus_to_exitcode(code))
+            os.close(engines.pop(pid))
+
+
+def _say(status: int, line: bytes) -> bool:
+    """Whether somebody hears it."""
+    try:
+        os.write(status, line)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def _be_engine(request: ForkRequest, descriptors: Sequence[int]) -> NoReturn:
     """In the fork: a process as `python -m module path` would be, in a session of its own."""
     status = 1
     try:
         server = os.getppid()
         os.setsid()
         end_with(server)
-        channel.close()
-        request, (replies, *orders) = message
+        replies, *orders = descriptors
         log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -133,5 +168,5 @@ def _be_engine(message: _Message, channel: socket.socket) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), os.getppid())
+    main(socket.socket(fileno=int(sys.argv[1])))
     os._exit(0)

@@ -6,14 +6,17 @@ with forked_engine(module, request, python=python, log=log, descriptors=[writing
 
 import atexit
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from tasks.core.append_file import PRIVATE
 from tasks.core.child import ENGINE, child_environment, start_module
 from tasks.core.values import Value, canonical_json
 from tasks.generation.fork_server import ForkRequest
@@ -26,7 +29,7 @@ LINE_BYTES = 64
 
 
 class _Origin(NamedTuple):
-    """What an engine's process starts with: two that start alike may be forks of one server."""
+    """What an engine's process starts with: all that start alike are forks of one server."""
 
     python: str
     environment: Mapping[str, str]
@@ -34,20 +37,23 @@ class _Origin(NamedTuple):
 
 
 class _ForkServer:
-    """A running fork server, for one engine at a time."""
+    """A running fork server.
+
+    engines  that run or wait; changed with the lock held
+    """
 
     def __init__(self, origin: _Origin, log: Path) -> None:
-        """Starts it; what it says until its first engine runs goes into the engine's log.
+        """Starts it; what it says until its first engine runs goes into that engine's log.
 
         Raises:
             InputError: the interpreter cannot be started.
         """
-        self.origin = origin
-        self._stack = ExitStack()
+        self.origin, self._log, self._stack = origin, log, ExitStack()
+        self.engines = 0
         try:
             scratch = self._stack.enter_context(scratch_folder())
-            self.channel, its_end = socket.socketpair()
-            self._stack.enter_context(self.channel)
+            self._channel, its_end = socket.socketpair()
+            self._stack.enter_context(self._channel)
             with its_end:
                 self.process = start_module(
                     origin.python,
@@ -62,14 +68,26 @@ class _ForkServer:
             self._stack.close()
             raise
 
+    def ask(self, wanted: ForkRequest, descriptors: Sequence[int]) -> None:
+        """Asks for an engine. Where the server has ended, the descriptors close, which says so."""
+        with suppress(OSError):
+            socket.send_fds(self._channel, [canonical_json(wanted) + b"\n"], descriptors)
+
+    def explain(self, log: Path) -> int:
+        """Its exit status, once it has ended before it could fork; why stands in the engine's log too."""
+        if log != self._log and self._log.is_file():
+            with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE), "ab") as output:
+                output.write(self._log.read_bytes())
+        return self.process.wait()
+
     def close(self) -> None:
-        """Ends it; there is no engine any more."""
+        """Ends it, and with it its engines."""
         self.process.kill()
         self.process.wait()
         self._stack.close()
 
 
-_idle: list[_ForkServer] = []
+_servers: list[_ForkServer] = []
 _lock = Lock()
 
 
@@ -79,51 +97,48 @@ class ForkedEngine:
     returncode  as of `subprocess`; None: it runs, or waits until vLLM is imported
     """
 
-    def __init__(self, server: _ForkServer) -> None:
-        self._server, self._unread = server, b""
+    def __init__(self, server: _ForkServer, status: FileIO, log: Path) -> None:
+        """Args:
+        status: the end of a pipe, not blocking, from which the server's lines about it are read.
+        """
+        self._server, self._status, self._log = server, status, log
+        self._unread = b""
         self.pid: int | None = None
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit status; None: it has not ended."""
-        self._read(socket.MSG_DONTWAIT)
+        while self.returncode is None and (content := self._status.read(LINE_BYTES)) is not None:
+            if content:
+                self._take(content)
+            else:  # its server has ended without a word
+                self.returncode = self._server.process.wait() if self.pid else self._server.explain(self._log)
         return self.returncode
 
     def wait(self) -> int:
         """Waits for its end; its exit status."""
-        while self.returncode is None:
-            self._read(0)
-        return self.returncode
+        while (status := self.poll()) is None:
+            select.select([self._status], [], [])
+        return status
 
     def kill(self) -> None:
-        """kill -9, of its workers too; returns at its end."""
-        if self.poll() is None:
+        """kill -9, of its workers too; returns at its end.
+
+        One that has not begun is none: its server ends it as soon as it is there.
+        """
+        if self.poll() is None and self.pid:
             with suppress(ProcessLookupError):
-                os.killpg(self.pid or self._server.process.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
             self.wait()
 
-    def _read(self, flags: int) -> None:
-        """Takes what the server has said; it has ended with its engine if it says nothing any more."""
-        while self.returncode is None:
-            try:
-                content = self._server.channel.recv(LINE_BYTES, flags)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                content = b""
-            if not content:
-                self.returncode = self._server.process.wait()
-                return
-            self._unread += content
-            *lines, self._unread = self._unread.split(b"\n")
-            for line in lines:
-                kind, number = line.split()
-                if kind == b"pid":
-                    self.pid = int(number)
-                else:
-                    self.returncode = int(number)
-            if flags == 0:
-                return
+    def _take(self, content: bytes) -> None:
+        *lines, self._unread = (self._unread + content).split(b"\n")
+        for line in lines:
+            kind, number = line.split()
+            if kind == b"pid":
+                self.pid = int(number)
+            else:
+                self.returncode = int(number)
 
 
 @contextmanager
@@ -141,75 +156,66 @@ def forked_engine(
     Args:
         module: has `main(path of the request, descriptor for replies)`, which returns the exit status.
         log: gets its output, behind what is there; made readable for its owner alone.
-        descriptors: for replies and, if it takes orders, its standard input. They may be closed once
-            the engine is there.
+        descriptors: for replies and, if it takes orders, its standard input; they may be closed at once.
         environment: variables in addition to those that engines may have.
 
     Raises:
         InputError: the interpreter cannot be started.
     """
-    with scratch_folder() as scratch:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(scratch_folder())
         (scratch / "request.json").write_bytes(canonical_json(request))
         wanted = ForkRequest(
             module=module, path=str(scratch / "request.json"), folder=str(scratch), log=str(log)
         )
-        origin = _Origin(python, child_environment(ENGINE), dict(environment or {}))
-        engine = ForkedEngine(server := _ask(origin, wanted, descriptors))
-        try:
-            yield engine
-        finally:
-            engine.kill()
-            _keep(server)
+        reading, writing = os.pipe()
+        status = stack.enter_context(FileIO(reading))
+        with FileIO(writing, "w"):
+            os.set_blocking(reading, False)
+            origin = _Origin(python, child_environment(ENGINE), dict(environment or {}))
+            server = stack.enter_context(_server(origin, log))
+            server.ask(wanted, [writing, *descriptors])
+        engine = ForkedEngine(server, status, log)
+        stack.callback(engine.kill)
+        yield engine
 
 
-def _ask(origin: _Origin, wanted: ForkRequest, descriptors: Sequence[int]) -> _ForkServer:
-    """A server that has been asked for the engine: an idle one, or a new one."""
-    message = canonical_json(wanted) + b"\n"
-    while server := _take(origin):
-        try:
-            socket.send_fds(server.channel, [message], descriptors)
-            return server
-        except OSError:  # it ended meanwhile
-            server.close()
-    server = _ForkServer(origin, Path(wanted.log))
-    with suppress(OSError):  # it has ended already; the engine's status says how
-        socket.send_fds(server.channel, [message], descriptors)
-    return server
-
-
-def _take(origin: _Origin) -> _ForkServer | None:
-    """An idle server of this origin; those of another environment end, since it has changed for good."""
+@contextmanager
+def _server(origin: _Origin, log: Path) -> Iterator[_ForkServer]:
+    """The server of this origin, for one more engine."""
     with _lock:
-        stale = [server for server in _idle if server.origin.environment != origin.environment]
-        for server in stale:
-            _idle.remove(server)
-        found = next((server for server in _idle if server.origin == origin), None)
-        if found:
-            _idle.remove(found)
-    for server in stale:
-        server.close()
-    return found
-
-
-def _keep(server: _ForkServer) -> None:
-    if server.process.poll() is None:
+        for server in list(_servers):
+            if not server.engines and _is_of_no_use(server, origin):
+                _servers.remove(server)
+                server.close()
+        running = (server for server in _servers if server.process.poll() is None)
+        found = next((server for server in running if server.origin == origin), None)
+        if found is None:
+            _servers.append(found := _ForkServer(origin, log))
+        found.engines += 1
+    try:
+        yield found
+    finally:
         with _lock:
-            _idle.append(server)
-    else:
-        server.close()
+            found.engines -= 1
+
+
+def _is_of_no_use(server: _ForkServer, origin: _Origin) -> bool:
+    """It has ended, or its environment is not that of this process any more."""
+    return server.process.poll() is not None or server.origin.environment != origin.environment
 
 
 @atexit.register
 def _end_all() -> None:
-    while _idle:
-        _idle.pop().close()
+    while _servers:
+        _servers.pop().close()
 
 
 def _forget() -> None:
     """In a fork of this process: the servers are its parent's."""
     global _lock
     _lock = Lock()
-    _idle.clear()
+    _servers.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

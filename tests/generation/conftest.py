@@ -57,12 +57,12 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def light_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Engines are forks of a process that has imported no vLLM and finds the tests' modules."""
-    monkeypatch.setattr(forked, "_idle", [])
+    monkeypatch.setattr(forked, "_servers", [])
     monkeypatch.setattr(forked, "SERVER", "tests.generation.light_fork_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     yield
-    while forked._idle:
-        forked._idle.pop().close()
+    while forked._servers:
+        forked._servers.pop().close()
 
 
 @pytest.fixture

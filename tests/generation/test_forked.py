@@ -89,10 +89,17 @@ def test_the_next_engine_is_a_fork_of_the_same_process(engines: Engines) -> None
     assert engines.log.stat().st_mode & 0o777 == 0o600
 
 
-def test_two_at_once_are_forks_of_two(engines: Engines) -> None:
-    with engines.start(Asked(word="a")) as first, engines.start(Asked(word="b")) as second:
-        assert (first.wait(), second.wait()) == (0, 0)
-    assert len(servers()) == 2
+def test_two_at_once_are_forks_of_the_same_process(engines: Engines) -> None:
+    reading, writing = os.pipe()
+    with engines.start(Asked(word="a", status=None), reading) as first:
+        os.close(reading)
+        with engines.start(Asked(word="b", status=3)) as second:
+            assert second.wait() == 3
+        assert first.poll() is None and len(servers()) == 1
+        os.write(writing, b"order")
+        os.close(writing)
+        assert first.wait() == 0
+    assert "order" in engines.read()
 
 
 def test_an_engine_takes_orders_and_ends_with_its_block(engines: Engines) -> None:

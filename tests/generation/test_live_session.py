@@ -1,12 +1,10 @@
 """What a live engine's client makes of its replies, which are written here in the engine's place."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -29,22 +27,17 @@ JOB = GenerationJob(
 )
 
 
-class ForkServer(NamedTuple):
-    """As much of a fork server as is asked while its engine runs."""
-
-    channel: socket.socket
+@pytest.fixture
+def status() -> Iterator[tuple[FileIO, FileIO]]:
+    """The ends of the pipe that says how the engine does."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with FileIO(reading) as hears, FileIO(writing, "w") as says:
+        yield hears, says
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[socket.socket, ForkServer]]:
-    """What says how the engine does, and what hears it."""
-    says, hears = socket.socketpair()
-    with says, hears:
-        yield says, ForkServer(hears)
-
-
-@pytest.fixture
-def engine(server: tuple[socket.socket, ForkServer]) -> Iterator[Connect]:
+def engine(status: tuple[FileIO, FileIO]) -> Iterator[Connect]:
     """Gives a client that is sent some replies and then no more."""
     with ExitStack() as stack:
 
@@ -54,7 +47,8 @@ def engine(server: tuple[socket.socket, ForkServer]) -> Iterator[Connect]:
             os.write(writing, b"".join(canonical_json(reply) + b"\n" for reply in replies))
             os.close(writing)
             orders = stack.enter_context(FileIO(os.devnull, "w"))
-            return LiveEngine(ForkedEngine(server[1]), orders, reading, JOB, advance)  # type: ignore[arg-type]
+            process = ForkedEngine(None, status[0], Path())  # type: ignore[arg-type]
+            return LiveEngine(process, orders, reading, JOB, advance)
 
         yield connect
 
@@ -83,11 +77,11 @@ def test_progress_is_handed_on_and_errors_keep_their_class(engine: Connect) -> N
 
 
 def test_an_engine_that_ends_without_a_word_may_be_tried_again(
-    engine: Connect, server: tuple[socket.socket, ForkServer]
+    engine: Connect, status: tuple[FileIO, FileIO]
 ) -> None:
     running = engine(LiveReply(kind="ready"))
     running.wait("ready")
-    server[0].sendall(b"pid 7\nstatus -9\n")
+    status[1].write(b"pid 7\nstatus -9\n")
     with pytest.raises(RetryableError, match="signal 9"):
         running.wait("done")
 
