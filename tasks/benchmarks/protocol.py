@@ -8,7 +8,7 @@
 
     BENCHMARK = Sums()
 
-and a line in `tasks.benchmarks.registry`. No other module knows a benchmark by name.
+and a line in `tasks.benchmarks.table`. No other module knows a benchmark by name.
 """
 
 from abc import abstractmethod

@@ -93,8 +93,8 @@ def main(path: str, progress: int) -> int:
 
 
 def end_with(parent: int) -> None:
-    """Ties this process's life to its parent's: the kernel kills it when the parent dies, or the
-    parent's thread that started it (which waits for it all the while)."""
+    """Ties the life of a fork to its parent's: the kernel kills it when the parent's thread that forked
+    it, which is the parent's main one, ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be watched

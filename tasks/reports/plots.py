@@ -15,6 +15,7 @@ from tasks.reports.svg import (
     OUTCOMES,
     SURFACE,
     TONES,
+    name_rows,
     one_panel,
     style,
     svg,
@@ -41,12 +42,7 @@ def gain_plot(verdicts: Sequence[Verdict]) -> str:
         axes.axvline(0, color=MUTED, linewidth=1)
         for row, verdict in enumerate(verdicts):
             _gain_row(axes, row, verdict)
-        axes.set_yticks(range(len(verdicts)), [verdict.family for verdict in verdicts], color=INK)
-        axes.set_ylim(len(verdicts) - 0.4, -0.6)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
+        name_rows(axes, [verdict.family for verdict in verdicts])
         axes.set_xlabel(f"gain of + ExPO over the original, {verdicts[0].unit}")
         return svg(figure, "Gain with its 95% interval by family; the table above has the same figures")
 

@@ -6,6 +6,7 @@ the finished SVG the page's custom properties replace the sentinels.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ __all__ = [
     "OUTCOMES",
     "SURFACE",
     "TONES",
+    "name_rows",
     "one_panel",
     "style",
     "svg",
@@ -97,6 +99,16 @@ def one_panel(height: float) -> "tuple[Figure, Axes]":
 
     figure = Figure(figsize=(WIDTH, height))
     return figure, figure.add_subplot()
+
+
+def name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Makes a plot one of rows, the first at the top: names at the left, grid lines for the x axis alone."""
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
 
 
 def three_panels() -> "tuple[Figure, list[Axes]]":

@@ -3,7 +3,7 @@
 import re
 
 from tasks.core.timeline import Timeline
-from tasks.reports.svg import ACCENT, INK, MUTED, SURFACE, one_panel, style, svg
+from tasks.reports.svg import ACCENT, MUTED, SURFACE, name_rows, one_panel, style, svg
 from tasks.stats.formatting import duration, share
 
 __all__ = ["time_plot", "time_sentence"]
@@ -56,16 +56,7 @@ def time_plot(timeline: Timeline) -> str:
             works = [(begin / scale, max(least, end - begin) / scale) for begin, end in row.work]
             axes.broken_barh(waits, at, facecolor=SURFACE, edgecolor=color, linewidth=1)
             axes.broken_barh(works, at, facecolor=color)
-        axes.set_yticks(
-            range(len(timeline.rows)),
-            [MODEL.sub(r"\g<alpha>", row.label) for row in timeline.rows],
-            color=INK,
-        )
-        axes.set_ylim(len(timeline.rows) - 0.4, -0.6)
+        name_rows(axes, [MODEL.sub(r"\g<alpha>", row.label) for row in timeline.rows])
         axes.set_xlim(0, max(timeline.seconds, least, 1e-3) / scale)
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
         axes.set_xlabel(f"{unit} since the family's run began")
         return svg(figure, "When each stage worked and waited, over the time of the run")

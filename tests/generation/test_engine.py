@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -230,16 +229,12 @@ def kill_the_engine(job: GenerationJob) -> int:
 
     def kill_once_answered(_count: int) -> None:
         if journaled(job):
-            kill(max(descendants(os.getpid()), key=depth))
+            # the one with the model is the deepest
+            kill(max(descendants(os.getpid()), key=lambda process: len(process.parents())))
 
     with pytest.raises(RetryableError, match="signal 9"):
         generate([job], advance=kill_once_answered)
     return journaled(job)
-
-
-def depth(process: psutil.Process) -> int:
-    """How far below the first process it is; the one with the model is the deepest."""
-    return len(process.parents())
 
 
 def kill_the_caller(job: GenerationJob) -> int:

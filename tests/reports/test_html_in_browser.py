@@ -154,13 +154,18 @@ def _dialogue(number: int) -> Dialogue:
     return Dialogue(benchmark="mt_bench", question_id=81 + number, category="math", turns=turns)
 
 
+def _show_all(browser: Browser, page: str, folder: Path, width: int) -> None:
+    """Shows a page in a window of this width, with everything open that opens."""
+    _resize(browser, width)
+    shown(browser, page, folder)
+    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+
+
 @pytest.mark.parametrize("width", [375, 1280])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, many_page: str, tmp_path: Path, width: int
 ) -> None:
-    _resize(browser, width)
-    shown(browser, many_page, tmp_path)
-    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    _show_all(browser, many_page, tmp_path, width)
     names = "[...document.querySelectorAll('option, h3, tbody th')]"
     browser.evaluate(f"{names}.forEach(node => node.textContent += '-long'.repeat(20))")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
@@ -181,9 +186,7 @@ OVERLAPS = """
 def test_no_label_of_a_plot_covers_another(
     browser: Browser, many_page: str, tmp_path: Path, width: int
 ) -> None:
-    _resize(browser, width)
-    shown(browser, many_page, tmp_path)
-    browser.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    _show_all(browser, many_page, tmp_path, width)
     assert browser.evaluate("document.querySelectorAll('svg.plot').length") >= 4
     assert browser.evaluate(OVERLAPS) == []
 
