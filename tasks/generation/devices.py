@@ -6,7 +6,7 @@ from threading import BoundedSemaphore
 
 from tasks.generation.settings import GenerationSettings
 
-__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups", "gpus_of"]
+__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups", "gpus_of", "spans_nodes"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES = Path("/dev")
@@ -28,7 +28,12 @@ def gpu_groups(size: int) -> tuple[str, ...]:
 
 def gpus_of(settings: GenerationSettings) -> int:
     """How many of the cluster's GPUs an engine takes: a 70B needs several, a 7B one."""
-    return settings.tensor_parallel_size * settings.pipeline_parallel_size if HAS_GPU else 0
+    return settings.workers if HAS_GPU else 0
+
+
+def spans_nodes() -> bool:
+    """Whether models are served by the Ray cluster that RAY_ADDRESS names: vLLM's means for several nodes."""
+    return "RAY_ADDRESS" in os.environ
 
 
 def _visible() -> list[str]:

@@ -43,9 +43,11 @@ __all__ = [
 
 FAILURE = "failure.json"
 PR_SET_PDEATHSIG = 1
-# On a CPU: one process, one thread (two are five to ten times slower on a small model), 1 GiB of cache.
+# On a CPU: one thread a worker (two are five to ten times slower on a small model), 1 GiB of cache, and
+# nothing compiled: what ranks log-probabilities takes a minute of C++, where there is a compiler at all.
 CPU_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
+    "TORCH_COMPILE_DISABLE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }

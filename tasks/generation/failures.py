@@ -13,6 +13,8 @@ from tasks.generation.settings import GenerationJob
 __all__ = ["engine_error"]
 
 TAIL_LINES = 20
+# What vLLM 0.32 says of one that it has not ended itself.
+DEAD_WORKER = re.compile(r"Worker proc \S+ died unexpectedly \(exit code: (-?\d+)\)")
 
 
 class Known(NamedTuple):
@@ -107,7 +109,9 @@ def engine_error(job: GenerationJob, status: int) -> ExpoError:
     for known in KNOWN:
         if line := re.search(rf"^.*({known.pattern}).*$", raised, re.MULTILINE):
             return known.kind(f"{where}: {known.advice}; see {seen}: {line.group().strip()}")
-    return RetryableError(f"{where}: the engine ended {_how(status)}; see {seen}\n{tail}")
+    worker = DEAD_WORKER.search(log)
+    what, ending = ("a worker of the engine", int(worker[1])) if worker else ("the engine", status)
+    return RetryableError(f"{where}: {what} ended {_how(ending)}; see {seen}\n{tail}")
 
 
 def _how(status: int) -> str:

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
@@ -120,6 +121,13 @@ class ForkedEngine:
         while (status := self.poll()) is None:
             select.select([self._status], [], [])
         return status
+
+    def wait_for(self, seconds: float) -> int | None:
+        """Waits that long for its end; its exit status, None if it still runs."""
+        deadline = time.monotonic() + seconds
+        while self.poll() is None and (left := deadline - time.monotonic()) > 0:
+            select.select([self._status], [], [], left)
+        return self.returncode
 
     def kill(self) -> None:
         """kill -9, of its workers too; returns at its end.

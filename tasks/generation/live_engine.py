@@ -3,17 +3,17 @@
 Orders come as lines on the standard input.
 
 Weights are always computed from both parents, never on top of the last α (ten steps of bf16
-equal one in a sixth of the elements), and go tensor by tensor into the running model. Whether a
-reload is right depends on the architecture, so the engine proves it on its own model before the
-first order: a few answers as loaded, again after θ(1) and θ(0), which has the same bytes.
+equal one in a sixth of the elements), and go tensor by tensor into the running model, by each of its
+workers (`tasks.generation.theta_worker`). Whether a reload is right depends on the architecture, so the
+engine proves it on its own model before the first order: a few answers as loaded, again after θ(1) and
+θ(0), which has the same bytes.
 """
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasks.core.errors import ExpoError
 from tasks.core.values import canonical_json
@@ -25,15 +25,9 @@ from tasks.generation.order_loop import Replies, serve_orders
 from tasks.generation.prompts import render_prompts
 from tasks.generation.questions import read_questions
 from tasks.generation.rounds import Rank, Request, answer_batches
+from tasks.generation.theta_worker import EXTENSION, ThetaOrder, nonfinite_of
 from tasks.generation.vllm_model import VllmModel
-from tasks.stores.folder_source import FolderSource
-from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tasks.weights.theta import ThetaStream
 
 __all__ = ["LiveModel", "main"]
 
@@ -51,17 +45,21 @@ class LiveModel:
         """
         job = setup.job
         self._job = job
-        self._aligned = FolderSource(Path(setup.aligned or job.model))
-        self._sft = FolderSource(Path(setup.sft)) if setup.sft else None
+        self._aligned, self._sft = setup.aligned or job.model, setup.sft
         self._pair = setup.pair
         self._questions = read_questions(Path(job.instructions), job.form)
         tokenizer = load_tokenizer(job)
         self._prompts = render_prompts(
             tokenizer, [question.turns[0] for question in self._questions], job.settings
         )
-        self._model = VllmModel(job, tokenizer, self._prompts, on_cpu)
+        self._model = VllmModel(job, tokenizer, self._prompts, on_cpu, EXTENSION if setup.sft else "")
         self._weights: str | None = None  # the fingerprint of the recipe in the engine
         self._loaded = (0, 0.0)
+
+    @property
+    def has_lost_a_worker(self) -> bool:
+        """Whether a worker process of the model has ended."""
+        return self._model.has_lost_a_worker
 
     def reloads_rightly(self) -> bool:
         """Whether answers after θ(1) and then θ(0) are those of the model as it was loaded."""
@@ -116,16 +114,12 @@ class LiveModel:
 
     def _reload(self, recipe: Recipe) -> None:
         assert self._sft is not None
-        # Only once vLLM is up: on a CPU it looks through every imported module as it starts, and
-        # fails on llvmlite, which the compiled loops need (0.32.0).
-        from tasks.weights.theta import ThetaStream
-
         started = time.monotonic()
-        stream = ThetaStream(make_plan(recipe, self._aligned, self._sft), self._aligned, self._sft)
+        order = ThetaOrder(aligned=self._aligned, sft=self._sft, recipe=recipe)
         self._weights = None  # until all of it is there
-        self._model.reload(_named_tensors(stream))
+        nonfinite = nonfinite_of(self._model.reload(canonical_json(order).decode()))
         self._weights = recipe.fingerprint
-        self._loaded = (stream.nonfinite, time.monotonic() - started)
+        self._loaded = (nonfinite, time.monotonic() - started)
 
     def _sample(self) -> tuple[Answer, ...]:
         sampling = self._job.settings.sampling
@@ -149,20 +143,16 @@ def _start(setup: LiveSetup, replies: Replies) -> Callable[[str], None]:
 
 
 def _is_fit(model: LiveModel) -> bool:
-    """A reload that vLLM refuses is one that is not right: whatever it raises, the log has it."""
+    """A reload that vLLM refuses is one that is not right: whatever it raises, the log has it.
+
+    A worker that was killed says nothing about reloads: that ends the engine, as if it was killed itself.
+    """
     try:
         return model.reloads_rightly()
     except ExpoError:
         raise
     except Exception:
+        if model.has_lost_a_worker:
+            raise
         sys.excepthook(*sys.exc_info())
         return False
-
-
-def _named_tensors(stream: "ThetaStream") -> "Iterator[tuple[str, Tensor]]":
-    import torch
-
-    from tasks.weights.formula import DTYPES
-
-    for tensor in stream:
-        yield tensor.name, torch.from_numpy(tensor.data).view(DTYPES[tensor.dtype]).reshape(tensor.shape)

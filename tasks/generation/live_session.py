@@ -26,6 +26,7 @@ __all__ = ["LiveEngine", "UnfitError", "live_engine"]
 
 MODULE = "tasks.generation.live_engine"
 POLL_SECONDS = 0.25
+END_SECONDS = 20.0
 
 
 class UnfitError(PermanentError):
@@ -45,7 +46,7 @@ class LiveEngine:
     ) -> None:
         self._process, self._orders, self._replies = process, orders, replies
         self._job, self._advance = job, advance
-        self._unread = b""
+        self._unread, self._is_idle = b"", True
 
     @property
     def pid(self) -> int | None:
@@ -59,12 +60,23 @@ class LiveEngine:
             ExpoError: what the engine raised; RetryableError where it died.
         """
         line = canonical_json(order) + b"\n"
+        self._is_idle = False
         try:
             while line:
                 line = line[self._orders.write(line) :]
         except BrokenPipeError:
             raise engine_error(self._job, self._process.wait()) from None
         self.wait("done")
+        self._is_idle = True
+
+    def end(self) -> None:
+        """Has an engine with worker processes end by itself, unless it has an order to do.
+
+        Killed together, they would leave vLLM's shared memory behind.
+        """
+        if self._is_idle and self._job.settings.workers > 1:
+            self._orders.close()
+            self._process.wait_for(END_SECONDS)
 
     def wait(self, kind: str) -> None:
         """Follows the replies until one of this kind.
@@ -150,6 +162,7 @@ def live_engine(
         engine = LiveEngine(process, orders, replies.fileno(), job, advance)
         engine.wait("ready")
         yield engine
+        engine.end()
 
 
 def _pipe(stack: ExitStack) -> tuple[FileIO, FileIO]:

@@ -133,9 +133,7 @@ def _interpreter(python: str | None) -> str:
 def _gpus(engine_jobs: Sequence[EngineJob], engines: int | None) -> list[str | None]:
     """The GPUs of each engine; no more engines than the fullest turn has batches."""
     settings = [engine_job.job.settings for engine_job in engine_jobs]
-    groups = gpu_groups(
-        max(engine.tensor_parallel_size * engine.pipeline_parallel_size for engine in settings)
-    )
+    groups = gpu_groups(max(engine.workers for engine in settings))
     counts = [len(_questions(engine_job.job)) for engine_job in engine_jobs]
     useful = max(batches_of(count, engine) for count, engine in zip(counts, settings, strict=True))
     wanted = min(len(groups) if engines is None else engines, useful)

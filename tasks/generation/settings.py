@@ -73,6 +73,11 @@ class GenerationSettings(Value):
     trust_remote_code: bool = False
     batch_size: int = Field(default=256, gt=0)
 
+    @property
+    def workers(self) -> int:
+        """The processes that hold a part of the model each."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
 
 class Endpoint(Value):
     """An OpenAI-compatible server that answers in place of a local engine.

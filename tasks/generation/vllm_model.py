@@ -2,23 +2,25 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing import active_children
 from typing import TYPE_CHECKING
 
 from tasks.core.text_files import clean_text
 from tasks.generation.answer_journal import Answer
 from tasks.generation.answers import is_looping
+from tasks.generation.devices import spans_nodes
 from tasks.generation.prompts import PromptSet, render, require_room
 from tasks.generation.rounds import Request
-from tasks.generation.settings import GenerationJob
+from tasks.generation.settings import GenerationJob, GenerationSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
     from vllm import LLM, CompletionOutput, RequestOutput
 
 __all__ = ["VllmModel"]
 
+FORKED_WORKERS = "tasks.generation.forked_workers.ForkedWorkers"
 # The second turn of a long conversation may leave no room: that is no answer, and counted as cut.
 NO_ROOM = Answer(output="", tokens=0, finish_reason="length", looping=False)
 
@@ -27,22 +29,37 @@ class VllmModel:
     """A ChatBackend: the loaded model, its tokenizer, and the job's settings."""
 
     def __init__(
-        self, job: GenerationJob, tokenizer: "PreTrainedTokenizerBase", prompts: PromptSet, on_cpu: bool
+        self,
+        job: GenerationJob,
+        tokenizer: "PreTrainedTokenizerBase",
+        prompts: PromptSet,
+        on_cpu: bool,
+        worker_extension: str = "",
     ) -> None:
         """Loads the model.
+
+        Args:
+            worker_extension: the name of a class by which vLLM extends its workers', with the method
+                `load_theta` for `reload`.
 
         Raises:
             InputError: a first turn leaves no room for an answer.
         """
         self._settings, self._tokenizer, self._prompts = job.settings, tokenizer, prompts
-        self._llm = _load(job, on_cpu)
+        self._llm = _load(job, on_cpu, worker_extension)
+        self._workers = active_children()
         self._room: int = self._llm.model_config.max_model_len
         require_room(prompts.token_ids, self._room)
 
     @property
     def is_in_process(self) -> bool:
         """Whether the model has no worker processes."""
-        return self._settings.tensor_parallel_size * self._settings.pipeline_parallel_size == 1
+        return self._settings.workers == 1
+
+    @property
+    def has_lost_a_worker(self) -> bool:
+        """Whether a worker process has ended; vLLM ends the others then."""
+        return not all(worker.is_alive() for worker in self._workers)
 
     def answer(self, requests: Sequence[Request], on_progress: Callable[[int], None]) -> tuple[Answer, ...]:
         """The answers to one batch."""
@@ -55,14 +72,14 @@ class VllmModel:
         made = dict(zip(fitting, answers, strict=True))
         return tuple(made.get(number, NO_ROOM) for number in range(len(requests)))
 
-    def reload(self, weights: "Iterable[tuple[str, Tensor]]") -> None:
-        """Replaces the weights, by their names in the checkpoint, and empties the prefix cache."""
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+    def reload(self, order: str) -> list[str]:
+        """Has every worker replace its weights, and empties the prefix cache; what the workers reply."""
+        replies: list[str] = self._llm.collective_rpc("load_theta", args=(order,))
         self._llm.reset_prefix_cache()
+        return replies
 
     def mean_log_probability(self, questions: Sequence[str], answers: Sequence[str]) -> float | None:
         """Of the answers' tokens behind their questions, in nats; None if they have none, -inf for NaN."""
-        import torch
         from vllm import SamplingParams, TokensPrompt
 
         values: list[float] = []
@@ -72,11 +89,9 @@ class VllmModel:
             self._tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers
         ]
         whole = [[*ids, *more][: self._room - 1] for ids, more in zip(prompts, said, strict=True)]
-        # vLLM compiles what ranks log-probabilities: on a CPU a minute of C++, where there is a compiler.
-        with torch.compiler.set_stance("force_eager"):
-            outputs = self._llm.generate(
-                [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
-            )
+        outputs = self._llm.generate(
+            [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
+        )
         for ids, prompt, output in zip(whole, prompts, outputs, strict=True):
             of_tokens = output.prompt_logprobs or []
             for token, known in [*zip(ids, of_tokens, strict=False)][len(prompt) :]:
@@ -112,7 +127,7 @@ class VllmModel:
         return [_as_answer(out.outputs[0]) for out in in_order]
 
 
-def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
+def _load(job: GenerationJob, on_cpu: bool, worker_extension: str) -> "LLM":
     from vllm import LLM
 
     settings = job.settings
@@ -123,8 +138,8 @@ def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
         max_model_len=settings.max_model_len,
         tensor_parallel_size=settings.tensor_parallel_size,
         pipeline_parallel_size=settings.pipeline_parallel_size,
-        # GPUs of several nodes are vLLM's only through a Ray cluster.
-        distributed_executor_backend="ray" if "RAY_ADDRESS" in os.environ else None,
+        distributed_executor_backend=_executor(settings, on_cpu),
+        worker_extension_cls=worker_extension,
         gpu_memory_utilization=settings.gpu_memory_utilization,
         trust_remote_code=settings.trust_remote_code,
         enforce_eager=on_cpu,
@@ -133,6 +148,14 @@ def _load(job: GenerationJob, on_cpu: bool) -> "LLM":
         # A restart must compute each prompt as the first run did, not find half of it cached.
         enable_prefix_caching=False,
     )
+
+
+def _executor(settings: GenerationSettings, on_cpu: bool) -> str | None:
+    """Which of vLLM's means starts the workers; None: what it takes by itself."""
+    if spans_nodes():
+        return "ray"
+    unbound = os.environ.get("OMP_NUM_THREADS"), os.environ.get("VLLM_CPU_OMP_THREADS_BIND")
+    return FORKED_WORKERS if on_cpu and settings.workers > 1 and unbound == ("1", "nobind") else None
 
 
 def _as_answer(completion: "CompletionOutput") -> Answer:

@@ -5,8 +5,9 @@
     WORK/unfit.txt         that the engine's own check of new weights has failed
     WORK/model/            of the α that is served from files, where new weights are not to be had
 
-Where new weights in a running engine are not to be had (the engine's own check fails, or the model is
-spread over several processes), each α is written to files and served by an engine of its own.
+Where new weights in a running engine are not to be had (the engine's own check fails, or the model's
+workers are on several nodes, which may not have the checkpoints), each α is written to files and served by
+an engine of its own.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tasks.benchmarks.table import DEFAULT
 from tasks.generation.answers import write_whole
+from tasks.generation.devices import spans_nodes
 from tasks.generation.live_orders import LiveOrder
 from tasks.generation.live_session import LiveEngine, UnfitError, live_engine
 from tasks.generation.settings import GenerationJob, GenerationSettings
@@ -62,8 +64,7 @@ class CandidateEngine:
         self._loaded: float | None = None  # α of the files that it has loaded, where it takes no other
         self._nonfinite = 0
         self._unfit = work / "unfit.txt"
-        single = settings.tensor_parallel_size * settings.pipeline_parallel_size == 1
-        self.takes_weights = single and not self._unfit.is_file()
+        self.takes_weights = not spans_nodes() and not self._unfit.is_file()
 
     def obey(self, alpha: float, order: LiveOrder) -> None:
         """Answers an order of θ(α), whose recipe is filled in.

@@ -100,6 +100,13 @@ def test_a_killed_engine_is_retryable_and_its_log_is_kept(job: GenerationJob, tm
     assert "last words" in (Path(job.output) / "engine.log").read_text()
 
 
+def test_a_killed_worker_is_named(job: GenerationJob, tmp_path: Path) -> None:
+    """vLLM ends the engine with status 1 then, which says less than the worker's signal."""
+    died = "ERROR [executor.py:1] Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting"
+    with pytest.raises(RetryableError, match=r"a worker of the engine ended by signal 9 .*memory"):
+        generate([job], advance=no_progress, python=engine(tmp_path, f"echo '{died}'; exit 1"))
+
+
 def test_an_engine_without_result_is_an_error(job: GenerationJob, tmp_path: Path) -> None:
     """Exit status 0 alone proves nothing."""
     with pytest.raises(RetryableError, match="exit status 0"):

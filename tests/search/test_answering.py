@@ -107,9 +107,19 @@ def test_where_weights_cannot_be_replaced_each_alpha_is_served_from_files(search
     assert not later.started
 
 
-def test_a_model_over_several_gpus_is_served_from_files(search: Search) -> None:
+def test_a_model_over_several_gpus_takes_new_weights(search: Search) -> None:
     vllm = FakeVllm()
     with search.open(vllm, SETTINGS.model_copy(update={"tensor_parallel_size": 2})) as answers:
+        answers.answers("choosing", 0.5, 8)
+    assert vllm.orders == [(0.5, 8)] and vllm.started == [str(search.aligned.folder())]
+
+
+def test_a_model_over_several_nodes_is_served_from_files(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    vllm = FakeVllm()
+    with search.open(vllm, SETTINGS.model_copy(update={"pipeline_parallel_size": 2})) as answers:
         answers.answers("choosing", 0.5, 8)
     assert vllm.orders == [(None, 8)] and vllm.started == [str(search.folder / "work" / "model")]
 
