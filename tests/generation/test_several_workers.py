@@ -15,6 +15,7 @@ from tasks.core.values import canonical_json
 from tasks.generation.live_orders import LiveOrder, Probe, ProbeTexts
 from tasks.generation.live_session import LiveEngine, live_engine
 from tasks.generation.process import generate
+from tasks.generation.settings import Sampling
 from tests.servers.processes import command_line, descendants
 from tests.zoo.engine_pair import QUESTIONS, EnginePair, family_pair
 
@@ -26,7 +27,9 @@ SOON = 120.0
 def pair(tmp_path_factory: pytest.TempPathFactory) -> EnginePair:
     """Two attention heads with a key-value head each, so that each worker has one."""
     pair = family_pair(tmp_path_factory.mktemp("pair"), "tulu-2-dpo-7b")
-    pair.settings = pair.settings.model_copy(update={"tensor_parallel_size": 2})
+    pair.settings = pair.settings.model_copy(
+        update={"tensor_parallel_size": 2, "sampling": Sampling(max_tokens=16)}
+    )
     return pair
 
 
