@@ -9,14 +9,16 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.exceptions import ObjectNotFound
 
 from tasks.core.errors import InputError
-from tasks.runtime.events import DRIFT, DROP, MISSING, OVERSPENT
+from tasks.runtime.events import DRIFT, DROP, MISSING, OVERSPENT, SUSPENDED
 
 __all__ = ["automations", "notification"]
 
 # Three heartbeats of 30 s (deployments/prefect.yaml): a busy machine may miss one.
 SILENCE = timedelta(seconds=90)
 HEARTBEAT = "prefect.flow-run.heartbeat"
-ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")
+# After these a run's process sends none. Of a suspended run it has ended, until a person answers; the server
+# may get Prefect's own event of that before the last heartbeat, and ours behind it.
+ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "Suspended")
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.expo"}
 SUBJECT = "ExPO: {{ event.event }}"
 BODY = "{{ event.event }} of {{ event.resource.name }}\n{{ event.payload }}"
@@ -30,7 +32,7 @@ def automations(notify: ActionTypes) -> tuple[AutomationCore, ...]:
             description="A run that sends no heartbeat for 90 s is crashed: its machine is dead.",
             trigger=EventTrigger(
                 after={HEARTBEAT},
-                expect={HEARTBEAT, *(f"prefect.flow-run.{end}" for end in ENDS)},
+                expect={HEARTBEAT, SUSPENDED, *(f"prefect.flow-run.{end}" for end in ENDS)},
                 match={"prefect.resource.id": "prefect.flow-run.*"},
                 for_each={"prefect.resource.id"},
                 posture=Posture.Proactive,

@@ -4,17 +4,22 @@ expo.nightly.drop        a family's gain is lower than it was, by more than nois
 expo.nightly.missing     a family that had a verdict has none
 expo.judge.drift         the judge no longer says of the anchors what it said
 expo.judge.overspent     a judge's budget is used up before a run is done
+
+And for an automation: expo.run.suspended, about a flow run that waits for a person without a process.
 """
+
+from uuid import UUID
 
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from tasks.runtime.progress import run_logger
 
-__all__ = ["DRIFT", "DROP", "MISSING", "OVERSPENT", "emit"]
+__all__ = ["DRIFT", "DROP", "MISSING", "OVERSPENT", "SUSPENDED", "emit", "emit_suspended"]
 
 DROP, MISSING = "expo.nightly.drop", "expo.nightly.missing"
 DRIFT, OVERSPENT = "expo.judge.drift", "expo.judge.overspent"
+SUSPENDED = "expo.run.suspended"
 
 
 def emit(event: str, about: str, message: str) -> None:
@@ -30,3 +35,8 @@ def emit(event: str, about: str, message: str) -> None:
         ],
         payload={"message": message},
     )
+
+
+def emit_suspended(run: UUID) -> None:
+    """Says that this process ends until its run is resumed, behind the last heartbeat that it has sent."""
+    emit_event(event=SUSPENDED, resource={"prefect.resource.id": f"prefect.flow-run.{run}"})

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.schemas.automations import EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.runtime.events import SUSPENDED
 from tests.servers.prefect import bootstrap, serve_prefect
 
 pytestmark = pytest.mark.slow
@@ -65,7 +67,9 @@ def test_deployments_make_a_good_form(client: SyncPrefectClient) -> None:
 def test_automations(client: SyncPrefectClient) -> None:
     found = {automation.name: automation for automation in client.read_automations()}
     assert set(found) == {"expo: zombies", "expo: failures", "expo: nightly", "expo: budget"}
-    assert [action.type for action in found["expo: zombies"].actions] == ["change-flow-run-state"]
+    zombies = found["expo: zombies"]
+    assert [action.type for action in zombies.actions] == ["change-flow-run-state"]
+    assert isinstance(zombies.trigger, EventTrigger) and SUSPENDED in zombies.trigger.expect
 
 
 def test_a_second_time_changes_nothing(server: str, client: SyncPrefectClient) -> None:

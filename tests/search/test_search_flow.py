@@ -15,10 +15,14 @@ from prefect.exceptions import PrefectHTTPStatusError
 from flows.search import expo_search
 from tasks.benchmarks.judge_config import Judge
 from tasks.core.errors import InputError
+from tasks.search.held_out import read_prompts, split
 from tasks.search.objectives import ObjectiveConfig
+from tasks.search.search_config import most_judgments
 from tests.search.engines import FakeVllm
 from tests.search.places import HERE, Place, config_of, small_config
 from tests.waiting import wait_until
+
+NOBODY = "http://127.0.0.1:9/v1"  # where no judge answers
 
 
 def test_a_pair_or_a_family_is_needed(place: Place) -> None:
@@ -34,6 +38,39 @@ def test_without_prompts_ultrafeedbacks_are_asked(place: Place, monkeypatch: pyt
     monkeypatch.setattr("flows.search.resolve", lambda *_: ("recipe",))
     expo_search.fn(config_of("flat"), aligned=aligned, sft=sft)
     assert asked == ["ultrafeedback"]
+
+
+def test_the_estimate_comes_before_anything_else(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is resolved, and no engine is asked, before a person has agreed to what it costs."""
+
+    def refuse(estimate: str) -> None:
+        asked.append(estimate)
+        raise InputError("not approved")
+
+    def begin(*_: object) -> None:
+        pytest.fail("the search began")
+
+    asked: list[str] = []
+    monkeypatch.setattr("flows.search.require_approval", refuse)
+    monkeypatch.setattr("flows.search.resolve", begin)
+    monkeypatch.setattr("flows.search.search_alpha", begin)
+    priced = Judge(model="some-judge", base_url=NOBODY, dollars_per_million=(1000, 0))
+    config, aligned, sft = small_config(ObjectiveConfig(judge=priced)), "nobody/nothing", "nobody/nothing-sft"
+    prompts, store = str(place.prompts), str(place.folder / "store")
+
+    def search(max_tokens: int, ask: bool) -> None:
+        expo_search.fn(config, None, aligned, sft, prompts, max_tokens, store, ask)
+
+    for max_tokens in (100, 200):
+        with pytest.raises(InputError, match="not approved"):
+            search(max_tokens, ask=True)
+    short, long = asked
+    most = most_judgments(config, split(read_prompts(place.prompts), {}, choosing=32, confirming=32))
+    assert f"some-judge will judge at most: {most:,} requests, about " in short
+    assert _dollars(short) < _dollars(long), "both have as many requests, of longer answers"
+    monkeypatch.setattr("flows.search.require_approval", begin)
+    with pytest.raises(pytest.fail.Exception, match="the search began"):
+        search(100, ask=False)
 
 
 @pytest.mark.slow
@@ -73,6 +110,10 @@ def test_a_search_waits_for_a_person_before_a_judge_is_paid(place: Place, go_on:
                 place.search_in_a_flow(vllm, "asked", judged, ask=True)
         assert "demo-rule will judge at most" in answer.result()
     assert bool(vllm.answered) == go_on
+
+
+def _dollars(estimate: str) -> float:
+    return float(estimate.partition("about $")[2].split()[0])
 
 
 def _answer_form(go_on: bool) -> str:
