@@ -7,11 +7,11 @@ from tasks.comparison.instructions import Instructions
 from tasks.comparison.results import Generation
 from tasks.core.values import fingerprint
 from tasks.generation.answers import SUMMARY, answers_file, require_answered
-from tasks.generation.devices import ENGINE_SLOTS, gpus_of
+from tasks.generation.devices import gpus_of
 from tasks.generation.interpreter import engine_name, engine_python
 from tasks.generation.process import generate as run_engine
 from tasks.generation.settings import MAX_FAILED, Endpoint, GenerationJob, GenerationSettings
-from tasks.runtime.limits import GPUS, hold
+from tasks.runtime.limits import hold_engine
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.recorder import begin_work
 from tasks.runtime.run_names import arms_title
@@ -57,7 +57,7 @@ def generate(
     ]
     progress = Progress(len(todo) * instructions.answers, "answers")
     if jobs:
-        with hold(GPUS, 0 if endpoint else gpus_of(settings)), ENGINE_SLOTS:
+        with hold_engine(0 if endpoint else gpus_of(settings)):
             begin_work()
             summaries = run_engine(jobs, advance=progress.advance, python=engine_python())
         for index, summary in zip(todo, summaries, strict=True):

@@ -13,11 +13,11 @@ from tasks.comparison.asked_prompts import asked_prompts
 from tasks.comparison.instructions import local_file
 from tasks.core.errors import CorruptError, OverBudgetError
 from tasks.core.providers import provider_of
-from tasks.generation.devices import ENGINE_SLOTS, gpus_of
+from tasks.generation.devices import gpus_of
 from tasks.generation.interpreter import engine_name, engine_python
 from tasks.generation.settings import GenerationSettings
 from tasks.reports.html import render_race
-from tasks.runtime.limits import GPUS, hold
+from tasks.runtime.limits import hold_engine
 from tasks.runtime.progress import Progress, run_logger
 from tasks.runtime.recorder import begin_work
 from tasks.runtime.stage import stage
@@ -129,8 +129,7 @@ def _search(
     shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
     guards = open_guards(config.guards, config.guard_items)
     with ExitStack() as stack:
-        stack.enter_context(hold(GPUS, gpus_of(settings)))
-        stack.enter_context(ENGINE_SLOTS)
+        stack.enter_context(hold_engine(gpus_of(settings)))
         begin_work()
         scoring = partial(open_objective, advance=lambda _: deadline.check())
         objective = stack.enter_context(scoring(config.objective, work / "objective"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from tasks.benchmarks.budget import Usage, check_budget, estimate
 from tasks.benchmarks.judge_config import Judge, open_client, scrubbed
 from tasks.benchmarks.judge_journal import Choice, Journal
+from tasks.benchmarks.request_slots import request_slots
 from tasks.core.errors import ExpoError, PermanentError, RetryableError
 from tasks.core.values import fingerprint
 from tasks.generation.completions import parse_completion, read_body, retry_wait, text_of
@@ -50,6 +51,7 @@ class _Asking(NamedTuple):
     says_something: Callable[[Choice], bool]
     patience: int
     stop: threading.Event
+    slots: threading.BoundedSemaphore
 
     def doubt(self, choice: Choice) -> Failure | None:
         """Why a usable choice is no judgment all the same, None if it is one."""
@@ -95,7 +97,8 @@ def ask_all(
         # so many failures in a row that too few items would be left for a figure
         patience = max(PATIENCE, 1 + int((1 - judge.min_judged) * len(requests)))
         with open_client(judge) as client:
-            asking = _Asking(client, judge, journal, defect, says_something, patience, threading.Event())
+            stop, slots = threading.Event(), request_slots(judge)
+            asking = _Asking(client, judge, journal, defect, says_something, patience, stop, slots)
             _ask_missing(asking, by_key, answers, advance)
     answered = sum(not isinstance(answer, Failure) for answer in answers.values())
     advance(len(requests) - answered)  # what was given up, and questions that were in it twice
@@ -173,10 +176,12 @@ def _ask(asking: _Asking, key: str, request: Request) -> Choice | Failure:
     import openai
 
     for attempt in range(asking.judge.retries + 1):
-        if asking.stop.is_set():
-            return Failure("busy", "not asked: the judging ended before", "not asked")
         try:
-            return _kept(asking, key, request, read_body(asking.client, request, asking.judge.timeout_s))
+            with asking.slots:
+                if asking.stop.is_set():
+                    return Failure("busy", "not asked: the judging ended before", "not asked")
+                body = read_body(asking.client, request, asking.judge.timeout_s)
+            return _kept(asking, key, request, body)
         except openai.APIError as error:
             failure = _failure(asking, error)
             waits = failure.kind == "busy" and attempt < asking.judge.retries

@@ -107,7 +107,7 @@ class Judge(Value):
     pairwise_sampling  of comparisons (AlpacaEval's, as published); "comparing" in what is stored
     grading_sampling   of ratings (MT-Bench's, as published); "rating" in what is stored
     verdict_sampling   of written verdicts on two answers (Arena-Hard's, as published)
-    max_concurrency  requests in flight
+    max_concurrency  requests in flight, of all judgings of a process together
     timeout_s        seconds that one request may take, from its first byte to its last
     max_wait_s       seconds that a busy judge may ask to wait (Retry-After) before another try
     retries          further tries of a request that met 429, 5xx or a dropped connection

@@ -6,13 +6,24 @@ from threading import BoundedSemaphore
 
 from tasks.generation.settings import GenerationSettings
 
-__all__ = ["ENGINE_SLOTS", "HAS_GPU", "VISIBLE", "gpu_groups", "gpus_of", "spans_nodes"]
+__all__ = [
+    "ENGINE_SLOTS",
+    "ENGINE_TURNS",
+    "HAS_GPU",
+    "VISIBLE",
+    "gpu_groups",
+    "gpus_of",
+    "spans_nodes",
+]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES = Path("/dev")
 HAS_GPU = (DEVICES / "nvidiactl").exists()
 # Engines of this process at a time: one where there is a GPU, whose memory it takes whole.
-ENGINE_SLOTS = BoundedSemaphore(1 if HAS_GPU else 2)
+ENGINES = 1 if HAS_GPU else 2
+ENGINE_SLOTS = BoundedSemaphore(ENGINES)
+# Taken before the cluster's GPUs: who only waits for an engine of this process leaves those to others.
+ENGINE_TURNS = BoundedSemaphore(ENGINES)
 
 
 def gpu_groups(size: int) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound
 
 from tasks.core.errors import InputError, RetryableError
+from tasks.generation.devices import ENGINE_SLOTS, ENGINE_TURNS
 
-__all__ = ["GPUS", "HUB_DOWNLOADS", "JUDGE_REQUESTS", "hold"]
+__all__ = ["GPUS", "HUB_DOWNLOADS", "JUDGE_REQUESTS", "hold", "hold_engine"]
 
 GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS = "expo-gpus", "expo-hub-downloads", "expo-judge-requests"
 LEASE_SECONDS = 60.0  # after which a holder that was killed has given its slots back
@@ -39,6 +40,16 @@ def hold(limit: str, count: int = 1) -> Iterator[None]:
                 stack.enter_context(concurrency(limit, occupy=count, lease_duration=LEASE_SECONDS))
             except ConcurrencySlotAcquisitionError as error:
                 raise _refusal(limit, count, error) from error
+        yield
+
+
+@contextmanager
+def hold_engine(gpus: int) -> Iterator[None]:
+    """Holds what an engine takes: its turn in this process, the cluster's GPUs, and a slot of this process.
+
+    A server that judges takes the GPUs and the slot alone, in this order too, so nobody waits in a circle.
+    """
+    with ENGINE_TURNS, hold(GPUS, gpus), ENGINE_SLOTS:
         yield
 
 

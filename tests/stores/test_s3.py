@@ -154,6 +154,12 @@ def test_missing_bucket(s3: S3Server, call: Call, large: Path) -> None:
         call(S3Files("s3://nobody-has-this/prefix"), large)
 
 
+def test_missing_bucket_of_a_store(s3: S3Server) -> None:
+    """A store that cannot be listed is not taken for an empty one."""
+    with pytest.raises(InputError, match=r"s3://nobody-has-this.*no such bucket"):
+        Store("s3://nobody-has-this/prefix").names("verdicts")
+
+
 @every_call
 def test_wrong_secret(files: S3Files, call: Call, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
