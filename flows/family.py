@@ -25,11 +25,13 @@ from tasks.comparison.results import Generation, Judgments
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
+from tasks.core.providers import unmade
 from tasks.core.worker import check_root
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
 from tasks.instructions import instructions
 from tasks.judge import judge as judge_arm
+from tasks.make_checkpoints import make_checkpoints
 from tasks.plan import plan
 from tasks.publish import publish
 from tasks.publishing.publication import repository_of
@@ -87,6 +89,8 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     guards = guards_of_run(config.guards, benchmarks)
     find_judges(entry, config.judge, [*benchmarks, *(guard.name for guard in guards)])
     held_out_uri = _held_out(entry) if config.curve and benchmarks else None
+    if unmade(entry):
+        make_checkpoints(entry)
     found = _searched(entry, config, benchmarks, guards, store)
     if found and found.alpha is None:
         return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)

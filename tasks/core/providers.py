@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from tasks.core.errors import InputError
-from tasks.core.families import registry
+from tasks.core.families import Family, registry
 
-__all__ = ["Provider", "provider_of"]
+__all__ = ["Provider", "provider_of", "unmade"]
 
 _URI = re.compile(r"(?P<family>[a-z0-9][a-z0-9._-]*):(?!//).+")
 
@@ -52,3 +52,9 @@ def provider_of(uri: str) -> Provider | None:
                 "install the package that has it"
             ) from error
         raise
+
+
+def unmade(family: Family) -> tuple[tuple[str, Provider], ...]:
+    """The family's checkpoints that its provider has yet to make, each with the provider."""
+    found = ((uri, provider_of(uri)) for uri in (family.aligned, family.sft))
+    return tuple((uri, provider) for uri, provider in found if provider and not provider.is_made(uri))

@@ -13,6 +13,7 @@ LEGS = {
     "extrapolate": "extrapolating",
     "generate": "generating",
     "judge": "judging",
+    "make_checkpoints": "making the checkpoints",
     "search_alpha": "the search for α",
     "upload": "uploading",
 }

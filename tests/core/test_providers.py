@@ -1,6 +1,7 @@
 """A family whose checkpoints, instructions and judge come from a package of its user's."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.serving import serving
 from tasks.core.errors import InputError
 from tasks.core.families import find_family, load_registry, registry
-from tasks.core.providers import provider_of
+from tasks.core.providers import provider_of, unmade
 from tasks.stores.open import open_source, reopen
 from tests.weights.checkpoints import pair
 
@@ -27,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 def is_made(uri):
-    return True
+    return find(uri).exists()
 
 
 def find(uri):
@@ -80,6 +81,14 @@ def test_its_judge_answers_at_an_address(package: Path, tmp_path: Path) -> None:
         body = json.dumps({"model": "x", "messages": [{"role": "user", "content": "Hi"}]}).encode()
         with urlopen(Request(f"{served.base_url}/chat/completions", body), timeout=30) as answer:
             assert json.load(answer)["choices"]
+
+
+def test_checkpoints_that_are_yet_to_be_made(package: Path) -> None:
+    assert unmade(find_family("mine")) == ()
+    shutil.rmtree(package / "sft")
+    ((uri, provider),) = unmade(find_family("mine"))
+    assert uri == "mine:sft" and provider.find(uri) == package / "sft"
+    assert unmade(find_family("zephyr-7b-beta")) == ()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tasks.benchmarks.table import BENCHMARKS
 from tasks.comparison.instructions import find_instructions
 from tasks.comparison.run_config import RunConfig
 from tasks.core.errors import InputError, PermanentError
+from tasks.core.families import Family
 from tests.benchmarks import sums
 
 JUDGE = Judge(model="some-judge", base_url="http://127.0.0.1:9/v1")
@@ -30,10 +31,10 @@ def no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(family_flow, "search_family", searched)
 
 
-def run(store: Path, config: RunConfig) -> None:
+def run(store: Path, config: RunConfig, family: str = "zephyr-7b-beta") -> None:
     unpublished = family_flow.expo_family.fn.__wrapped__  # type: ignore[attr-defined]
     given = {"alpha": "search", "judge": JUDGE, "store": str(store)}
-    unpublished(FamilyName("zephyr-7b-beta"), config.model_copy(update=given))
+    unpublished(FamilyName(family), config.model_copy(update=given))
 
 
 def test_a_search_is_given_all_that_the_run_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +52,26 @@ def test_a_search_is_given_all_that_the_run_asks(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match="found nothing"):
         run(tmp_path, RunConfig(benchmarks=(), prompts=str(own), guards=("sums:20",)))
     assert [(name.partition("@")[0], *rest) for name, *rest in given] == [("prompts", "sums")]
+
+
+def test_checkpoints_are_made_by_a_stage_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the search and whatever else would have the provider make them; none of a family that has no such."""
+    made: list[str] = []
+
+    def make(family: Family) -> None:
+        made.append(family.name)
+        raise InputError("made")
+
+    monkeypatch.setattr(family_flow, "make_checkpoints", make)
+    monkeypatch.setattr("tasks.demo.provider.is_made", lambda _: False)
+    monkeypatch.setattr("tasks.demo.provider.find", lambda uri: pytest.fail(f"{uri} was asked for"))
+    with pytest.raises(InputError, match="made"):
+        run(tmp_path, RunConfig(), family="demo")
+    with pytest.raises(InputError, match="the registry has none for it"):
+        run(tmp_path, RunConfig(curve=(0.1,)))
+    assert made == ["demo"]
 
 
 def test_a_sample_larger_than_the_guards_benchmark(tmp_path: Path) -> None:
