@@ -24,6 +24,7 @@ from prefect.utilities.callables import get_parameter_defaults
 
 from flows.family import expo_family
 from flows.parameters import BenchmarkName, FamilyName, default_store
+from flows.questions import estimate_run
 from tasks.anchors import anchors as measure_anchors
 from tasks.benchmarks.budget import split_budget
 from tasks.benchmarks.judge_config import Judge
@@ -40,6 +41,7 @@ from tasks.core.family_result import FamilyResult
 from tasks.core.worker import check_root
 from tasks.family_run import family_run
 from tasks.report import report
+from tasks.runtime.approval import require_approval
 from tasks.runtime.recorder import take_timeline
 from tasks.runtime.run_names import report_name, run_title
 from tasks.runtime.stage import failed_stage
@@ -96,6 +98,7 @@ def expo(
     generation: GenerationConfig = GenerationConfig(),  # noqa: B008 - a frozen value
     search: SearchConfig | None = None,
     deployment: str | None = None,
+    ask_before_judging: bool = False,
 ) -> str:
     """Takes families from two checkpoints to a verdict, and writes one report.
 
@@ -131,6 +134,8 @@ def expo(
         deployment: The deployment that runs each family, as `expo-family/gpu`, on the machines of its
             work pool; the store has to be one that all of them reach. None: in this process, one
             family after another.
+        ask_before_judging: Pause before anything is done, with the estimate of all families on a form, until
+            a person lets the judge be paid. The benchmarks' data has to be on this machine as well.
 
     Returns:
         The uri of the run's report in the store.
@@ -156,6 +161,10 @@ def expo(
     check_run(families, config)
     if anchors:
         check_root("anchors", anchors)
+    if ask_before_judging:
+        estimate = estimate_run(families, config.model_copy(update={"judge": judge}), anchors=bool(anchors))
+        if estimate:
+            require_approval(estimate)
     measured = (measure_anchors(anchors, judge, store),) if anchors and judge else ()
     before = frozenset(Store(store).names("verdicts"))
     states = _run_families(families, config, deployment)

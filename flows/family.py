@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.parameters import FamilyName, default_store
+from flows.questions import find_questions, held_out_uri, searched_beside
 from flows.search import search_family
 from flows.shards import run_shards
 from tasks.benchmarks.budget import describe_usage
@@ -18,18 +19,16 @@ from tasks.benchmarks.registry import find_benchmark
 from tasks.comparison.arm import Arm, ArmName
 from tasks.comparison.decoding import GenerationConfig, reseeded, settings_of
 from tasks.comparison.guards import Guard, guards_of_run
-from tasks.comparison.instructions import Instructions, asked_benchmarks, instructions_of
+from tasks.comparison.instructions import Instructions, asked_benchmarks
 from tasks.comparison.judge_session import within_budget
 from tasks.comparison.judges import find_judges
 from tasks.comparison.results import Generation, Judgments
 from tasks.comparison.run_config import RunConfig
-from tasks.core.errors import InputError
 from tasks.core.families import Family, find_family
 from tasks.core.providers import unmade
 from tasks.core.worker import check_root
 from tasks.generate import generate
 from tasks.generation.settings import GenerationSettings
-from tasks.instructions import instructions
 from tasks.judge import judge as judge_arm
 from tasks.make_checkpoints import make_checkpoints
 from tasks.plan import plan
@@ -88,10 +87,10 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     benchmarks = asked_benchmarks(config.benchmarks, config.prompts)
     guards = guards_of_run(config.guards, benchmarks)
     find_judges(entry, config.judge, [*benchmarks, *(guard.name for guard in guards)])
-    held_out_uri = _held_out(entry) if config.curve and benchmarks else None
+    held_out_uri(entry, config)  # a curve that has nothing to ask is refused here
     if unmade(entry):
         make_checkpoints(entry)
-    found = _searched(entry, config, benchmarks, guards, store)
+    found = _searched(entry, config, store)
     if found and found.alpha is None:
         return verdict(entry, resolve(entry, (0.0,))[0], (), (), store, found)
     alphas = _alphas(entry, config, found)
@@ -100,11 +99,9 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
         return None
     recipes = resolve(entry, alphas, config.dequantize)
     target = _target(entry, recipes[0], config.publish_to)
-    asked = [instructions(instructions_of(entry, benchmark)) for benchmark in benchmarks]
-    guarding = [instructions(guard.uri) for guard in guards]
-    held_out = instructions(held_out_uri) if held_out_uri else None
-    judgings = [*_judgings(asked, config), *guarding, *([held_out] * len(alphas) if held_out else [])]
-    judges = _judges(entry, config.judge, judgings)
+    questions = find_questions(entry, config)
+    asked, guarding, held_out = questions
+    judges = _judges(entry, config.judge, questions.judgings(config, len(alphas)))
 
     if Arm(name="original", recipe=recipes[0]).is_made:  # one pass makes the models of both arms
         extrapolate_models(models_of_arms(recipes), store, config.inputs)
@@ -122,17 +119,12 @@ def expo_family(family: FamilyName, config: RunConfig = RunConfig()) -> str | No
     return report_uri
 
 
-def _searched(
-    family: Family, config: RunConfig, benchmarks: Sequence[str], guards: Sequence[Guard], store: str
-) -> SearchResult | None:
+def _searched(family: Family, config: RunConfig, store: str) -> SearchResult | None:
     """The search of the run for α, None where it is given one; what cannot be asked is refused before it."""
     if config.alpha != "search":
         return None
-    judged = tuple(instructions_of(family, name) for name in benchmarks)
-    for uri in (*(guard.uri for guard in guards), *judged):
-        instructions(uri)
-    asked = (*judged, *(guard.name for guard in guards))
-    return search_family(family, config.search, config.judge, asked, store)
+    find_questions(family, config)
+    return search_family(family, config.search, config.judge, searched_beside(family, config), store)
 
 
 def _submit_answers(
@@ -189,16 +181,6 @@ def _margins(guards: Sequence[Guard], guarding: Sequence[Instructions]) -> dict[
         guard.name: guard.margin_of(questions.count, questions.total or questions.count)
         for guard, questions in zip(guards, guarding, strict=True)
     }
-
-
-def _judgings(asked: Sequence[Instructions], config: RunConfig) -> list[Instructions]:
-    """What is judged, once for each generation; an arm against itself costs nothing."""
-    seeds = {name: len(config.generation.seeds_of(name)) for name in config.arms}
-    judgings: list[Instructions] = []
-    for questions in asked:
-        free = config.generation.seeds if find_benchmark(questions.benchmark).against_original else 0
-        judgings += [questions] * (sum(seeds.values()) - free)
-    return judgings
 
 
 def _judged_against(
@@ -276,12 +258,3 @@ def _alpha_curve(
     original, *answers = generate("α curve", arms, asked, settings, store)
     judged = [judge_arm.submit(answer, original, judge, store) for answer in answers]
     return tuple(future.result() for future in judged)
-
-
-def _held_out(family: Family) -> str:
-    if family.alpha_instructions is None:
-        raise InputError(
-            f"{family.name}: an α curve needs held-out instructions, and the registry has none for it; "
-            "leave `curve` out (the benchmark's own instructions may not choose α)"
-        )
-    return family.alpha_instructions

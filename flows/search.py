@@ -27,7 +27,7 @@ from tasks.search.ultrafeedback import ULTRAFEEDBACK
 from tasks.search_alpha import estimate_search, search_alpha
 from tasks.stores.artefact import Store
 
-__all__ = ["expo_search", "search_family"]
+__all__ = ["estimate_family_search", "expo_search", "search_family"]
 
 
 def _run_name() -> str:
@@ -82,15 +82,31 @@ def search_family(
         InputError: nobody judges, or the search is for a preset.
         OverBudgetError: a limit ended the search.
     """
-    if config is None:
-        by_judge = find_judges(family, judge, (DEFAULT,))[DEFAULT]
-        config = SearchConfig(objective=ObjectiveConfig(judge=by_judge))
+    config = _config(family, config, judge)
     if config.preset:
         raise InputError(f"{family.name}: a run takes one α; search for the preset {config.preset} by itself")
     result = _search(family, config, store, asked)
     if result.stopped:
         raise OverBudgetError(f"{family.name}: {describe(result)}")
     return result
+
+
+def estimate_family_search(
+    family: Family, config: SearchConfig | None, judge: Judge | None, asked: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What the judge of such a search will be asked at most, in words; empty where there is none."""
+    config = _config(family, config, judge)
+    if config.judge is None:
+        return ()
+    held_out = family.alpha_instructions or ULTRAFEEDBACK
+    return (f"the search for {family.name}: {estimate_search(held_out, asked, settings_of(family), config)}",)
+
+
+def _config(family: Family, config: SearchConfig | None, judge: Judge | None) -> SearchConfig:
+    if config is not None:
+        return config
+    by_judge = find_judges(family, judge, (DEFAULT,))[DEFAULT]
+    return SearchConfig(objective=ObjectiveConfig(judge=by_judge))
 
 
 def _search(

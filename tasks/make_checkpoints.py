@@ -1,4 +1,4 @@
-"""Stage make_checkpoints: a family's checkpoints, where its provider makes them on the spot, as the demo's."""
+"""Stage make_checkpoints: a family's checkpoints, where its provider makes them, as the demo's."""
 
 from tasks.core.families import Family
 from tasks.core.providers import unmade

@@ -12,7 +12,7 @@ _lock = Lock()
 
 
 def request_slots(judge: Judge) -> BoundedSemaphore:
-    """The slots of a judge's endpoint and model, one for each request in flight; kept while somebody has them."""
+    """One slot for each request in flight to a judge's endpoint and model; kept while somebody uses them."""
     with _lock:
         return _slots.setdefault(
             (judge.url, judge.model, judge.max_concurrency), BoundedSemaphore(judge.max_concurrency)

@@ -141,11 +141,12 @@ class Done:
 
 def test_each_seed_is_judged_against_the_originals_of_that_seed(tmp_path: Path) -> None:
     """Two seeds and a noise run: the original against itself is free, its noise run is not."""
-    from flows.family import _judged_against, _judgings, _Submitted
+    from flows.family import _judged_against, _Submitted
+    from flows.questions import Questions
 
     own = find_instructions(register(write(tmp_path / "p.jsonl", PROMPTS)))
     config = RunConfig(generation=GenerationConfig(seeds=2, noise_band=True))
-    assert _judgings([own], config) == [own] * 3
+    assert Questions((own,), (), None).judgings(config, points=1) == [own] * 3
     answers = [
         _Submitted(own, arm, number, Done(f"{arm} {number}"))  # type: ignore[arg-type]
         for arm in ("original", "expo")

@@ -42,7 +42,7 @@ def test_two_judgings_at_once_share_what_the_judge_allows(
         # another share of the run's budget, and another seed, are the same endpoint
         by = judge.model_copy(update={"max_concurrency": concurrency, "seed": len(judging)})
         requests = [
-            {"model": "longer", "messages": [{"role": "user", "content": f"rate {judging} {n}"}]}
+            {"model": "m", "messages": [{"role": "user", "content": f"{judging} {n}"}], "max_tokens": 9}
             for n in range(9)
         ]
         with Journal(tmp_path / judging) as journal:

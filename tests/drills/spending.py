@@ -12,7 +12,7 @@ __all__ = ["spend"]
 
 @flow(name="spend")
 def spend(ledger: str, estimates: list[str]) -> None:
-    """Asks for each estimate twice, then spends; a line for each process that begins, and for the spending."""
+    """Asks for each estimate twice, then spends; writes a line for each process and for the spending."""
     _write(ledger, f"begun {os.getpid()}")
     for estimate in (*estimates, *estimates):
         require_approval(estimate)

@@ -161,7 +161,10 @@ def _form(stage: Stage, run: UUID, estimate: str = "") -> str:
         assert not state.is_final(), f"{state}\n{stage.log('expo')}"
         if state.name != "Suspended" or not (keys := state.state_details.run_input_keyset):
             return False
-        with get_client(sync_client=True) as client, suppress(PrefectHTTPStatusError):  # written after the state
+        with (
+            get_client(sync_client=True) as client,
+            suppress(PrefectHTTPStatusError),
+        ):  # written after the state
             found[:] = [str(client.read_flow_run_input(run, keys["description"]))]
         return bool(found) and estimate in found[0]
 
@@ -183,7 +186,6 @@ def _state(stage: Stage, run: UUID) -> State:
 def _begun(ledger: Path) -> list[int]:
     """The processes that the run has had."""
     return [int(line.split()[1]) for line in ledger.read_text().splitlines() if line.startswith("begun")]
-
 
 
 def _shown(browser: Browser, words: str) -> bool:

@@ -27,7 +27,7 @@ def no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(BENCHMARKS, "sums", "tests.benchmarks.sums")
-    monkeypatch.setattr(family_flow, "instructions", find_instructions)
+    monkeypatch.setattr("flows.questions.instructions", find_instructions)
     monkeypatch.setattr(family_flow, "search_family", searched)
 
 
@@ -57,7 +57,7 @@ def test_a_search_is_given_all_that_the_run_asks(tmp_path: Path, monkeypatch: py
 def test_checkpoints_are_made_by_a_stage_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the search and whatever else would have the provider make them; none of a family that has no such."""
+    """Before the search, or whatever else would have the provider make them; only where it has to."""
     made: list[str] = []
 
     def make(family: Family) -> None:

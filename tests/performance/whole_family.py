@@ -3,10 +3,10 @@
     python -m tests.performance.whole_family [--down 4] [--up 2] [--latency 0.2] [--plot time.svg]
     python -m tests.performance.whole_family --demo
 
-`expo run` takes a stand-in, two random Llamas of --hidden and --layers, from a Hub behind a link of --down MB/s
-to a verdict in an S3 store behind one of --up MB/s; the judge takes --latency seconds for each request. With
---demo it is `expo demo`, which has no Hub and its own judge. Prints when each stage worked and waited, the time
-against the longest leg and against the links (bytes carried by rate), and the share that passed in no stage.
+`expo run` takes a stand-in, two random Llamas of --hidden and --layers, from a Hub behind a link of --down
+MB/s to a verdict in an S3 store behind one of --up MB/s; the judge takes --latency seconds for each request.
+With --demo it is `expo demo`, which has no Hub and its own judge. Prints when each stage worked and waited,
+the time against the longest leg and against the links (bytes carried by rate), and the share of no stage.
 """
 
 import argparse
@@ -67,10 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(time_sentence(timeline))
     for link, seconds in found.links.items():
         if seconds:
-            print(f"{link}: {seconds:.1f} s at its rate; the run took {timeline.seconds / seconds:.2f} times that")
+            ratio = timeline.seconds / seconds
+            print(f"{link}: {seconds:.1f} s at its rate; the run took {ratio:.2f} times as long")
     share = timeline.in_no_stage / timeline.seconds
     print(f"in no stage: {share:.1%} of the family's run (target: at most {ORCHESTRATION:.0%})")
-    print(f"the whole command: {found.seconds:.1f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"the whole command: {found.seconds:.1f} s; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
     if options.plot:
         options.plot.write_text(time_plot(timeline))
 
