@@ -19,4 +19,4 @@ def is_buffer(name: str, tensor: TensorRange) -> bool:
         return True
     # A trained bias has one dimension, a causal mask is [1, 1, positions, positions].
     square = len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1) and tensor.shape[2] == tensor.shape[3]
-    return bool(_MASK.search(name)) and square
+    return square and bool(_MASK.search(name))

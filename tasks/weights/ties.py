@@ -18,9 +18,11 @@ def with_embedding(side: Side, other: Side) -> Side:
 
     Engines look for the embedding: an output with the head alone would be loaded with a random one.
     """
+    if not _ties(side) or _only(side.tensors, is_input_embedding):
+        return side
     head = _only(side.tensors, is_head)
     embedding = _only(other.tensors, is_input_embedding)
-    if not (head and embedding and _ties(side)) or _only(side.tensors, is_input_embedding):
+    if not (head and embedding):
         return side
     tensors = {embedding if name == head else name: tensor for name, tensor in side.tensors.items()}
     notice = f"{side.name}: {head} is paired as {embedding}, which is tied to it and was not stored"
@@ -59,8 +61,8 @@ def is_tied_head(side: Side, name: str) -> bool:
 
 def trained_head(side: Side, other: Tensors) -> Iterator[tuple[str, str]]:
     """(tensor, reason) where one side alone stores a head of its own that a tie would drop."""
-    embedding = _only(side.tensors, is_input_embedding)
-    if embedding is None or not _ties(side):
+    embedding = _only(side.tensors, is_input_embedding) if _ties(side) else None
+    if embedding is None:
         return
     for name, tensor in side.tensors.items():
         if name in other or not is_head(name):

@@ -165,7 +165,7 @@ def _form(stage: Stage, run: UUID, estimate: str = "") -> str:
             get_client(sync_client=True) as client,
             suppress(PrefectHTTPStatusError),
         ):  # written after the state
-            found[:] = [str(client.read_flow_run_input(run, keys["description"]))]
+            found[:] = [json.loads(client.read_flow_run_input(run, keys["description"]))]
         return bool(found) and estimate in found[0]
 
     wait_until(asked, "a suspended run with its form", every=POLL)
