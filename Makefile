@@ -8,7 +8,7 @@
 #   make coverage the suite, with the lines and branches that no process ran
 #   make docs     the site, in out/site; a broken link is an error
 #   make release  wheel and sdist in out/release, the wheel checked in an empty environment
-#   make check    ruff, mypy --strict and the fast tests: before each commit
+#   make check    deptry, ruff, mypy --strict and the quick tests: a minute and a half, before each commit
 #   make pythons  the base installation in a fresh environment of each Python that is found here
 #   make newest   the flows on the newest versions that pyproject.toml allows, vLLM in .venv
 #   make clean    removes .venv (the demo's checkpoints and results stay in the user's cache)
@@ -23,9 +23,10 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
 # Tests at once: most wait for servers and engines, each of which wants a core and two gigabytes.
 # A worker takes whole modules, since what a module shares (an engine, a cluster) is made in each worker.
-AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+WORKERS := -n logical --maxprocesses 4
+AT_ONCE := $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test fuzz repeat coverage drills docs release check pythons newest clean
+.PHONY: demo test fuzz repeat coverage drills docs release check static quick pythons newest clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -77,13 +78,20 @@ release: $(VENV)/.test
 	$(VENV)/bin/python -m build --outdir out/release .
 	EXPO_TEST_WHEEL=$$(echo $(CURDIR)/out/release/*.whl) $(VENV)/bin/python -m pytest -q tests/install/test_base.py
 
+# side by side: mypy has one process, and the tests have a worker for each core
 check: $(VENV)/.test
+	$(MAKE) --no-print-directory -j2 static quick
+
+static: $(VENV)/.test
 	$(VENV)/bin/deptry flows tasks deployments
 	$(VENV)/bin/deptry --ignore DEP002,DEP004 tests
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest -q -m "not slow" $(AT_ONCE)
+
+# quick: what tests/quick.py finds to need nothing but its own process; no module shares what is dear
+quick: $(VENV)/.test
+	$(VENV)/bin/python -m pytest -q --quick $(WORKERS) --dist worksteal
 
 clean:
 	rm -rf $(VENV) $(NEWEST)

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.servers.prefect import TEMPLATE
 
-pytest_plugins = ["tests.parts", "tests.properties", "tests.servers.fixtures"]
+pytest_plugins = ["tests.parts", "tests.properties", "tests.quick", "tests.servers.fixtures"]
 
 ACCOUNTS = (
     "AWS_",
@@ -27,11 +28,18 @@ ACCOUNTS = (
 )
 
 
+LONGEST = Path(__file__).parent / "drills/test_kills.py"
+"""Nearly half of the drills' time."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the modules with slow tests first: workers that take modules end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path != LONGEST, item.path not in slow))
 
+
+# pytest's workers take all cores: more threads of OpenMP would burn time waiting for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ENGINE = "EXPO_TEST_ENGINE_PYTHON"
 """Names the interpreter that has vLLM, where that of the tests has none: `make newest`."""
@@ -46,14 +54,13 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
         if name.startswith(ACCOUNTS):
             del os.environ[name]
     home = tmp_path_factory.mktemp("home")
-    common = _common(tmp_path_factory)
-    _share_demo(common, home / "cache")
+    _share_demo(pytestconfig.cache.mkdir("demo"), home / "cache")
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
         # compiled once, or every session and test with a cache of its own would wait for it
         "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled")),
         "PREFECT_HOME": str(home / "prefect"),
-        TEMPLATE: str(common / "prefect"),
+        TEMPLATE: str(pytestconfig.cache.mkdir(f"prefect-{version('prefect')}")),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # tests call stages outside of flows
         "DO_NOT_TRACK": "1",
@@ -65,14 +72,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     os.environ.update(before)
 
 
-def _common(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all of pytest's workers share in this session."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-def _share_demo(common: Path, cache: Path) -> None:
-    """All workers train the demo once: they share its folder, which has a lock."""
-    (common / "demo").mkdir(exist_ok=True)
+def _share_demo(trained: Path, cache: Path) -> None:
+    """All workers, and the next session, train the demo once: its folder has a lock, and its name
+    changes with all that decides the training."""
     cache.mkdir()
-    (cache / "demo").symlink_to(common / "demo")
+    (cache / "demo").symlink_to(trained)

@@ -58,6 +58,7 @@ def _graph() -> dict[str, frozenset[str]]:
     }
 
 
+@cache
 def _stages() -> list[str]:
     return sorted(
         module

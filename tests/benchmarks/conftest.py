@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.benchmarks.alpaca_judge import judge_answers
 from tasks.benchmarks.judge_config import Judge
-from tasks.instructions import instructions as find
 from tests.benchmarks.answers import SHORT, write_outputs
-from tests.benchmarks.judged_run import Run
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT
+
+if TYPE_CHECKING:
+    from tests.benchmarks.judged_run import Run
 
 Judging = Callable[..., Path]
 
@@ -44,8 +46,12 @@ def judging(tmp_path: Path, judge: Judge) -> Judging:
 
 
 @pytest.fixture
-def run(tmp_path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(tmp_path: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> "Run":
     """30 instructions with short reference outputs, a judge that likes long answers, and an empty store."""
+    # stages, which bring Prefect
+    from tasks.instructions import instructions as find
+    from tests.benchmarks.judged_run import Run
+
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     reference = write_outputs(tmp_path / "reference.json", SHORT, "reference")
     return Run(str(tmp_path / "store"), judge, find.fn(str(reference)))

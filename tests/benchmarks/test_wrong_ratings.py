@@ -94,6 +94,7 @@ VALUES: st.SearchStrategy[Any] = (
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.dictionaries(

@@ -38,7 +38,7 @@ RUN_BY = {
     "history": "tests/reports/test_history.py",
     "judge": "tests/flows/cli",
     "publish": "tests/install/test_base.py",
-    "report": "tests/flows/cli/test_main.py",
+    "report": "tests/flows/cli/test_bad_input.py",
     "run": "tests/flows/test_run.py",
     "score": "tests/flows/cli/test_benchmarks.py",
     "search": "tests/search",  # the flow, which the command fills in

@@ -11,7 +11,6 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.schemas.objects import TaskRun
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.core.errors import InputError, PermanentError
 from tasks.runtime.stage import failed_stage
@@ -41,6 +40,8 @@ class Planned(NamedTuple):
 
 @pytest.fixture(scope="module")
 def harness(own_environment: Path) -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness  # imports Prefect's whole server
+
     with prefect_test_harness(server_startup_timeout=600):
         yield
 

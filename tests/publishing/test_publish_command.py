@@ -25,6 +25,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
 from tasks.weights.signature import SIGNATURE, check_public_key, sign
 from tasks.weights.verify import verify
+from tests.flows.cli.command import Command, Done
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
@@ -89,30 +90,35 @@ def test_changed_repository_does_not_verify(hub: HubServer, model: Artefact) -> 
     ]
 
 
-def _expo(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.cli", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT, env=os.environ | environment
-    )
+@pytest.fixture
+def run(hub: HubServer, store: Store, expo: Command, tmp_path: Path) -> Command:
+    """The command: with a store on S3 in a process of its own, as users run it, with a folder in this one."""
+
+    def in_a_process(*arguments: str) -> Done:
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        environment = os.environ | hub.environment(tmp_path / "home", WRITE_TOKEN)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return in_a_process if store.uri.startswith("s3:") else expo
 
 
 @pytest.mark.slow
-def test_the_commands(hub: HubServer, model: Artefact, store: Store, tmp_path: Path) -> None:
+def test_the_commands(hub: HubServer, model: Artefact, store: Store, run: Command) -> None:
     """Public only when asked for; twice makes one commit; and gc finds nothing in a tidy store."""
-    environment = hub.environment(tmp_path / "home", WRITE_TOKEN)
-    done = _expo(environment, "publish", model.uri, REPO)
+    done = run("publish", model.uri, REPO)
     assert done.returncode == 0, done.stderr
     assert f"{hub.url}/{REPO}/tree/{hub.repos[REPO].head.sha}: private, with no verdicts" in done.stdout
     assert hub.repos[REPO].private
-    assert _expo(environment, "publish", model.uri, REPO).returncode == 0
+    assert run("publish", model.uri, REPO).returncode == 0
     assert len(hub.repos[REPO].commits) == 2
-    refused = _expo(environment, "publish", model.uri, REPO, "--public")
+    refused = run("publish", model.uri, REPO, "--public")
     assert (refused.returncode, "private already" in refused.stderr) == (2, True)
 
-    checked = _expo(environment, "verify", REPO)
+    checked = run("verify", REPO)
     assert checked.returncode == 0, checked.stderr
     assert "5 files and 4 tensors (computed again by numpy) are as they should be" in checked.stdout
-    tidy = _expo(environment, "gc", store.uri, "--older-than", "0")
+    tidy = run("gc", store.uri, "--older-than", "0")
     assert "0 orphans" in tidy.stdout or "cache" in tidy.stdout
 
 
@@ -140,7 +146,7 @@ def _report(model: Artefact) -> RunReport:
 
 
 def test_a_verdict_after_the_publication(
-    hub: HubServer, model: Artefact, store: Store, tmp_path: Path
+    hub: HubServer, model: Artefact, store: Store, expo: Command
 ) -> None:
     """The card is the one file that changes, once; and a verdict on it is never taken away again."""
     recipe, report = read_manifest(model.manifest() or b"").recipe, _report(model)
@@ -154,7 +160,7 @@ def test_a_verdict_after_the_publication(
     for _ in range(2):
         publish_stage.fn(recipe, REPO, of_family.uri, store.uri)
         assert len(repo.commits) == 3
-    done = _expo(hub.environment(tmp_path / "home", WRITE_TOKEN), "publish", model.uri, REPO)
+    done = expo("publish", model.uri, REPO)
     assert done.returncode == 0, done.stderr
     assert f"{hub.url}/{REPO}/tree/{repo.head.sha}: private, with 1 verdicts" in done.stdout
     publish_stage.fn(recipe, REPO, None, store.uri)  # by a run that judges nothing

@@ -9,6 +9,7 @@ from tasks.weights import streaming
 from tasks.weights.streaming import Read, StreamedInputs
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_any_reads_in_any_order_of_files(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

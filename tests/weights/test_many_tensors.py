@@ -61,6 +61,7 @@ def test_twenty_thousand_tensors_that_do_not_fit(
     assert len(str(caught.value).splitlines()) <= 20
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_tensors_on_one_side(tmp_path: Path) -> None:
     entries = many(layers=260)
     assert len(entries) > 100_000
@@ -73,7 +74,7 @@ def test_a_hundred_thousand_tensors_on_one_side(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) <= 20
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", pytest.param("module.", marks=pytest.mark.slow)])
 def test_twenty_thousand_tensors_that_fit(tmp_path: Path, prefix: str) -> None:
     """Also where a wrapper's prefix is taken off every name."""
     entries = many()

@@ -1,4 +1,4 @@
-"""The commands about benchmarks as their users run them; the judge of `anchors` is on loopback."""
+"""The commands about benchmarks, most in this process; the judge of `anchors` is on loopback."""
 
 import csv
 import json
@@ -12,6 +12,7 @@ import pytest
 
 from tasks.benchmarks.registry import data_files
 from tests.benchmarks.synthetic import write_ratings
+from tests.flows.cli.command import Command
 from tests.servers.judge import JudgeServer
 from tests.waiting import LIMIT
 
@@ -24,8 +25,9 @@ def server() -> Iterator[JudgeServer]:
         yield server
 
 
-def expo(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+def expo_data(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: libraries read these variables when they are imported."""
+    command = [sys.executable, "-m", "flows.cli", "data", *map(str, arguments)]
     environment = os.environ | variables
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment)
 
@@ -38,7 +40,7 @@ def mt_bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_score_gives_the_official_figures(data: Path, name: str) -> None:
+def test_score_gives_the_official_figures(expo: Command, data: Path, name: str) -> None:
     done = expo("score", "alpaca_eval", data / f"annotations/{name}/annotations.json", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -51,7 +53,7 @@ def test_score_gives_the_official_figures(data: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-def test_scores_as_tables(data: Path, mt_bench: tuple[Path, Path]) -> None:
+def test_scores_as_tables(expo: Command, data: Path, mt_bench: tuple[Path, Path]) -> None:
     done = expo("score", "alpaca_eval", data / "annotations/zephyr_0.1/annotations.json")
     assert "5.94" in done.stdout and "df_gamed.csv is not" in done.stdout
     done = expo("score", "mt_bench", mt_bench[0])
@@ -59,7 +61,7 @@ def test_scores_as_tables(data: Path, mt_bench: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_compare_of_two_real_files_is_paired(data: Path) -> None:
+def test_compare_of_two_real_files_is_paired(expo: Command, data: Path) -> None:
     """Facts: difference 0.93, paired standard error 0.55, interval −0.12 to 2.02, p 0.087."""
     files = [data / f"annotations/{name}/annotations.json" for name in NAMES]
     done = expo("compare", *files, "--json")
@@ -75,7 +77,7 @@ def test_compare_of_two_real_files_is_paired(data: Path) -> None:
     assert swapped["mean"] == pytest.approx(-found["mean"])
 
 
-def test_compare_of_mt_bench_counts_questions(mt_bench: tuple[Path, Path]) -> None:
+def test_compare_of_mt_bench_counts_questions(expo: Command, mt_bench: tuple[Path, Path]) -> None:
     done = expo("compare", *mt_bench)
     assert done.returncode == 0, done.stderr
     assert "6.00 → 6.50" in done.stdout and "80 units" in done.stdout
@@ -83,7 +85,7 @@ def test_compare_of_mt_bench_counts_questions(mt_bench: tuple[Path, Path]) -> No
 
 
 def test_files_that_cannot_be_compared_are_refused(
-    data: Path, mt_bench: tuple[Path, Path], tmp_path: Path
+    expo: Command, data: Path, mt_bench: tuple[Path, Path], tmp_path: Path
 ) -> None:
     real = data / "annotations/zephyr_0.1/annotations.json"
     rows = json.loads(real.read_text())
@@ -113,24 +115,25 @@ def test_scores_load_neither_prefect_nor_vllm(mt_bench: tuple[Path, Path]) -> No
 
 def test_data_is_taken_from_a_folder_and_its_state_is_shown(data: Path, tmp_path: Path) -> None:
     own = {"EXPO_CACHE": str(tmp_path / "cache"), "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = expo("data", "status", **own)
+    done = expo_data("status", **own)
     assert done.returncode == 1 and done.stdout.count("not here") == len(data_files())
-    done = expo("data", "fetch", "--from", data, **own)
+    done = expo_data("fetch", "--from", data, **own)
     assert done.stdout.count(": taken") >= 4, done.stderr
     assert f"{tmp_path}/cache/data" in done.stdout
-    done = expo("data", "fetch", "--from", tmp_path / "nowhere", **own)
+    done = expo_data("fetch", "--from", tmp_path / "nowhere", **own)
     assert done.returncode == 2 and "no such folder" in done.stderr
 
 
 @pytest.mark.slow
 def test_anchors_say_how_far_a_judge_is_from_the_published_one(
-    data: Path, server: JudgeServer, tmp_path: Path
+    expo: Command, data: Path, server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EXPO_STORE", str(tmp_path))
     stored = data / "annotations/zephyr_0.1/annotations.json"
     options = ("--judge-model", "longer", "--judge-url", server.url, "--sample", "40")
-    done = expo("anchors", stored, *options, EXPO_STORE=str(tmp_path))
+    done = expo("anchors", stored, *options)
     assert done.returncode == 0, done.stderr
     assert "longer agrees with weighted_alpaca_eval_gpt4_turbo in" in done.stdout
     assert "kappa" in done.stdout and len(server.bodies) == 40
-    again = expo("anchors", stored, *options, "--json", EXPO_STORE=str(tmp_path))
+    again = expo("anchors", stored, *options, "--json")
     assert json.loads(again.stdout)["agreement"]["n"] == 40 and len(server.bodies) == 40

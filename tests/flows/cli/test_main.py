@@ -101,25 +101,11 @@ def test_families_lists_every_family() -> None:
     assert done.returncode == 0 and "tulu-2-dpo-70b" in done.stdout and "8.13 → 8.26" in done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["check", "zephyr"], "no family 'zephyr'"),
-        (["check"], "give a family's name"),
-        (["check", "demo", "--sft", "x"], "not both"),
-        (["check", "--sft", "/nowhere", "--aligned", "/nowhere"], "/nowhere: no such folder"),
-        (["run", "nobody"], "no family 'nobody'"),
-        (["run", "zephyr-7b-beta"], "no judge; give one"),
-        (["report", "--store", "/nowhere"], "no report"),
-        (["check", "demo", "--alpha", "nan"], "a finite number"),
-        (["extrapolate", "--sft", "a"], "Missing option"),
-    ],
-)
-def test_bad_input_is_one_clear_line_and_status_2(arguments: list[str], message: str) -> None:
-    done = expo(*arguments)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
+def test_bad_input_is_one_clear_line_and_status_2() -> None:
+    """The status that the shell sees; what else is refused in this way is in test_bad_input.py."""
+    done = expo("check", "zephyr")
+    assert done.returncode == 2
+    assert "no family 'zephyr'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
