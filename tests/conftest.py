@@ -58,7 +58,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
         # compiled once, or every session and test with a cache of its own would wait for it
-        "NUMBA_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled")),
+        "EXPO_COMPILED": str(pytestconfig.cache.mkdir("compiled")),
         "PREFECT_HOME": str(home / "prefect"),
         TEMPLATE: str(pytestconfig.cache.mkdir(f"prefect-{version('prefect')}")),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -1,28 +1,16 @@
-"""fp8 to fp32 by a grid of scales, compiled by numba; see `tasks.weights.compiled`."""
+"""fp8 to fp32 by a grid of scales, by the loop of `tasks.weights.fp8_loops`."""
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.weights.compiled_cache import kept
+from tasks.weights.loop_cache import Loop
 
 __all__ = ["dequantize"]
 
 # Every value of float8_e4m3fn by its bits: all are exact in fp32.
 _VALUES = np.arange(256, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
-
-
-@kept
-def _dequantize(raw, first, width, grid, block_rows, block_columns, values, out):
-    done, count = 0, len(raw)
-    while done < count:
-        row, column = divmod(first + done, width)
-        block = column // block_columns
-        end = min(count, done + min(width, (block + 1) * block_columns) - column)
-        scale = grid[row // block_rows, block]
-        for i in range(done, end):
-            out[i] = values[raw[i]] * scale
-        done = end
+_dequantize = Loop("tasks.weights.fp8_loops", "dequantize")
 
 
 def dequantize(
