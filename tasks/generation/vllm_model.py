@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from vllm import LLM, CompletionOutput, RequestOutput
 
+    from tasks.generation.forked_workers import ForkedWorkers
+
 __all__ = ["VllmModel"]
 
-FORKED_WORKERS = "tasks.generation.forked_workers.ForkedWorkers"
 # The second turn of a long conversation may leave no room: that is no answer, and counted as cut.
 NO_ROOM = Answer(output="", tokens=0, finish_reason="length", looping=False)
 
@@ -150,12 +151,16 @@ def _load(job: GenerationJob, on_cpu: bool, worker_extension: str) -> "LLM":
     )
 
 
-def _executor(settings: GenerationSettings, on_cpu: bool) -> str | None:
+def _executor(settings: GenerationSettings, on_cpu: bool) -> "str | type[ForkedWorkers] | None":
     """Which of vLLM's means starts the workers; None: what it takes by itself."""
     if spans_nodes():
         return "ray"
     unbound = os.environ.get("OMP_NUM_THREADS"), os.environ.get("VLLM_CPU_OMP_THREADS_BIND")
-    return FORKED_WORKERS if on_cpu and settings.workers > 1 and unbound == ("1", "nobind") else None
+    if not on_cpu or settings.workers == 1 or unbound != ("1", "nobind"):
+        return None
+    from tasks.generation.forked_workers import ForkedWorkers
+
+    return ForkedWorkers  # its name alone would not do for a pipeline
 
 
 def _as_answer(completion: "CompletionOutput") -> Answer:
