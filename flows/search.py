@@ -120,7 +120,9 @@ def _search(
     evaluations = (*asked, own) if own else asked
     if ask and config.judge is not None:
         require_approval(estimate_search(held_out, evaluations, settings, config))
-    (recipe,) = resolve(family, (0.0,))
+    (recipe,) = resolve(family, (0.0,), merge=config.merge)
+    if config.merge and recipe.adapter is None:
+        raise InputError(f"{recipe.aligned.uri}: no adapter to merge; leave merge out")
     return search_alpha(recipe, held_out, evaluations, settings, config, store)
 
 

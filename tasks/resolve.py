@@ -11,18 +11,22 @@ __all__ = ["resolve"]
 
 
 @stage(lambda family, alphas: f"resolve {family.name} {alphas_in_short(alphas)}")
-def resolve(family: Family, alphas: tuple[float, ...], dequantize: bool = False) -> tuple[Recipe, ...]:
+def resolve(
+    family: Family, alphas: tuple[float, ...], dequantize: bool = False, merge: bool = True
+) -> tuple[Recipe, ...]:
     """One recipe for each alpha, all of the same two commits.
 
-    `dequantize` is the recipe's. An aligned adapter is merged, so that both arms are whole models that
-    the same code decodes.
+    Args:
+        dequantize: as the recipe's.
+        merge: whether an aligned adapter is merged, so that both arms are whole models that the same code
+            decodes; else it stays an adapter where another scale of it is exact.
 
     Raises:
         InputError: a checkpoint, or a revision of it, does not exist or is not accessible.
         RetryableError: the Hub did not answer.
     """
     aligned, sft = open_parents(*family.checkpoints)
-    mode = adapter_mode(aligned, merge=is_adapter(aligned))
+    mode = adapter_mode(aligned, merge=merge and is_adapter(aligned))
     recipe = Recipe(
         aligned=aligned.checkpoint,
         sft=sft.checkpoint,

@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext
 from tasks.benchmarks.registry import is_benchmark
 from tasks.comparison.asked_prompts import asked_prompts
 from tasks.comparison.instructions import local_file
-from tasks.core.errors import CorruptError, OverBudgetError
+from tasks.core.errors import CorruptError, InputError, OverBudgetError
 from tasks.core.providers import provider_of
 from tasks.generation.devices import gpus_of
 from tasks.generation.interpreter import engine_name, engine_python
@@ -23,7 +23,7 @@ from tasks.runtime.recorder import begin_work
 from tasks.runtime.stage import stage
 from tasks.runtime.steps import run_step
 from tasks.search.answering import CandidateAnswers, Totals
-from tasks.search.by_module import ModuleSteps
+from tasks.search.by_module import ModuleSteps, modules_of
 from tasks.search.deadline import Deadline
 from tasks.search.estimate import describe_estimate
 from tasks.search.found import SEARCHES
@@ -50,7 +50,7 @@ from tasks.stores.open import reopen
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.folder import local_copy, model_artefact
 from tasks.weights.planner import make_plan
-from tasks.weights.presets import names_of_pair, preset_factors, shaped
+from tasks.weights.presets import changed_names, names_of_pair, preset_factors, shaped
 from tasks.weights.recipe import Recipe
 from tasks.weights.verify import verify
 
@@ -126,7 +126,13 @@ def _search(
         deadline.check()  # ends the engine in the middle of a batch, if need be
 
     # what can be refused is, before anything is served or downloaded for it
-    shape = preset_factors(config.preset, names_of_pair(aligned, sft)) if config.preset else ()
+    changed = changed_names(aligned, sft)
+    shape = preset_factors(config.preset, names_of_pair(aligned, sft), changed) if config.preset else ()
+    if config.by_module and len(modules_of(changed)) < 2:
+        (module,) = modules_of(changed)
+        raise InputError(
+            f"by_module: the update is of {module} alone, so its α is the search's; leave it out"
+        )
     guards = open_guards(config.guards, config.guard_items)
     with ExitStack() as stack:
         stack.enter_context(hold_engine(gpus_of(settings)))
@@ -152,10 +158,12 @@ def _search(
             result = run_search(
                 recipe, config, answers, held_out, objective, second, scores, name, play_round, deadline
             )
+        # of an adapter: as it was served, which may be merged where the recipe would scale it
+        recipe = recipe.model_copy(update={"adapter": answers.adapter})
+        open_answers = partial(open_answers, recipe=recipe)
         if config.by_module and result.alpha is not None:
-            names = names_of_pair(aligned, sft)
             steps = ModuleSteps(
-                work, recipe, names, config, held_out, objective, guards, deadline, open_answers
+                work, recipe, changed, config, held_out, objective, guards, deadline, open_answers
             )
             result = _explore(steps, result, config, [scorer for scorer in (objective, second) if scorer])
         deadline.lift()

@@ -33,7 +33,9 @@ FUNCTION = Annotated[
 def search(
     family: Annotated[str | None, typer.Argument(help="A family, or give --sft and --aligned.")] = None,
     sft: Annotated[str | None, typer.Option(help="The SFT checkpoint θ_0.")] = None,
-    aligned: Annotated[str | None, typer.Option(help="The aligned checkpoint θ_1.")] = None,
+    aligned: Annotated[
+        str | None, typer.Option(help="The aligned checkpoint θ_1, or a LoRA adapter.")
+    ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -80,6 +82,10 @@ def search(
             "out, repeatable: ifeval (5 points), gsm8k=3. Its first 100 questions are asked."
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Of an adapter: serve whole models, not the adapter at other scales."),
+    ] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer.")] = None,
     max_minutes: Annotated[
         float | None, typer.Option(help="End with what was found by then; the same command goes on.")
@@ -120,6 +126,7 @@ def search(
             ),
             preset=module_preset,
             by_module=by_module,
+            merge=merge,
             choosing=choosing,
             confirming=confirming,
             max_minutes=max_minutes,

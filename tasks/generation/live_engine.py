@@ -7,6 +7,9 @@ equal one in a sixth of the elements), and go tensor by tensor into the running 
 workers (`tasks.generation.theta_worker`). Whether a reload is right depends on the architecture, so the
 engine proves it on its own model before the first order: a few answers as loaded, again after θ(1) and
 θ(0), which has the same bytes.
+
+Or no weights are replaced, and orders name adapters to answer with (`tasks.generation.adapter_serving`).
+Then the engine proves that it gives the same answers twice.
 """
 
 import sys
@@ -17,6 +20,7 @@ from pathlib import Path
 
 from tasks.core.errors import ExpoError
 from tasks.core.values import canonical_json
+from tasks.generation.adapter_serving import UnservedAdapterError, unserved_is_an_error
 from tasks.generation.answer_journal import Answer, Header
 from tasks.generation.answers import write_whole
 from tasks.generation.engine import load_tokenizer, prepare_environment
@@ -41,6 +45,7 @@ class LiveModel:
         """Loads it, with the weights of the setup's model.
 
         Raises:
+            UnservedAdapterError: vLLM does not compute with all of the setup's adapter.
             ExpoError: as an engine's job.
         """
         job = setup.job
@@ -52,7 +57,14 @@ class LiveModel:
         self._prompts = render_prompts(
             tokenizer, [question.turns[0] for question in self._questions], job.settings
         )
-        self._model = VllmModel(job, tokenizer, self._prompts, on_cpu, EXTENSION if setup.sft else "")
+        self._model = VllmModel(
+            job,
+            tokenizer,
+            self._prompts,
+            on_cpu,
+            worker_extension=EXTENSION if setup.sft else "",
+            adapter=Path(setup.adapter) if setup.adapter else None,
+        )
         self._weights: str | None = None  # the fingerprint of the recipe in the engine
         self._loaded = (0, 0.0)
 
@@ -60,6 +72,17 @@ class LiveModel:
     def has_lost_a_worker(self) -> bool:
         """Whether a worker process of the model has ended."""
         return self._model.has_lost_a_worker
+
+    def require_served(self) -> None:
+        """Answers a few prompts with the setup's adapter, and again.
+
+        Raises:
+            UnservedAdapterError: vLLM cannot, or the answers are others the second time.
+        """
+        with unserved_is_an_error(unless=lambda: self.has_lost_a_worker):
+            repeatable = self._sample() == self._sample()
+        if not repeatable:
+            raise UnservedAdapterError("vLLM's kernels give this adapter's answers otherwise each time")
 
     def reloads_rightly(self) -> bool:
         """Whether answers after θ(1) and then θ(0) are those of the model as it was loaded."""
@@ -72,7 +95,7 @@ class LiveModel:
     def obey(self, order: LiveOrder, reply: Replies) -> None:
         """Makes the probe and the answers that are not there yet."""
         if order.probe and order.own_answers and not Path(order.probe).is_file():
-            self._set(order.recipe)
+            self._set(order)
             found = self._probe(Path(order.own_answers))
             if order.recipe is None:
                 found = found.model_copy(update={"nonfinite": order.nonfinite})
@@ -84,7 +107,7 @@ class LiveModel:
         import vllm
 
         def load() -> VllmModel:
-            self._set(order.recipe)
+            self._set(order)
             return self._model
 
         header = Header(
@@ -108,9 +131,13 @@ class LiveModel:
             seconds=seconds,
         )
 
-    def _set(self, recipe: Recipe | None) -> None:
-        if recipe is not None and recipe.fingerprint != self._weights:
-            self._reload(recipe)
+    def _set(self, order: LiveOrder) -> None:
+        if order.adapter is not None:
+            started = time.monotonic()
+            self._model.use_adapter(Path(order.adapter))
+            self._loaded = (0, time.monotonic() - started)
+        elif order.recipe is not None and order.recipe.fingerprint != self._weights:
+            self._reload(order.recipe)
 
     def _reload(self, recipe: Recipe) -> None:
         assert self._sft is not None
@@ -136,7 +163,13 @@ def main(path: str, replies: int) -> int:
 
 
 def _start(setup: LiveSetup, replies: Replies) -> Callable[[str], None]:
-    model = LiveModel(setup, prepare_environment())
+    try:
+        model = LiveModel(setup, prepare_environment())
+        if setup.adapter:
+            model.require_served()
+    except UnservedAdapterError as error:
+        replies.send(LiveReply(kind="unfit", message=str(error)))
+        raise
     fit = setup.sft is None or _is_fit(model)
     replies.send(LiveReply(kind="ready" if fit else "unfit"))
     return lambda line: model.obey(LiveOrder.model_validate_json(line), replies)

@@ -17,18 +17,21 @@ class LiveSetup(Value):
     sft      a folder with θ_0; None: the engine serves the model as loaded and takes no other weights
     aligned  a folder with θ_1 where that is not the job's model, as of an adapter; None: it is
     pair     a recipe of the pair at whatever α, to check reloads with; None as sft
+    adapter  a folder with a LoRA adapter that the job's model is served with; None: with none
     """
 
     job: GenerationJob
     sft: str | None
     aligned: str | None = None
     pair: Recipe | None
+    adapter: str | None = None
 
 
 class LiveOrder(Value):
     """One α to answer with.
 
     recipe       of θ(α), over the two folders of the setup; None: the model as it was loaded
+    adapter      a folder with the adapter to answer with, like the setup's but for its scale; None: none
     fingerprint  of everything that decides the answers but the prompts' number
     folder       for the journal, one for each fingerprint
     prompts      a file of AlpacaEval's form
@@ -39,6 +42,7 @@ class LiveOrder(Value):
     """
 
     recipe: Recipe | None
+    adapter: str | None = None
     fingerprint: str
     folder: str
     prompts: str
@@ -76,7 +80,8 @@ class LiveReply(Value):
 
     kind     ready: it takes orders; progress: `count` more answers are in the journal's batch;
              done: the order is; failed: it is not, with an error of this project's tree;
-             unfit: answers after a reload are not those of the model as loaded
+             unfit: answers after a reload are not those of the model as loaded, or the message says why
+             the setup's adapter is not served
     """
 
     kind: Literal["ready", "progress", "done", "failed", "unfit"]

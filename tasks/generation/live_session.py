@@ -27,10 +27,11 @@ __all__ = ["LiveEngine", "UnfitError", "live_engine"]
 MODULE = "tasks.generation.live_engine"
 POLL_SECONDS = 0.25
 END_SECONDS = 20.0
+NOT_RELOADED = "new weights in this running vLLM do not answer as the same weights in a fresh one"
 
 
 class UnfitError(PermanentError):
-    """The running engine does not load new weights correctly."""
+    """The running engine does not load new weights correctly, or does not serve the adapter."""
 
 
 class LiveEngine:
@@ -82,7 +83,7 @@ class LiveEngine:
         """Follows the replies until one of this kind.
 
         Raises:
-            UnfitError: the engine's check of reloads failed.
+            UnfitError: the engine's check of reloads failed, or it does not serve its adapter.
             ExpoError: as `obey`.
         """
         while True:
@@ -92,10 +93,8 @@ class LiveEngine:
             elif reply.kind == kind:
                 return
             elif reply.kind == "unfit":
-                raise UnfitError(
-                    f"{self._job.model}: new weights in this running vLLM do not answer as the same weights "
-                    f"in a fresh one; see {Path(self._job.output) / log_file(0)}"
-                )
+                log = Path(self._job.output) / log_file(0)
+                raise UnfitError(f"{self._job.model}: {reply.message or NOT_RELOADED}; see {log}")
             else:
                 error: type[ExpoError] = getattr(errors, reply.error, PermanentError)
                 raise error(f"live engine of {self._job.model}: {reply.message}")
@@ -123,6 +122,7 @@ def live_engine(
     sft: Path | None,
     advance: Callable[[int], None],
     aligned: Path | None = None,
+    adapter: Path | None = None,
     python: str | None = None,
     module: str = MODULE,
 ) -> Iterator[LiveEngine]:
@@ -132,18 +132,24 @@ def live_engine(
         pair, sft: a recipe of the pair at whatever α, and the folder of θ_0, for orders with a recipe;
             None: the engine answers with the model as it is.
         aligned: the folder of an adapter, which the job's model has merged at α = 0; None: the model's own.
+        adapter: the folder of a LoRA adapter to serve the job's model with, for orders that name one.
         python: another environment's interpreter, with this project's dependencies for weights.
         module: whose process takes the orders; see `tasks.generation.order_loop`.
 
     Raises:
-        UnfitError: a pair is given, and this vLLM does not reload this architecture rightly.
+        UnfitError: a pair is given, and this vLLM does not reload this architecture rightly; or an
+            adapter, and it does not compute with all of it.
         InputError, PermanentError, RetryableError: as `tasks.generation.process.generate`.
     """
     Path(job.output).mkdir(parents=True, exist_ok=True)
     log = Path(job.output) / log_file(0)
     log.unlink(missing_ok=True)
     setup = LiveSetup(
-        job=job, sft=str(sft) if sft else None, aligned=str(aligned) if aligned else None, pair=pair
+        job=job,
+        sft=str(sft) if sft else None,
+        aligned=str(aligned) if aligned else None,
+        pair=pair,
+        adapter=str(adapter) if adapter else None,
     )
     with ExitStack() as stack:
         replies, its_replies = _pipe(stack)

@@ -4,9 +4,12 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from multiprocessing import active_children
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.text_files import clean_text
+from tasks.generation.adapter_kernels import order_sums
+from tasks.generation.adapter_serving import AdapterSlot, adapter_options, unserved_is_an_error
 from tasks.generation.answer_journal import Answer
 from tasks.generation.answers import is_looping
 from tasks.generation.devices import spans_nodes
@@ -36,19 +39,31 @@ class VllmModel:
         prompts: PromptSet,
         on_cpu: bool,
         worker_extension: str = "",
+        adapter: Path | None = None,
     ) -> None:
-        """Loads the model.
+        """Loads the model, and a LoRA adapter on it if one is given.
 
         Args:
             worker_extension: the name of a class by which vLLM extends its workers', with the method
                 `load_theta` for `reload`.
+            adapter: the folder of one; `use_adapter` takes others of its modules and ranks.
 
         Raises:
             InputError: a first turn leaves no room for an answer.
+            UnservedAdapterError: vLLM does not compute with all of the adapter.
         """
         self._settings, self._tokenizer, self._prompts = job.settings, tokenizer, prompts
-        self._llm = _load(job, on_cpu, worker_extension)
+        if adapter is None:
+            self._llm = _load(job, on_cpu, worker_extension)
+        else:
+            with unserved_is_an_error():
+                if not on_cpu:
+                    order_sums(Path(job.output) / "kernels")
+                self._llm = _load(job, on_cpu, worker_extension, **adapter_options(adapter))
         self._workers = active_children()
+        self._adapters = AdapterSlot(self._llm)
+        if adapter is not None:
+            self.use_adapter(adapter)
         self._room: int = self._llm.model_config.max_model_len
         require_room(prompts.token_ids, self._room)
 
@@ -73,6 +88,10 @@ class VllmModel:
         made = dict(zip(fitting, answers, strict=True))
         return tuple(made.get(number, NO_ROOM) for number in range(len(requests)))
 
+    def use_adapter(self, folder: Path) -> None:
+        """Answers are the adapter's from here on; it has the modules and ranks of the one at the start."""
+        self._adapters.load(folder)
+
     def reload(self, order: str) -> list[str]:
         """Has every worker replace its weights, and empties the prefix cache; what the workers reply."""
         replies: list[str] = self._llm.collective_rpc("load_theta", args=(order,))
@@ -91,7 +110,10 @@ class VllmModel:
         ]
         whole = [[*ids, *more][: self._room - 1] for ids, more in zip(prompts, said, strict=True)]
         outputs = self._llm.generate(
-            [TokensPrompt(prompt_token_ids=ids) for ids in whole], sampling, use_tqdm=False
+            [TokensPrompt(prompt_token_ids=ids) for ids in whole],
+            sampling,
+            use_tqdm=False,
+            lora_request=self._adapters.request,
         )
         for ids, prompt, output in zip(whole, prompts, outputs, strict=True):
             of_tokens = output.prompt_logprobs or []
@@ -117,6 +139,7 @@ class VllmModel:
                 for request in requests
             ],
             use_tqdm=False,
+            lora_request=self._adapters.request,
         )
         finished: list[RequestOutput] = []
         while self._llm.llm_engine.has_unfinished_requests():
@@ -128,7 +151,7 @@ class VllmModel:
         return [_as_answer(out.outputs[0]) for out in in_order]
 
 
-def _load(job: GenerationJob, on_cpu: bool, worker_extension: str) -> "LLM":
+def _load(job: GenerationJob, on_cpu: bool, worker_extension: str, **more: Any) -> "LLM":  # noqa: ANN401 - vLLM's own
     from vllm import LLM
 
     settings = job.settings
@@ -148,6 +171,7 @@ def _load(job: GenerationJob, on_cpu: bool, worker_extension: str) -> "LLM":
         enable_chunked_prefill=not on_cpu,
         # A restart must compute each prompt as the first run did, not find half of it cached.
         enable_prefix_caching=False,
+        **more,
     )
 
 

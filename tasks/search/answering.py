@@ -25,7 +25,7 @@ from tasks.search.candidate_engine import CandidateEngine
 from tasks.search.held_out import HeldOut
 from tasks.search.rails import Vitals
 from tasks.stores.source import Source
-from tasks.weights.recipe import Recipe
+from tasks.weights.recipe import AdapterMode, Recipe
 
 __all__ = ["CandidateAnswers", "Totals"]
 
@@ -78,6 +78,7 @@ class CandidateAnswers:
             "confirming": prompts.confirming,
             **{name: tuple(questions) for name, questions in (guards or {}).items()},
         }
+        self._own_answers = work / "own.json"
         work.mkdir(parents=True, exist_ok=True)
         for part, texts in self._prompts.items():
             _write_prompts(self._file(part), texts)
@@ -107,8 +108,12 @@ class CandidateAnswers:
         """Name and version of what answered, and how θ(α) got into it; once something was answered."""
         found = most_complete(self._folder(0.0) / "choosing", self._name(0.0))
         version = found[0].engine if found else "unknown"
-        way = "weights replaced in place" if self._engine.takes_weights else "one engine for each α"
-        return f"{version}, {way}"
+        return f"{version}, {self._engine.way}"
+
+    @property
+    def adapter(self) -> AdapterMode | None:
+        """What the answers are of, where the aligned side is an adapter: of it at a scale, or of a merge."""
+        return self._engine.adapter
 
     def answers(self, part: str, alpha: float, count: int) -> list[Answer]:
         """The first `count` answers of θ(α) to a part of the prompts; what is missing is made.
@@ -121,6 +126,7 @@ class CandidateAnswers:
         batches = self._batches(folder, alpha)
         if not self._covers(batches, count):
             folder.mkdir(parents=True, exist_ok=True)
+            self._settle()
             self._engine.obey(alpha, self._order(alpha, part, count))
             batches = self._batches(folder, alpha)
         return answers_in_order(batches)[:count]
@@ -131,9 +137,10 @@ class CandidateAnswers:
         if not path.is_file():
             self._write_own_answers()
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._settle()
             order = self._order(alpha, "choosing", 0)
-            own = str(self._work / "own.json")
-            self._engine.obey(alpha, order.model_copy(update={"own_answers": own, "probe": str(path)}))
+            changes = {"own_answers": str(self._own_answers), "probe": str(path)}
+            self._engine.obey(alpha, order.model_copy(update=changes))
         return Probe.model_validate_json(path.read_bytes())
 
     def vitals(self, part: str, alpha: float, count: int) -> Vitals:
@@ -194,14 +201,17 @@ class CandidateAnswers:
             stop=stop,
         )
 
+    def _settle(self) -> None:
+        """Before an order: its fingerprint depends on how an adapter is served."""
+        self._engine.settle(may_merge=not self._own_answers.is_file())
+
     def _write_own_answers(self) -> None:
-        path = self._work / "own.json"
-        if path.is_file():
+        if self._own_answers.is_file():
             return
         count = min(OWN_ANSWERS, len(self._prompts["choosing"]), self._settings.batch_size)
         answers = tuple(answer.output for answer in self.answers("choosing", 0.0, count))
         texts = ProbeTexts(prompts=self._prompts["choosing"][:count], answers=answers)
-        write_whole(path, canonical_json(texts))
+        write_whole(self._own_answers, canonical_json(texts))
 
     def _at(self, alpha: float) -> Recipe:
         changes: dict[str, object] = {"nonfinite": "allow"}
@@ -211,7 +221,7 @@ class CandidateAnswers:
 
     def _name(self, alpha: float) -> str:
         """Of everything that decides a candidate's answers, but for how many there are."""
-        return fingerprint(self._at(alpha), self._settings, {"prompts": self._prompts})
+        return fingerprint(self._engine.recipe(alpha), self._settings, {"prompts": self._prompts})
 
     def _folder(self, alpha: float) -> Path:
         return self._work / f"alpha-{alpha:g}"

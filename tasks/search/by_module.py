@@ -26,10 +26,10 @@ from tasks.stats.paired import PairedDifference
 from tasks.weights.modules import matches
 from tasks.weights.recipe import ModuleAlpha, Recipe
 
-__all__ = ["ModuleSteps", "recipe_by_module"]
+__all__ = ["ModuleSteps", "modules_of", "recipe_by_module"]
 
 REST = "rest"
-SEARCHED = ("attention", "mlp", REST)
+NAMED = ("attention", "mlp")
 MULTIPLES = Grid(lowest=0.25, highest=2.0, count=4, limit=2.0)  # of the α that was found
 
 
@@ -51,7 +51,7 @@ class ModuleSteps:
         """
         Args:
             work: the search's folder, in which its answers are.
-            tensors: the names of the checkpoint's tensors.
+            tensors: the names of the tensors that α is about.
             open_answers: makes answers from a folder, and from recipes by a number.
         """
         self._work, self._recipe, self._tensors = work, recipe, tensors
@@ -65,7 +65,7 @@ class ModuleSteps:
         Raises:
             OverBudgetError: a limit is reached; what was made is kept.
         """
-        modules = _modules_of(self._tensors)
+        modules = modules_of(self._tensors)
         multiples, tried = dict.fromkeys(modules, 1.0), 0
         difference = None
         racing = self._config.race.model_copy(update={"grid": MULTIPLES})
@@ -127,22 +127,24 @@ class _Step:
 def recipe_by_module(
     recipe: Recipe, alpha: float, multiples: Mapping[str, float], tensors: Sequence[str]
 ) -> Recipe:
-    """The recipe with these multiples of α; a module that the checkpoint does not have is left out."""
+    """The recipe with these multiples of α; a module that no tensor is of is left out."""
     entries = tuple(
         ModuleAlpha(pattern=name, alpha=alpha * multiples[name])
-        for name in _modules_of(tensors)
+        for name in modules_of(tensors)
         if name != REST
     )
-    return recipe.model_copy(update={"alpha": alpha * multiples[REST], "module_alphas": entries})
+    of_rest = alpha * multiples.get(REST, 1.0)
+    return recipe.model_copy(update={"alpha": of_rest, "module_alphas": entries})
 
 
-def _modules_of(tensors: Sequence[str]) -> tuple[str, ...]:
-    """Those that the checkpoint has, by its tensors' names; the rest is always one."""
-    return tuple(
-        name
-        for name in SEARCHED
-        if name == REST or any(matches(ModuleAlpha(pattern=name, alpha=0.0), tensor) for tensor in tensors)
-    )
+def modules_of(tensors: Sequence[str]) -> tuple[str, ...]:
+    """Those that some tensor is of, by its name; what is of none of them is the rest."""
+    found = {next((name for name in NAMED if _is_of(name, tensor)), REST) for tensor in tensors}
+    return tuple(name for name in (*NAMED, REST) if name in found)
+
+
+def _is_of(module: str, tensor: str) -> bool:
+    return matches(ModuleAlpha(pattern=module, alpha=0.0), tensor)
 
 
 def _share_zero(work: Path, step: Path) -> None:

@@ -41,6 +41,7 @@ class SearchConfig(Value):
     guard_items  questions of each guard benchmark of the rails that a candidate answers
     by_module    whether multiples of the choice are tried for attention, the MLPs and the rest
     preset       a named shape of α (see `tasks.weights.presets`): what is searched for is its scale
+    merge        of an adapter: serve the whole model θ(α), not the adapter at another scale
     max_minutes  of one try; it ends with what was found so far, and the next try goes on
     """
 
@@ -51,6 +52,7 @@ class SearchConfig(Value):
     confirming: int = 512
     by_module: bool = Field(default=False, exclude_if=lambda by_module: not by_module)
     preset: ModulePreset | None = Field(default=None, exclude_if=lambda preset: preset is None)
+    merge: bool = Field(default=False, exclude_if=lambda merge: not merge)
     max_minutes: float | None = Field(default=None, gt=0)
     guard_items: int = Field(default=100, ge=10)
 

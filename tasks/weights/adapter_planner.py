@@ -16,7 +16,7 @@ from tasks.weights.recipe import Recipe
 from tasks.weights.shard_layout import lay_out, output_dtype
 from tasks.weights.vocabulary import HEAD, INPUT_EMBEDDING
 
-__all__ = ["make_adapter_plans"]
+__all__ = ["is_of_tokenizer", "make_adapter_plans", "own_side_files"]
 
 SAMPLE_BYTES = 4096
 # What an adapter's folder may have of its own; the rest of a merged model's files is the SFT model's.
@@ -54,7 +54,7 @@ def _plan(
     merge = recipe.adapter == "merge"
     jobs = [_tensor_job(recipe, name, tensor, pairing) for name, tensor in layout.tensors.items()]
     shards = lay_out(recipe, layout, jobs) if merge else ()
-    of_adapter = _own_side_files(adapter)
+    of_adapter = own_side_files(adapter)
     adapter_bytes = aligned.files()[adapter.file].size
     weights = sum(sft.files()[file].size for file in layout.weight_files) if merge else 0
     return Plan(
@@ -143,14 +143,19 @@ def _trained_copies(
             )
 
 
-def _own_side_files(adapter: Adapter) -> tuple[str, ...]:
+def own_side_files(adapter: Adapter) -> tuple[str, ...]:
     """The adapter's tokenizer, if it is a whole one; a part of one would be mixed with another's."""
     names = adapter.side_files
     whole = TOKENIZER_CONFIG in names and any(name in VOCABULARIES for name in names)
     return names if whole else ()
 
 
+def is_of_tokenizer(name: str) -> bool:
+    """Whether a file gives way to the adapter's own tokenizer."""
+    return name.startswith(TOKENIZER)
+
+
 def _sft_side_files(layout: CheckpointLayout, of_adapter: tuple[str, ...]) -> tuple[str, ...]:
     if not of_adapter:
         return layout.side_files
-    return tuple(name for name in layout.side_files if not name.startswith(TOKENIZER))
+    return tuple(name for name in layout.side_files if not is_of_tokenizer(name))

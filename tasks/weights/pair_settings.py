@@ -6,7 +6,7 @@ from tasks.core.values import Value
 from tasks.weights.adapter_base import adapter_mode
 from tasks.weights.options import Arithmetic, Extra, ModulePreset, Nonfinite, OutputDtype, Vocabulary
 from tasks.weights.pass_options import Parents
-from tasks.weights.presets import names_of_pair, preset_factors, scaled
+from tasks.weights.presets import changed_names, names_of_pair, preset_factors, scaled
 from tasks.weights.recipe import ModuleAlpha, Recipe
 
 __all__ = ["PairSettings"]
@@ -51,7 +51,8 @@ class PairSettings(Value):
         """
         shape: tuple[ModuleAlpha, ...] = ()
         if self.preset:
-            shape = scaled(preset_factors(self.preset, names_of_pair(*parents)), alpha)
+            factors = preset_factors(self.preset, names_of_pair(*parents), changed_names(*parents))
+            shape = scaled(factors, alpha)
         return Recipe(
             aligned=parents.aligned.checkpoint,
             sft=parents.sft.checkpoint,

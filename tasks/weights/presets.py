@@ -9,40 +9,45 @@ from collections.abc import Collection, Iterator
 
 from tasks.core.errors import MismatchError
 from tasks.stores.source import Source
-from tasks.weights.adapter import is_adapter
+from tasks.weights.adapter import is_adapter, read_adapter
+from tasks.weights.adapter_pairing import pair_adapter
 from tasks.weights.checkpoint import read_checkpoint
 from tasks.weights.modules import LAYER, matches
 from tasks.weights.options import ModulePreset
 from tasks.weights.recipe import ModuleAlpha, Recipe
 
-__all__ = ["names_of_pair", "preset_factors", "scaled", "shaped"]
+__all__ = ["changed_names", "names_of_pair", "preset_factors", "scaled", "shaped"]
 
+_ATTENTION = ModuleAlpha(pattern="attention", alpha=0.5)
 _FUSIONBENCH = (
     ModuleAlpha(pattern=r"bias$", alpha=0.0),
     ModuleAlpha(pattern="norms", alpha=0.0),
     ModuleAlpha(pattern="embeddings", alpha=0.0),
     ModuleAlpha(pattern="head", alpha=0.0),
-    ModuleAlpha(pattern="attention", alpha=0.5),
+    _ATTENTION,
 )
 
 
-def preset_factors(preset: ModulePreset, tensors: Collection[str]) -> tuple[ModuleAlpha, ...]:
+def preset_factors(
+    preset: ModulePreset, tensors: Collection[str], changed: Collection[str] | None = None
+) -> tuple[ModuleAlpha, ...]:
     """The parts of α as a recipe's module alphas at α = 1; what none of them matches gets all of α.
 
     Args:
         tensors: the names of the checkpoint's tensors.
+        changed: those of them that α is about; None: all.
 
     Raises:
         MismatchError: the preset is about layers or attention, and no name says where they are.
     """
     wanted = _FUSIONBENCH if preset == "fusionbench" else tuple(_growing(tensors))
-    known = tuple(factor for factor in wanted if any(matches(factor, name) for name in tensors))
-    if preset == "fusionbench" and all(factor.pattern != "attention" for factor in known):
+    if preset == "fusionbench" and not any(matches(_ATTENTION, name) for name in tensors):
         raise MismatchError(
             f"module preset fusionbench: no tensor's name, such as {next(iter(tensors), '')}, tells that it "
             "is of attention; give --module-alpha yourself"
         )
-    return known
+    named = tensors if changed is None else changed
+    return tuple(factor for factor in wanted if any(matches(factor, name) for name in named))
 
 
 def scaled(factors: Collection[ModuleAlpha], alpha: float) -> tuple[ModuleAlpha, ...]:
@@ -61,6 +66,14 @@ def shaped(recipe: Recipe, factors: Collection[ModuleAlpha], alpha: float) -> Re
 def names_of_pair(aligned: Source, sft: Source) -> tuple[str, ...]:
     """The names of the tensors that a pair's output has; raises as `read_checkpoint`."""
     return tuple(read_checkpoint(sft if is_adapter(aligned) else aligned).tensors)
+
+
+def changed_names(aligned: Source, sft: Source) -> tuple[str, ...]:
+    """Those that α is about: of an adapter the tensors that it changes, else all."""
+    if not is_adapter(aligned):
+        return names_of_pair(aligned, sft)
+    pairing = pair_adapter(read_adapter(aligned), read_checkpoint(sft).tensors)
+    return (*pairing.low_rank, *pairing.saved)
 
 
 def _growing(tensors: Collection[str]) -> Iterator[ModuleAlpha]:

@@ -59,6 +59,11 @@ def test_an_engine_that_does_not_reload_rightly_is_unfit(engine: Connect) -> Non
         engine(LiveReply(kind="unfit")).wait("ready")
 
 
+def test_an_engine_that_does_not_serve_its_adapter_says_why(engine: Connect) -> None:
+    with pytest.raises(UnfitError, match=r"a/model: no place for o_proj; see the/output/engine\.log"):
+        engine(LiveReply(kind="unfit", message="no place for o_proj")).wait("ready")
+
+
 def test_progress_is_handed_on_and_errors_keep_their_class(engine: Connect) -> None:
     counts: list[int] = []
     failed = LiveReply(kind="failed", error="InputError", message="no room")

@@ -25,13 +25,15 @@ class FakeVllm:
     """Engines of this test: `started` has the model folders, `orders` what they were asked.
 
     unfit     whether new weights in a running engine are refused
+    unserved  whether an adapter on its base model is refused
     die_after answers after which every engine dies as if it was killed; None: never
     """
 
-    def __init__(self, *, unfit: bool = False, die_after: int | None = None) -> None:
-        self.unfit, self.die_after = unfit, die_after
+    def __init__(self, *, unfit: bool = False, unserved: bool = False, die_after: int | None = None) -> None:
+        self.unfit, self.unserved, self.die_after = unfit, unserved, die_after
         self.started: list[str] = []
-        self.adapters: list[Path | None] = []
+        self.merging: list[Path | None] = []  # the adapters from which θ(α) is computed
+        self.serving: list[Path] = []  # the adapters that engines started with
         self.orders: list[tuple[float | None, int]] = []
         self.answered = 0
         self.recipe: Recipe | None = None  # of the last order
@@ -49,14 +51,19 @@ class FakeVllm:
         sft: Path | None,
         advance: Callable[[int], None],
         aligned: Path | None = None,
+        adapter: Path | None = None,
         python: str | None = None,
     ) -> Iterator["_Engine"]:
         """In the place of `tasks.generation.live_session.live_engine`."""
         assert (pair is None) == (sft is None) and python in (None, sys.executable)
         if self.unfit and pair is not None:
             raise UnfitError("no new weights")
+        if adapter is not None:
+            if self.unserved:
+                raise UnfitError("no place for o_proj")
+            self.serving.append(adapter)
         self.started.append(job.model)
-        self.adapters.append(aligned)
+        self.merging.append(aligned)
         yield _Engine(self, job, advance)
 
 
@@ -73,6 +80,9 @@ class _Engine:
 
     def obey(self, order: LiveOrder) -> None:
         alpha = order.recipe.alpha if order.recipe else None
+        if order.adapter is not None:
+            assert order.recipe is None and self._vllm.serving
+            alpha = _alpha_of(Path(order.adapter))
         self._vllm.orders.append((alpha, order.stop))
         self._vllm.recipe = order.recipe
         if order.probe and not Path(order.probe).exists():

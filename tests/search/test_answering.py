@@ -141,7 +141,7 @@ def test_an_adapter_is_merged_once_and_streamed_from_its_parents(
         ) as answers:  # fmt: skip
             answers.answers("choosing", 0.5, count)
     merged = tmp_path / "work" / "merged"
-    assert vllm.started == [str(merged)] * 2 and vllm.adapters == [aligned.folder()] * 2
+    assert vllm.started == [str(merged)] * 2 and vllm.merging == [aligned.folder()] * 2
     found = read_manifest((merged / "manifest.json").read_bytes()).recipe
     assert (found.alpha, found.adapter) == (0.0, "merge")
 

@@ -41,7 +41,7 @@ class Modular(FakeVllm):
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr("tasks.stats.paired.RESAMPLES", 500)
-    monkeypatch.setattr("tasks.search_alpha.names_of_pair", lambda *_: NAMES)
+    monkeypatch.setattr("tasks.search_alpha.changed_names", lambda *_: NAMES)
     return Place(tmp_path, monkeypatch)
 
 
@@ -90,7 +90,7 @@ def test_cut_off_by_a_limit_it_goes_on_with_the_next_try(place: Place) -> None:
 def test_a_module_that_the_names_do_not_tell_has_no_step(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.search_alpha.names_of_pair", lambda *_: (MLP, REST))
+    monkeypatch.setattr("tasks.search_alpha.changed_names", lambda *_: (MLP, REST))
     config = small_config(ObjectiveConfig(function=f"{HERE}:wants_less_attention"))
     found = place.search(Modular(), config=config.model_copy(update={"by_module": True})).by_module
     assert found is not None and [*found.multiples] == ["mlp", "rest"]

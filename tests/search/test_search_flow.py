@@ -35,7 +35,7 @@ def test_without_prompts_ultrafeedbacks_are_asked(place: Place, monkeypatch: pyt
     aligned, sft = str(place.aligned.folder()), str(place.sft.folder())
     asked: list[str] = []
     monkeypatch.setattr("flows.search.search_alpha", lambda _recipe, prompts, *_: asked.append(prompts))
-    monkeypatch.setattr("flows.search.resolve", lambda *_: ("recipe",))
+    monkeypatch.setattr("flows.search.resolve", lambda *_, **__: ("recipe",))
     expo_search.fn(config_of("flat"), aligned=aligned, sft=sft)
     assert asked == ["ultrafeedback"]
 
@@ -47,7 +47,7 @@ def test_the_estimate_comes_before_anything_else(place: Place, monkeypatch: pyte
         asked.append(estimate)
         raise InputError("not approved")
 
-    def begin(*_: object) -> None:
+    def begin(*_: object, **__: object) -> None:
         pytest.fail("the search began")
 
     asked: list[str] = []
