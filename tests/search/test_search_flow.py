@@ -18,6 +18,7 @@ from tasks.core.errors import InputError
 from tasks.search.held_out import read_prompts, split
 from tasks.search.objectives import ObjectiveConfig
 from tasks.search.search_config import most_judgments
+from tasks.weights.recipe import Recipe
 from tests.search.engines import FakeVllm
 from tests.search.places import HERE, Place, config_of, small_config
 from tests.waiting import wait_until
@@ -71,6 +72,15 @@ def test_the_estimate_comes_before_anything_else(place: Place, monkeypatch: pyte
     monkeypatch.setattr("flows.search.require_approval", begin)
     with pytest.raises(pytest.fail.Exception, match="the search began"):
         search(100, ask=False)
+
+
+def test_a_whole_checkpoint_is_nothing_to_merge(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Recipe(aligned=place.aligned.checkpoint, sft=place.sft.checkpoint, alpha=0.0)
+    monkeypatch.setenv("EXPO_SEARCH_FUNCTIONS", f"{HERE}:flat")
+    monkeypatch.setattr("flows.search.resolve", lambda *_, **__: (whole,))
+    config = config_of("flat").model_copy(update={"merge": True})
+    with pytest.raises(InputError, match="no adapter to merge; leave merge out"):
+        expo_search.fn(config, None, "nobody/nothing", "nobody/nothing-sft", str(place.prompts), None, None)
 
 
 @pytest.mark.slow
