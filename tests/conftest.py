@@ -54,7 +54,7 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
         if name.startswith(ACCOUNTS):
             del os.environ[name]
     home = tmp_path_factory.mktemp("home")
-    _share_demo(pytestconfig.cache.mkdir("demo"), home / "cache")
+    _share_demo(_common(tmp_path_factory), home / "cache")
     os.environ |= {
         "EXPO_CACHE": str(home / "cache"),
         # compiled once, or every session and test with a cache of its own would wait for it
@@ -72,8 +72,14 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyte
     os.environ.update(before)
 
 
-def _share_demo(trained: Path, cache: Path) -> None:
-    """All workers, and the next session, train the demo once: its folder has a lock, and its name
-    changes with all that decides the training."""
+def _common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all of pytest's workers share in this session."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def _share_demo(common: Path, cache: Path) -> None:
+    """All workers train the demo once: they share its folder, which has a lock."""
+    (common / "demo").mkdir(exist_ok=True)
     cache.mkdir()
-    (cache / "demo").symlink_to(trained)
+    (cache / "demo").symlink_to(common / "demo")

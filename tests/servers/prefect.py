@@ -35,7 +35,7 @@ __all__ = [
 ROOT = Path(__file__).parents[2]
 DATABASE = "prefect.db"
 TEMPLATE = "EXPO_TEST_PREFECT_TEMPLATE"
-"""Names the folder that all of pytest's workers share for the database that servers start from."""
+"""Names the folder, kept between sessions, for the database that servers start from."""
 
 
 class PrefectServer:
@@ -110,6 +110,8 @@ def make_database(home: Path) -> None:
     with (template / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (template / "migrated").exists():
+            for file in template.glob(f"{DATABASE}*"):  # of a session that was killed
+                file.unlink()
             command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
             environment = os.environ | {"PREFECT_HOME": str(template)}
             subprocess.run(command, env=environment, check=True, capture_output=True)
