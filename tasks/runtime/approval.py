@@ -1,5 +1,6 @@
 """A person's word before a flow spends money: a form in the UI with the estimate on it."""
 
+import time
 from hashlib import sha256
 
 from prefect.client.schemas.objects import FlowRun
@@ -17,6 +18,7 @@ __all__ = ["require_approval"]
 
 WAIT = 7 * 24 * 3600  # seconds until a run that nobody answers fails
 POLL = 2  # seconds
+SETTLE = 3  # seconds in which a heartbeat just sent is counted: the server takes events at once out of turn
 
 
 class Approval(RunInput):
@@ -43,6 +45,7 @@ def require_approval(estimate: str) -> None:
         try:
             answer = suspend_flow_run(wait_for_input=form, timeout=WAIT, key=key)
         except Pause:
+            time.sleep(SETTLE)
             emit_suspended(context.flow_run.id)
             raise
     else:

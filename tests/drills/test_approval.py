@@ -88,7 +88,8 @@ def test_a_suspended_run_is_not_taken_for_a_dead_one(stage: Stage, tmp_path: Pat
     since = _state(stage, run).timestamp
     silence = SILENCE + timedelta(seconds=30)  # the server looks at its triggers every few seconds
     wait_until(lambda: datetime.now(UTC) - since > silence, "a silence that would crash a run", every=POLL)
-    assert _state(stage, run).name == "Suspended"
+    state = _state(stage, run)
+    assert state.name == "Suspended", state.message
     _answer(run, go_on=False)
     assert stage.ended(run).state
 
