@@ -58,7 +58,7 @@ def test_extrapolate_loads_neither_torch_nor_prefect_nor_vllm(pair: tuple[str, s
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT)
     modules = set(eval(done.stdout.splitlines()[-1]))
-    assert "numba" in modules
+    assert "tasks.weights.compiled" in modules, "the loops have run"
     assert not modules & {"torch", "prefect", "vllm", "transformers", "alpaca_eval", "matplotlib"}
 
 
