@@ -3,7 +3,8 @@
 from importlib import import_module
 
 import llvmlite.binding as llvm
-from numba import types
+import numpy as np
+from numba import from_dtype, types
 from numba.core.compiler import Flags, compile_extra
 from numba.core.registry import cpu_target
 
@@ -57,9 +58,7 @@ def compile_loop(module: str, name: str, arguments: tuple[Argument, ...]) -> tup
 
 
 def _type(argument: Argument) -> types.Type:
-    dtype = getattr(
-        types, {"bool": "boolean", "int": "int64", "float": "float64"}.get(argument.dtype, argument.dtype)
-    )
+    dtype = from_dtype(np.dtype(argument.dtype))
     if not argument.dimensions:
         return dtype
     return types.Array(dtype, argument.dimensions, "C", aligned=argument.aligned)

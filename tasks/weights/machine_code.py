@@ -99,7 +99,7 @@ def argument_of(value: Any) -> Argument:  # noqa: ANN401
         ValueError: an array is not contiguous, in C order.
     """
     if not isinstance(value, np.ndarray):
-        return Argument(value.dtype.name if isinstance(value, np.generic) else type(value).__name__)
+        return Argument(np.result_type(value).name)
     if not value.flags.c_contiguous:
         raise ValueError("a compiled loop takes arrays that are contiguous, in C order")
     return Argument(value.dtype.name, value.ndim, value.flags.aligned)
@@ -113,5 +113,4 @@ def _parts(argument: Argument) -> list[Any]:
 
 
 def _ctype(dtype: str) -> Any:  # noqa: ANN401 - a ctypes class
-    """Of a scalar; Python's int and float have 64 bits, as numba takes them."""
-    return np.ctypeslib.as_ctypes_type({"int": "int64", "float": "float64"}.get(dtype, dtype))
+    return np.ctypeslib.as_ctypes_type(dtype)

@@ -29,7 +29,7 @@ from tasks.stores.folder_source import FolderSource
 from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tasks.weights.recipe import Recipe
-from tests.generation.conftest import make_tiny_llama
+from tests.performance.synthetic import random_llama_config
 
 __all__ = ["Seconds", "main", "measure"]
 
@@ -169,20 +169,10 @@ def _timed(work: Callable[[], None]) -> float:
 
 def _make_model(folder: Path, options: argparse.Namespace, seed: int) -> Path:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    make_tiny_llama(folder)
+    config = random_llama_config(folder, options.hidden, options.layers)
     torch.manual_seed(seed)
-    config = LlamaConfig.from_pretrained(
-        folder,
-        hidden_size=options.hidden,
-        intermediate_size=3 * options.hidden,
-        num_hidden_layers=options.layers,
-        num_attention_heads=options.hidden // 32,
-        num_key_value_heads=options.hidden // 32,
-        head_dim=32,
-        initializer_range=0.02,
-    )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     return folder
 

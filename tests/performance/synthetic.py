@@ -8,15 +8,38 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["layers_of", "make_pair", "shapes_of"]
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
+
+__all__ = ["layers_of", "make_pair", "random_llama_config", "shapes_of"]
 
 HIDDEN, MIDDLE, KEYS, VOCABULARY = 2048, 5632, 256, 32000
 SHARD_BYTES = 1_000_000_000
+
+
+def random_llama_config(folder: Path, hidden: int, layers: int) -> "LlamaConfig":
+    """Of a Llama that vLLM can serve, with heads 32 wide; its tokenizer goes into the folder."""
+    from transformers import LlamaConfig
+
+    from tests.generation.conftest import make_tiny_llama
+
+    make_tiny_llama(folder)
+    return LlamaConfig.from_pretrained(
+        folder,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
+        head_dim=32,
+        initializer_range=0.02,
+    )
 
 
 def make_pair(folder: Path, gigabytes: float) -> tuple[Path, Path]:

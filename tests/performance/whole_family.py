@@ -25,7 +25,7 @@ from tasks.core.timeline import Timeline, length
 from tasks.reports.run_report import RunReport
 from tasks.reports.time_plot import time_plot, time_sentence
 from tasks.stores.disk import cache_folder
-from tests.generation.conftest import make_tiny_llama
+from tests.performance.synthetic import random_llama_config
 from tests.servers.hub import HubServer
 from tests.servers.judge import JudgeServer
 from tests.servers.s3 import BUCKET, S3Server
@@ -153,19 +153,9 @@ def _write_registry(folder: Path, questions: int) -> Path:
 def _write_model(folder: Path, options: argparse.Namespace, seed: int) -> None:
     """A random Llama in a few shards; the two sides differ a little."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    make_tiny_llama(folder)
-    config = LlamaConfig.from_pretrained(
-        folder,
-        hidden_size=options.hidden,
-        intermediate_size=3 * options.hidden,
-        num_hidden_layers=options.layers,
-        num_attention_heads=options.hidden // 32,
-        num_key_value_heads=options.hidden // 32,
-        head_dim=32,
-        initializer_range=0.02,
-    )
+    config = random_llama_config(folder, options.hidden, options.layers)
     torch.manual_seed(0)
     model = LlamaForCausalLM(config)
     torch.manual_seed(seed)
