@@ -2,7 +2,7 @@
 #
 #   make demo     the main job on the embedded default: train, search for α, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
-#   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
+#   make drills   a cluster on this machine, and kill -9 to all of its parts: a quarter of an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
 #   make repeat   the whole suite five times; the counts must be equal
 #   make coverage the suite, with the lines and branches that no process ran
@@ -24,7 +24,10 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 # Tests at once: most wait for servers and engines, each of which wants a core and two gigabytes.
 # A worker takes whole modules, since what a module shares (an engine, a cluster) is made in each worker.
 WORKERS := -n logical --maxprocesses 4
-AT_ONCE := $(WORKERS) --dist loadfile --no-loadscope-reorder
+BY_MODULE := --dist loadfile --no-loadscope-reorder
+AT_ONCE := $(WORKERS) $(BY_MODULE)
+# a drill waits for its servers half of the time: one more than there are cores
+DRILLS_AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 $(BY_MODULE)
 
 .PHONY: demo test fuzz repeat coverage drills docs release check static quick pythons newest clean
 .DELETE_ON_ERROR:
@@ -53,7 +56,7 @@ coverage: $(VENV)/.test
 	$(VENV)/bin/coverage report
 
 drills: $(VENV)/.test
-	$(VENV)/bin/python -m pytest -m drill $(AT_ONCE) tests/drills
+	$(VENV)/bin/python -m pytest -m drill $(DRILLS_AT_ONCE) tests/drills
 
 pythons: $(VENV)/.test
 	EXPO_TEST_PYTHONS=all $(VENV)/bin/python -m pytest -rA tests/install/test_base.py

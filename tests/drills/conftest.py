@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.drills.play import Outcome, run_of_one_family
 from tests.drills.stage import Stage, set_up
 
 Record = Callable[..., None]
@@ -33,3 +34,12 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with set_up(tmp_path_factory.mktemp("drill")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stage: Stage, record: Record) -> Outcome:
+    """What a run leaves that nothing disturbs."""
+    outcome = run_of_one_family(stage, "undisturbed")
+    record("kill: nothing", **outcome.taken)
+    assert any(name.endswith(".safetensors") for name in outcome.files) and len(outcome.files) >= 5
+    return outcome

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +69,11 @@ class Stage:
     def of(cls, prefect: PrefectServer) -> Self:
         """A stage of a Prefect server alone, to look at its records."""
         return cls(Path(), prefect, S3Server(Path()), {}, {})
+
+    def asking(self, questions: int) -> Self:
+        """The same servers; the workers that it starts ask every family so many questions."""
+        families = _registry(self.folder / f"asking-{questions}", questions)
+        return replace(self, environment={**self.environment, "EXPO_FAMILIES": str(families)})
 
     def worker(self, name: str, pool: str = "expo") -> "subprocess.Popen[bytes]":
         """Starts a process worker with a log of its own; the caller ends it."""
@@ -174,17 +179,9 @@ class Stage:
 
 
 @contextmanager
-def set_up(folder: Path, questions: int = len(QUESTIONS)) -> Iterator[Stage]:
+def set_up(folder: Path) -> Iterator[Stage]:
     """All servers, bootstrapped; families with a few questions and short answers by $EXPO_FAMILIES."""
-    asked = folder / "questions.json"
-    rows = [
-        {"instruction": f"{QUESTIONS[number % 4]} ({number})", "output": "Yes.", "generator": "reference"}
-        for number in range(questions)
-    ]
-    asked.write_text(json.dumps(rows))
-    families = folder / "families.yaml"
-    changed = {name: SHORT | {"instructions": str(asked)} for name in FOURTEEN}
-    families.write_text(json.dumps(changed | {"broken": BROKEN}))
+    families = _registry(folder, len(QUESTIONS))
     with ExitStack() as servers:
         servers.enter_context(judge := JudgeServer())
         hub = servers.enter_context(serve_zoo())
@@ -200,6 +197,20 @@ def set_up(folder: Path, questions: int = len(QUESTIONS)) -> Iterator[Stage]:
         }
         bootstrap(server.url, families=families)
         yield Stage(folder, server, s3, environment, {"model": "longer", "base_url": judge.url})
+
+
+def _registry(folder: Path, questions: int) -> Path:
+    """The file of a registry whose families are asked so many questions, and answer in few words."""
+    folder.mkdir(exist_ok=True)
+    asked, families = folder / "questions.json", folder / "families.yaml"
+    rows = [
+        {"instruction": f"{QUESTIONS[number % 4]} ({number})", "output": "Yes.", "generator": "reference"}
+        for number in range(questions)
+    ]
+    asked.write_text(json.dumps(rows))
+    changed = {name: SHORT | {"instructions": str(asked)} for name in FOURTEEN}
+    families.write_text(json.dumps(changed | {"broken": BROKEN}))
+    return families
 
 
 def report_of(stage: Stage, run: FlowRun, prefix: str = "store") -> RunReport:

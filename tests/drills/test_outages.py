@@ -1,0 +1,40 @@
+"""Drill 2, the servers: kill -9 to one, which is gone for a minute. The run ends, by itself or by
+`prefect flow-run retry`, with the bytes and the figures of the undisturbed one."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.drills.conftest import Record
+from tests.drills.play import Outcome, Play, run_of_one_family
+from tests.drills.stage import Stage
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+OUTAGE = 60.0  # seconds without a server
+
+
+def _s3(play: Play) -> None:
+    play.answering()
+    play.stage.s3.kill()
+    time.sleep(OUTAGE)
+    play.stage.s3.start()
+
+
+def _server(play: Play) -> None:
+    play.answering()
+    play.stage.prefect.kill()
+    time.sleep(OUTAGE)
+    play.stage.prefect.start()
+
+
+@pytest.mark.parametrize("fault", [_s3, _server])
+def test_same_bytes_and_figures(
+    fault: Callable[[Play], None], stage: Stage, undisturbed: Outcome, record: Record
+) -> None:
+    name = fault.__name__.strip("_")
+    outcome = run_of_one_family(stage, name, fault)
+    record(f"outage: {name}", **outcome.taken)
+    assert outcome.files == undisturbed.files
+    assert outcome.figures == undisturbed.figures
