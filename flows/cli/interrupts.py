@@ -55,11 +55,13 @@ class _Interrupt:
         os.set_blocking(self.writing, False)
         self._settled = Event()
         self._number = 0
+        self._raised = False
 
     def handle(self, number: int, _frame: FrameType | None) -> NoReturn:
         """Interrupts the main thread; the second signal does not wait for it."""
-        if self._number:
+        if self._raised:  # not `_number`: `watch` may know of the first signal before the main thread does
             _exit(number)
+        self._raised = True
         os.write(self.writing, bytes([number]))
         raise Interrupted
 

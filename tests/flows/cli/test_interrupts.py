@@ -81,6 +81,25 @@ def test_the_block_gets_a_moment_to_end_its_children(tmp_path: Path) -> None:
     assert status == 143 and (tmp_path / "ended").exists()
 
 
+def test_it_gets_it_too_where_it_heeds_the_signal_late(tmp_path: Path) -> None:
+    """After the thread that watches for signals: here the main thread computes in C when the signal comes."""
+    code = (
+        "import os, signal, threading, time; from hashlib import pbkdf2_hmac; from pathlib import Path\n"
+        "from flows.cli import interrupts\n"
+        "interrupts.GRACE_SECONDS, begun = 1000, threading.Event()\n"
+        "def end(): begun.wait(); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=end, daemon=True).start()\n"
+        "with interrupts.ends_on_signals():\n"
+        "    try:\n"
+        "        print('ready', flush=True); begun.set(); pbkdf2_hmac('sha256', b'', b'', 2_000_000)\n"
+        "        time.sleep(1000)\n"
+        f"    finally: Path({str(tmp_path / 'ended')!r}).touch()\n"
+    )
+    with start(code) as command:
+        command.communicate(timeout=LIMIT)
+    assert command.returncode == 143 and (tmp_path / "ended").exists()
+
+
 def test_a_signal_that_nohup_has_ignored_stays_ignored() -> None:
     code = (
         "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
