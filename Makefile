@@ -2,7 +2,7 @@
 #
 #   make demo     the main job on the embedded default: train, search for α, extrapolate, generate, judge, report
 #   make test     every test that this machine can run
-#   make drills   a cluster on this machine, and kill -9 to all of its parts: a quarter of an hour
+#   make drills   a cluster on this machine, and kill -9 to all of its parts: under half an hour
 #   make fuzz     the properties with random examples, FUZZ_SECONDS (20) each
 #   make repeat   the whole suite five times; the counts must be equal
 #   make coverage the suite, with the lines and branches that no process ran

@@ -77,14 +77,10 @@ def test_deployments_job_variables_fit(kind: Any, gpu: bool) -> None:  # noqa: A
         validate(deployment["work_pool"]["job_variables"] | {"gpus": 4}, schema)
 
 
-def test_a_process_starts_in_its_workers_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_process_has_no_temporary_folder() -> None:
     from prefect.workers.process import ProcessJobConfiguration
 
-    template = base_job_template("process")
-    monkeypatch.setenv("EXPO_HOME", str(tmp_path))
-    assert _filled(ProcessJobConfiguration, template, {}).working_dir == tmp_path
-    monkeypatch.delenv("EXPO_HOME")
-    assert _filled(ProcessJobConfiguration, template, {}).working_dir == Path()
+    assert _filled(ProcessJobConfiguration, base_job_template("process"), {}).working_dir == Path()
 
 
 def test_template_that_prefect_has_changed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
