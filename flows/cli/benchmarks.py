@@ -13,8 +13,8 @@ from tasks.benchmarks.table import BENCHMARKS
 from tasks.core.errors import CorruptError, ExpoError, InputError
 
 if TYPE_CHECKING:
+    from tasks.benchmarks.figures import Score
     from tasks.benchmarks.judge_config import Judge
-    from tasks.benchmarks.protocol import Score
     from tasks.stats.decision import Verdict
 
 __all__ = [

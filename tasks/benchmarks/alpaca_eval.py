@@ -19,8 +19,9 @@ from tasks.benchmarks.alpaca_score import (
 )
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.data import cached, fetch, verified
+from tasks.benchmarks.figures import MIN_JUDGED, Counts, Judged, Measure
 from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.rows import AnswerRow, Rows
 from tasks.core.errors import CorruptError, ExpoError, InputError
 from tasks.core.families import Published

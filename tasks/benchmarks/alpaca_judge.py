@@ -23,9 +23,9 @@ from tasks.benchmarks.alpaca_files import Row, in_order_of, read_answers, write_
 from tasks.benchmarks.alpaca_mass import parseable
 from tasks.benchmarks.asking import Failure, Request, ask_all, check_share
 from tasks.benchmarks.budget import Usage, estimate
+from tasks.benchmarks.figures import UNKNOWN_CAUSE
 from tasks.benchmarks.judge_config import PUBLISHED_ANNOTATOR, Judge
 from tasks.benchmarks.judge_journal import JOURNAL, Choice, Journal
-from tasks.benchmarks.protocol import UNKNOWN_CAUSE
 
 if TYPE_CHECKING:
     import pandas as pd

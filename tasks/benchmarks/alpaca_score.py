@@ -15,8 +15,8 @@ from pydantic import Field
 from tasks.benchmarks.alpaca_files import Row, preference_of, read_annotations
 from tasks.benchmarks.alpaca_judge import RAW, WHY_NONE, load_package
 from tasks.benchmarks.alpaca_mass import name_mass
+from tasks.benchmarks.figures import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
 from tasks.benchmarks.length_control import RESAMPLES, length_control
-from tasks.benchmarks.protocol import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import one_line
 from tasks.stats.metrics import ArmMetrics

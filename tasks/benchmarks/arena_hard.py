@@ -17,11 +17,11 @@ from pathlib import Path
 from tasks.benchmarks.arena_hard_data import BASELINES, CREATIVE_ANSWERS, HARD_ANSWERS, QUESTIONS
 from tasks.benchmarks.budget import Usage
 from tasks.benchmarks.data import cached, fetch
+from tasks.benchmarks.figures import Measure
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.pairwise_benchmark import PairwiseBenchmark, answers_by_uid
 from tasks.benchmarks.pairwise_files import Prompt, answers_of, read_prompts, text_of_answer, writer_of
 from tasks.benchmarks.pairwise_judge import Matchup, expected_usage
-from tasks.benchmarks.protocol import Measure
 from tasks.core.errors import InputError
 from tasks.core.text_files import read_json_lines
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks.data import DataFile, fetch
+from tasks.benchmarks.figures import Measure, Score
 from tasks.benchmarks.lm_eval_tasks import VERSION, exact_match, require_lm_eval
-from tasks.benchmarks.protocol import Measure, Score
 from tasks.benchmarks.verified import Check, Item, VerifiedBenchmark, binary_error
 from tasks.core.text_files import read_json_lines
 from tasks.generation.settings import Sampling

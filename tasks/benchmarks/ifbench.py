@@ -11,8 +11,8 @@ from typing import Any
 
 from tasks.benchmarks import nltk_files
 from tasks.benchmarks.data import DataFile, fetch
+from tasks.benchmarks.figures import Measure
 from tasks.benchmarks.instruction_following import Checker, InstructionBenchmark, write_questions
-from tasks.benchmarks.protocol import Measure
 from tasks.benchmarks.scorers import require_scorer
 from tasks.core.errors import CorruptError
 from tasks.generation.settings import Sampling

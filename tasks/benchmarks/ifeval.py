@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tasks.benchmarks import nltk_files
 from tasks.benchmarks.data import DataFile, fetch
+from tasks.benchmarks.figures import Measure
 from tasks.benchmarks.instruction_following import Checker, InstructionBenchmark, write_questions
 from tasks.benchmarks.lm_eval_tasks import VERSION, instruction_checker, require_lm_eval
-from tasks.benchmarks.protocol import Measure
 from tasks.generation.settings import Sampling
 
 __all__ = ["BENCHMARK", "PROMPTS"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tasks.benchmarks.data import DataFile, fetch
-from tasks.benchmarks.protocol import Score
+from tasks.benchmarks.figures import Score
 from tasks.benchmarks.verified import Check, Item, VerifiedBenchmark, binary_error
 from tasks.core.errors import CorruptError
 from tasks.core.text_files import read_json_lines

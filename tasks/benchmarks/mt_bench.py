@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.benchmarks.budget import Usage
+from tasks.benchmarks.figures import MIN_JUDGED, Counts, Judged, Measure
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.mt_bench_data import (
     PROMPTS,
@@ -29,7 +30,7 @@ from tasks.benchmarks.mt_bench_score import (
     score_judgments,
     why_not_rated,
 )
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.rows import Dialogue, DialogueTurn, Rows
 from tasks.core.errors import InputError
 from tasks.core.families import Published

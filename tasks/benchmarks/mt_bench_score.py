@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, TypeGuard
 
+from tasks.benchmarks.figures import MIN_JUDGED, UNKNOWN_CAUSE, Score
 from tasks.benchmarks.mt_bench_judge import HIGHEST, LOWEST, TEMPERATURES, UNPARSED
-from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_CAUSE, Score
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import one_line, read_json_lines
 from tasks.stats.metrics import ArmMetrics

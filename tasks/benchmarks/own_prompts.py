@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks.budget import Usage
+from tasks.benchmarks.figures import Measure
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.pairwise_benchmark import PairwiseBenchmark, direct_matchups
 from tasks.benchmarks.pairwise_files import Prompt, prompts_of, read_prompts
 from tasks.benchmarks.pairwise_judge import Matchup, expected_usage
-from tasks.benchmarks.protocol import Measure
 from tasks.core.errors import InputError
 from tasks.core.text_files import read_json_lines
 from tasks.core.values import canonical_json

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.benchmarks.figures import MIN_JUDGED, Counts, Judged
 from tasks.benchmarks.judge_config import Judge
 from tasks.benchmarks.pairwise_files import (
     BASELINE_DIGEST,
@@ -17,7 +18,7 @@ from tasks.benchmarks.pairwise_files import (
 from tasks.benchmarks.pairwise_judge import JUDGMENTS, Matchup, judge_matchups
 from tasks.benchmarks.pairwise_prompts import CREATIVE, system_prompt
 from tasks.benchmarks.pairwise_score import PairwiseScore, causes_of, item_shares, score_pairs
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.rows import AnswerRow, Rows
 from tasks.core.errors import InputError
 from tasks.core.text_files import one_line, read_json_lines

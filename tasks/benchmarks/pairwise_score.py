@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import Field
 
+from tasks.benchmarks.figures import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
 from tasks.benchmarks.pairwise_files import Pair, read_pairs
-from tasks.benchmarks.protocol import MIN_JUDGED, ONE_ITEM, UNKNOWN_CAUSE, UNKNOWN_JUDGE, Score
 from tasks.benchmarks.style_control import (
     Battles,
     NoEstimateError,

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field
 
 from tasks.benchmarks import own_prompts
 from tasks.benchmarks.data import DataFile
+from tasks.benchmarks.figures import Measure
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import Benchmark, Measure
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.table import BENCHMARKS, DEFAULT
 from tasks.core.errors import InputError
 from tasks.core.values import fingerprint

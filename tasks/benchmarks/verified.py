@@ -16,8 +16,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.benchmarks.figures import MIN_JUDGED, Counts, Judged, Score
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Score
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.rows import Dialogue, DialogueTurn, Rows
 from tasks.core.errors import InputError, PermanentError
 from tasks.core.text_files import one_line, read_json, read_json_lines

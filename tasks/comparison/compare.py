@@ -7,8 +7,9 @@ compare(Path("a.jsonl"), Path("b.jsonl"))                            MT-Bench's,
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.benchmarks.figures import MIN_JUDGED, UNKNOWN_JUDGE, Score
 from tasks.benchmarks.lineage import shared_lineage
-from tasks.benchmarks.protocol import MIN_JUDGED, UNKNOWN_JUDGE, Benchmark, Score
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.comparison.pairing import arm_result, paired_items, scores_of
 from tasks.core.errors import InputError

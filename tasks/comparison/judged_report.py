@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from tasks.benchmarks.budget import Usage, describe_usage
-from tasks.benchmarks.protocol import Judged
+from tasks.benchmarks.figures import Judged
 from tasks.comparison.stored_answers import AnswerFiles, JudgedPair
 from tasks.core.values import fingerprint
 from tasks.reports.html import render_judged

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Score
+from tasks.benchmarks.figures import MIN_JUDGED, Score
+from tasks.benchmarks.protocol import Benchmark
 from tasks.core.errors import InputError, PermanentError
 from tasks.stats.metrics import ArmResult
 

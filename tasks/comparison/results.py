@@ -6,8 +6,8 @@ from pydantic import Field
 
 from tasks.benchmarks.alpaca_judge import ANNOTATIONS
 from tasks.benchmarks.budget import Usage
+from tasks.benchmarks.figures import Judged
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import Judged
 from tasks.benchmarks.registry import find_benchmark
 from tasks.benchmarks.table import DEFAULT
 from tasks.comparison.arm import Arm

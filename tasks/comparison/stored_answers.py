@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from tasks.benchmarks import own_prompts
 from tasks.benchmarks.budget import Usage, check_budget, dollars, split_budget
+from tasks.benchmarks.figures import Counts
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import Benchmark, Counts
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.registry import find_benchmark, judge_fingerprint
 from tasks.comparison.compare import Comparison, compare_as
 from tasks.comparison.judge_session import judge_session, reopened, seal_judging

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.benchmarks.alpaca_files import read_answers
+from tasks.benchmarks.figures import MIN_JUDGED, Counts, Judged, Measure, Score
 from tasks.benchmarks.judge_config import Judge
-from tasks.benchmarks.protocol import MIN_JUDGED, Benchmark, Counts, Judged, Measure, Score
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.rows import Dialogue, DialogueTurn, Rows
 from tasks.core.errors import InputError
 from tasks.stats.metrics import ArmMetrics

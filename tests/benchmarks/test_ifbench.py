@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.benchmarks import ifbench, nltk_files, scorers
+from tasks.benchmarks.figures import Judged
 from tasks.benchmarks.instruction_following import InstructionScore
-from tasks.benchmarks.protocol import Judged
 from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.core.errors import CorruptError, PermanentError
 from tests.benchmarks.instruction_files import IFBENCH, use_small_ifbench

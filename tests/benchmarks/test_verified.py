@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from tasks.benchmarks import gsm8k, ifeval, lm_eval_tasks, scorers
 from tasks.benchmarks.data import import_from
+from tasks.benchmarks.figures import Judged
 from tasks.benchmarks.gsm8k import GSM8KScore
 from tasks.benchmarks.instruction_following import InstructionScore
-from tasks.benchmarks.protocol import Benchmark, Judged
+from tasks.benchmarks.protocol import Benchmark
 from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.comparison.compare import compare
 from tasks.core.errors import InputError, PermanentError
