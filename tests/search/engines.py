@@ -55,7 +55,8 @@ class FakeVllm:
         python: str | None = None,
     ) -> Iterator["_Engine"]:
         """In the place of `tasks.generation.live_session.live_engine`."""
-        assert (pair is None) == (sft is None) and python in (None, sys.executable)
+        engines = os.environ.get("EXPO_ENGINE_PYTHON", sys.executable)
+        assert (pair is None) == (sft is None) and python in (None, engines)
         if self.unfit and pair is not None:
             raise UnfitError("no new weights")
         if adapter is not None:
