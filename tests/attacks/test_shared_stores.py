@@ -26,6 +26,7 @@ from tasks.weights.planner import make_plan
 from tasks.weights.shard_writer import write_shard
 from tasks.weights.verify import verify
 from tests.servers.s3 import BUCKET, S3Server
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
 
 NOW = timedelta(0)
@@ -247,7 +248,7 @@ def test_the_same_alpha_twice_ends_well(store: Store, tmp_path: Path) -> None:
     for twin in twins:
         assert twin.stdout
         twin.stdout.readline()
-    ended = [twin.communicate(b"\n", timeout=120) for twin in twins]
+    ended = [twin.communicate(b"\n", timeout=LIMIT) for twin in twins]
     assert [twin.returncode for twin in twins] == [0, 0], [errors.decode() for _, errors in ended]
     assert verify(open_source(f"{store.uri}/out"), reopen, "all").differences == ()
 

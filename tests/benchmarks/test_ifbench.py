@@ -17,6 +17,7 @@ from tasks.benchmarks.registry import benchmark_names, find_benchmark
 from tasks.core.errors import CorruptError, PermanentError
 from tests.benchmarks.instruction_files import IFBENCH, use_small_ifbench
 from tests.benchmarks.test_verified import judged
+from tests.waiting import LIMIT
 
 # the second begins with no verb; the last follows its instruction without the first line
 ANSWERS = ["It has 2 cows and 30 hens.", "Pears ripen", "walls are", "Sure!\nnospace"]
@@ -129,7 +130,7 @@ def test_nothing_is_downloaded_at_import_or_while_scoring_whatever_the_umask(sma
         [*python, json.dumps(files), json.dumps(IFBENCH)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
         env=environment,
     )
     found = [json.loads(line) for line in run.stdout.splitlines()]

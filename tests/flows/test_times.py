@@ -16,6 +16,7 @@ from tasks.comparison.run_config import RunConfig
 from tasks.core.timeline import Timeline
 from tasks.runtime.recorder import begin_work, record_run
 from tasks.runtime.stage import stage
+from tests.waiting import LIMIT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect")]
 
@@ -67,7 +68,7 @@ def test_generations_that_wait_keep_no_judging_waiting(monkeypatch: pytest.Monke
 
     @task
     def wait_for_engine() -> bool:
-        return released.wait(60)
+        return released.wait(LIMIT)
 
     class Finished:
         def result(self) -> tuple[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.runtime import limits
 from tasks.runtime.limits import GPUS, hold_engine
+from tests.waiting import LIMIT
 
 
 class Turns:
@@ -19,7 +20,7 @@ class Turns:
 
     def __enter__(self) -> None:
         self.asked.set()
-        assert self.free.wait(60)
+        assert self.free.wait(LIMIT)
 
     def __exit__(self, *_: object) -> None:
         pass
@@ -43,7 +44,7 @@ def test_who_waits_for_an_engine_of_its_process_holds_no_gpu(monkeypatch: pytest
 
     with ThreadPoolExecutor(1) as threads:
         worked = threads.submit(work)
-        assert turns.asked.wait(60)
+        assert turns.asked.wait(LIMIT)
         assert not held, "the GPUs are free while the engine of this process is not"
         turns.free.set()
         assert worked.result() == [(GPUS, 4)]

@@ -113,6 +113,8 @@ class Fault:
     status    the answer is `status`, with Retry-After when `retry_after` is given
     lost      what was asked for is done, but the answer is `status`
     stall     no answer until the client goes away
+
+    `after` so many of them, which it leaves alone.
     """
 
     kind: Kind
@@ -120,6 +122,7 @@ class Fault:
     times: int = 1
     status: int = 503
     retry_after: int | None = None
+    after: int = 0
 
 
 @dataclass
@@ -161,10 +164,17 @@ class HubState:
         self.repos[repo_id].refs[name] = commit
 
     def fail(
-        self, kind: Kind, on: str, times: int = 1, *, status: int = 503, retry_after: int | None = None
+        self,
+        kind: Kind,
+        on: str,
+        times: int = 1,
+        *,
+        status: int = 503,
+        retry_after: int | None = None,
+        after: int = 0,
     ) -> None:
         """Plans a fault; see Fault."""
-        self.faults.append(Fault(kind, on, times, status, retry_after))
+        self.faults.append(Fault(kind, on, times, status, retry_after, after))
 
     def note(self, line: str) -> None:
         """A request has come."""
@@ -184,9 +194,12 @@ class HubState:
     def fault_for(self, line: str, kinds: tuple[Kind, ...]) -> Fault | None:
         """The planned fault that this request meets, counted down."""
         for fault in self.faults:
-            if fault.times > 0 and fault.kind in kinds and re.search(fault.on, line):
+            if not (fault.times > 0 and fault.kind in kinds and re.search(fault.on, line)):
+                continue
+            if fault.after == 0:
                 fault.times -= 1
                 return fault
+            fault.after -= 1
         return None
 
 

@@ -129,18 +129,18 @@ def test_killed_between_hub_and_s3(
     hub.add("org/sft", sft.folder())
     store = Store(f"s3://{BUCKET}/{uuid4().hex}")
     out = store.artefact("models", "a1b2")
-    hub.bytes_per_second = 64 * 1024
+    # Twelve requests read six headers; those after them are the shards'.
+    hub.fail("stall", on="GET /cdn/", after=12, times=100)
     command = [sys.executable, "-m", "flows.cli", "extrapolate", "--stream", "--alpha", "0.3"]
     killed = subprocess.Popen(
         [*command, "--out", out.uri, "--aligned", "org/aligned", "--sft", "org/sft"],
         env=os.environ | hub.environment(tmp_path / "of-the-killed"),
     )
-    # Twelve requests read six headers; those after them are the shards'.
     assert hub.wait_until_asked("GET /cdn/", times=13)
     killed.kill()
     killed.wait()
     assert out.manifest() is None
-    hub.bytes_per_second = None
+    hub.faults.clear()
 
     expected = Artefact(str(tmp_path / "expected"))
     new, old = open_source("org/aligned"), open_source("org/sft")

@@ -150,13 +150,15 @@ def test_killed_run_goes_on_at_its_shard(
     expected = make_model(*folders, tmp_path / "expected")
     aligned, sft = on_hub(hub, *folders)
     third = aligned.files()["model-00003-of-00004.safetensors"].sha256
+    # Two requests read the header; of those after it, which are the shard's, one is answered.
+    hub.fail("stall", on=f"GET /cdn/{third}", after=3, times=100)
     environment = os.environ | hub.environment(tmp_path / "of-the-killed")
     killed = subprocess.Popen([sys.executable, "-c", STREAM, str(tmp_path / "model")], env=environment)
-    # Two requests read the header; those after it are the shard's.
     assert hub.wait_until_asked(f"GET /cdn/{third}", times=4)
     killed.kill()
     killed.wait()
     assert not (tmp_path / "model" / "manifest.json").exists()
+    hub.faults.clear()
     hub.log.clear()
     made = make_model(aligned, sft, tmp_path / "model")
     assert digests_of(made) == digests_of(expected)

@@ -14,6 +14,7 @@ from tasks.weights.extrapolation import extrapolate
 from tasks.weights.memory import MemoryBudget, memory_budget, parse_bytes
 from tasks.weights.pass_options import PassOptions
 from tasks.weights.planner import make_plan
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair
 
 
@@ -60,7 +61,7 @@ def test_second_waits_for_the_first() -> None:
         with budget.hold(6):
             pool.submit(second)
             assert not inside.wait(0.05)
-        assert inside.wait(30)
+        assert inside.wait(LIMIT)
 
 
 def test_every_shard_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

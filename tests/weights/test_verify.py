@@ -20,6 +20,7 @@ from tasks.weights.extrapolation import extrapolate
 from tasks.weights.planner import make_plan
 from tasks.weights.verify import Verification
 from tasks.weights.verify import verify as verify_source
+from tests.waiting import LIMIT
 from tests.weights.checkpoints import pair, recipe, write_checkpoint
 
 
@@ -171,7 +172,7 @@ def test_verify_loads_neither_torch_nor_numba(model: Artefact) -> None:
         f"assert verify(open_source({str(folder_of(model))!r}), reopen, 'all').differences == ()\n"
         "assert not {'torch', 'numba', 'llvmlite', 'tasks.weights.compiled'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT)
 
 
 def test_weights_that_nobody_extrapolated(model: Artefact) -> None:
