@@ -18,6 +18,7 @@ from tasks.generation.answers import SUMMARY, answers_file
 from tasks.generation.process import generate
 from tasks.generation.settings import GenerationJob, GenerationSettings, GenerationSummary, Sampling
 from tests.servers.processes import descendants, kill
+from tests.waiting import LIMIT
 
 pytestmark = pytest.mark.slow
 
@@ -250,7 +251,7 @@ def kill_the_caller(job: GenerationJob) -> int:
         caller.kill()
     assert len(engines) == 3  # what has imported vLLM, the engine, and its child with the model
     for engine in engines:
-        assert select.select([engine], [], [], 20)[0], "an engine outlives its caller"
+        assert select.select([engine], [], [], LIMIT)[0], "an engine outlives its caller"
         os.close(engine)
     return journaled(job)
 

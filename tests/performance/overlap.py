@@ -53,7 +53,7 @@ def _serve(stack: ExitStack, folder: Path, megabytes: float) -> "tuple[SlowLink,
     shutil.rmtree(folder / "pair")
     s3 = stack.enter_context(S3Server(folder / "s3"))
     to_hub = stack.enter_context(SlowLink(hub.port, down=DOWN))
-    to_s3 = stack.enter_context(SlowLink(int(s3.url.rpartition(":")[2]), up=UP))
+    to_s3 = stack.enter_context(SlowLink(s3.port, up=UP))
     os.environ |= s3.environment() | {"HF_ENDPOINT": to_hub.url, "AWS_ENDPOINT_URL": to_s3.url}
     return to_hub, to_s3
 

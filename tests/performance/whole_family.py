@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace) -> Measured:
         hub, judge = stack.enter_context(HubServer()), stack.enter_context(JudgeServer())
         s3 = stack.enter_context(S3Server(folder / "s3"))
         to_hub = stack.enter_context(SlowLink(hub.port, down=options.down * MEGA))
-        to_s3 = stack.enter_context(SlowLink(int(s3.url.rpartition(":")[2]), up=options.up * MEGA))
+        to_s3 = stack.enter_context(SlowLink(s3.port, up=options.up * MEGA))
         judge.prefers = lambda first, second: _prefers_longer(first, second, options.latency)
         environment = {
             **os.environ,

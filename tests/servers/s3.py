@@ -51,8 +51,12 @@ class S3Server:
         self.kill()
 
     @property
+    def port(self) -> int:
+        return self._ports["s3"]
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._ports['s3']}"
+        return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
         """The AWS_* variables that reach this server."""

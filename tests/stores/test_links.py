@@ -36,7 +36,7 @@ REPO = "lab/model"
 @pytest.fixture
 def link(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLink]:
     """The S3 server behind a link that can be cut."""
-    with SlowLink(int(s3.url.rpartition(":")[2])) as link:
+    with SlowLink(s3.port) as link:
         monkeypatch.setenv("AWS_ENDPOINT_URL", link.url)
         forget_clients()
         yield link

@@ -18,10 +18,12 @@ from tasks.stores.artefact import STORE_MARK, Store
 from tasks.stores.gc import find_orphans, remove
 from tasks.stores.s3 import S3Files, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
+from tests.servers.slow_link import SlowLink
 from tests.waiting import wait_until
 
 PART_BYTES = 5 * 1024**2  # the least that S3 takes
 LARGE = os.urandom(PART_BYTES) * 6
+SLOW = 2e6  # bytes a second: an upload of LARGE takes fifteen seconds
 UPLOAD = """
 import sys
 from pathlib import Path
@@ -86,14 +88,16 @@ def test_an_etag_of_another_kind_is_no_harm(
 
 @pytest.mark.slow
 def test_killed_upload_leaves_nothing_whole(
-    files: S3Files, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: S3Files, s3: S3Server, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EXPO_CACHE", str(tmp_path / "cache"))
     Store(files._uri).mark()
-    upload = subprocess.Popen([sys.executable, "-c", UPLOAD, files._uri, str(large)])
-    assert _wait_for_upload(files)
-    upload.kill()
-    upload.wait()
+    with SlowLink(s3.port, up=SLOW) as link:
+        command = [sys.executable, "-c", UPLOAD, files._uri, str(large)]
+        upload = subprocess.Popen(command, env=os.environ | {"AWS_ENDPOINT_URL": link.url})
+        wait_until(lambda: _uploads(files), "an upload")
+        upload.kill()
+        upload.wait()
 
     assert (files.names(), files.size("model.safetensors")) == ([STORE_MARK], None)
     assert find_orphans(files._uri, timedelta(hours=1)) == ()
@@ -118,7 +122,7 @@ def test_server_killed_during_upload(files: S3Files, s3: S3Server, large: Path) 
 
     thread = threading.Thread(target=upload)
     thread.start()
-    assert _wait_for_upload(files)
+    wait_until(lambda: _uploads(files), "an upload")
     s3.kill()
     thread.join()
     s3.start()
@@ -191,9 +195,3 @@ def _uploads(files: S3Files) -> list[object]:
         "list_multipart_uploads", Bucket=BUCKET, Prefix=files._prefix
     )
     return list(found.get("Uploads", []))
-
-
-def _wait_for_upload(files: S3Files) -> bool:
-    """Polls the server, which does not announce that an upload began."""
-    wait_until(lambda: _uploads(files), "an upload")
-    return True
