@@ -80,15 +80,12 @@ class SlowLink:
 
     async def _connect(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         # cancelled when the link ends: asyncio would write a traceback of each connection
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(answer):
             server, request = await asyncio.open_connection("127.0.0.1", self._target)
-            try:
+            with contextlib.closing(request):
                 await asyncio.gather(
                     self._carry(client, request, self._up), self._carry(server, answer, self._down)
                 )
-            finally:
-                request.close()
-                answer.close()
 
     async def _carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: _Direction
