@@ -26,8 +26,8 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 WORKERS := -n logical --maxprocesses 4
 BY_MODULE := --dist loadfile --no-loadscope-reorder
 AT_ONCE := $(WORKERS) $(BY_MODULE)
-# a drill waits for its servers half of the time: one more than there are cores
-DRILLS_AT_ONCE := -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 $(BY_MODULE)
+# drills also wait out outages and silences: one more than there are cores
+DRILLS_AT_ONCE = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 $(BY_MODULE)
 
 .PHONY: demo test fuzz repeat coverage drills docs release check static quick pythons newest clean
 .DELETE_ON_ERROR:

@@ -11,7 +11,7 @@ from tasks.stats.paired import FiniteValue
 
 __all__ = ["MIN_JUDGED", "ONE_ITEM", "UNKNOWN_CAUSE", "UNKNOWN_JUDGE", "Counts", "Judged", "Measure", "Score"]
 
-MIN_JUDGED = 0.95
+MIN_JUDGED = 0.95  # of a file's items, for a score
 UNKNOWN_JUDGE = "unknown judge"  # of a file that does not say who judged
 ONE_ITEM = "not available, because there is one item"  # the standard error of a file's score
 UNKNOWN_CAUSE = "cause unknown"  # of an item without a judgment in a file that does not say why

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.drills.play import Outcome, run_of_one_family
+from tests.drills.play import Outcome, Play, run_of_one_family
 from tests.drills.stage import Stage, set_up
 
 Record = Callable[..., None]
+Fault = Callable[[Play], None]
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,16 @@ def undisturbed(stage: Stage, record: Record) -> Outcome:
     record("kill: nothing", **outcome.taken)
     assert any(name.endswith(".safetensors") for name in outcome.files) and len(outcome.files) >= 5
     return outcome
+
+
+@pytest.fixture
+def require_the_same(stage: Stage, undisturbed: Outcome, record: Record) -> Callable[[str, Fault], None]:
+    """Disturbs a run, which has to end with the bytes and the figures of the undisturbed one."""
+
+    def require(name: str, fault: Fault) -> None:
+        outcome = run_of_one_family(stage, name, fault)
+        record(f"kill: {name}", **outcome.taken)
+        assert outcome.files == undisturbed.files
+        assert outcome.figures == undisturbed.figures
+
+    return require

@@ -71,7 +71,7 @@ def test_an_approved_run_starts_over_and_is_not_asked_again(stage: Stage, tmp_pa
 
 
 def test_a_refused_run_fails_and_has_spent_nothing(stage: Stage, tmp_path: Path) -> None:
-    """The answer comes at once, while the suspended process is still there, so that two are for a moment."""
+    """The answer comes at once, while the suspended process is still there: for a moment the run has two."""
     ledger = tmp_path / "ledger"
     run = stage.begin("spend/drill", ledger=str(ledger), estimates=[LITTLE])
     _form(stage, run)

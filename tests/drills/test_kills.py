@@ -6,9 +6,8 @@ from collections.abc import Callable
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.drills.conftest import Record
-from tests.drills.play import Outcome, Play, run_of_one_family
-from tests.drills.stage import Stage
+from tests.drills.conftest import Fault
+from tests.drills.play import Play
 from tests.servers.processes import descendants, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
@@ -44,11 +43,5 @@ def _engine(play: Play) -> None:
 
 
 @pytest.mark.parametrize("fault", [_engine, _flow, _worker, _node])
-def test_same_bytes_and_figures(
-    fault: Callable[[Play], None], stage: Stage, undisturbed: Outcome, record: Record
-) -> None:
-    name = fault.__name__.strip("_")
-    outcome = run_of_one_family(stage, name, fault)
-    record(f"kill: {name}", **outcome.taken)
-    assert outcome.files == undisturbed.files
-    assert outcome.figures == undisturbed.figures
+def test_same_bytes_and_figures(fault: Fault, require_the_same: Callable[[str, Fault], None]) -> None:
+    require_the_same(fault.__name__.strip("_"), fault)

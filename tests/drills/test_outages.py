@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.drills.conftest import Record
-from tests.drills.play import Outcome, Play, run_of_one_family
-from tests.drills.stage import Stage
+from tests.drills.conftest import Fault
+from tests.drills.play import Play
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -30,11 +29,5 @@ def _server(play: Play) -> None:
 
 
 @pytest.mark.parametrize("fault", [_s3, _server])
-def test_same_bytes_and_figures(
-    fault: Callable[[Play], None], stage: Stage, undisturbed: Outcome, record: Record
-) -> None:
-    name = fault.__name__.strip("_")
-    outcome = run_of_one_family(stage, name, fault)
-    record(f"outage: {name}", **outcome.taken)
-    assert outcome.files == undisturbed.files
-    assert outcome.figures == undisturbed.figures
+def test_same_bytes_and_figures(fault: Fault, require_the_same: Callable[[str, Fault], None]) -> None:
+    require_the_same(fault.__name__.strip("_"), fault)

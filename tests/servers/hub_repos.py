@@ -114,7 +114,7 @@ class Fault:
     lost      what was asked for is done, but the answer is `status`
     stall     no answer until the client goes away
 
-    `after` so many of them, which it leaves alone.
+    The first `after` such requests are left alone.
     """
 
     kind: Kind
