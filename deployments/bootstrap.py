@@ -14,8 +14,11 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
@@ -23,23 +26,26 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
 )
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from deployments.automations import automations, notification
 from deployments.exposure import unlocked
 from deployments.job_templates import PoolKind, base_job_template
 from flows.parameters import default_store
-from tasks.core.errors import ExpoError, InputError
+from tasks.core.errors import ExpoError, InputError, RetryableError
 from tasks.runtime.limits import GPUS, HUB_DOWNLOADS, JUDGE_REQUESTS
 from tasks.stores.s3 import filesystem
 from tasks.stores.s3_errors import s3_errors
 
-__all__ = ["bootstrap", "make_bucket"]
+__all__ = ["LOCKED_UP", "bootstrap", "make_bucket"]
 
 ROOT = Path(__file__).parents[1]
 # priority 1 goes first: families before the parents that wait for them, nights when all else is quiet
 QUEUES = {"expo": {"families": 1, "parents": 2, "nightly": 3}, "expo-gpu": {"families": 1}}
 LIMITS = {GPUS: 8, HUB_DOWNLOADS: 8, JUDGE_REQUESTS: 64}
+ANSWER_SECONDS = 60.0  # a busy server answers within a few
+LOCKED_UP = "the Prefect server does not answer any more"
+"""How the error begins by which a server that has to be started again is told from any other."""
 
 
 def bootstrap(kind: PoolKind, limits: dict[str, int | None], notify: str | None) -> list[str]:
@@ -52,6 +58,7 @@ def bootstrap(kind: PoolKind, limits: dict[str, int | None], notify: str | None)
 
     Raises:
         InputError: the block does not exist, or the kind's worker is not installed.
+        RetryableError: the server does not answer, and has to be started again.
     """
     done: list[str] = []
     with get_client(sync_client=True) as client:
@@ -59,8 +66,33 @@ def bootstrap(kind: PoolKind, limits: dict[str, int | None], notify: str | None)
             done += _pool(client, pool, kind, queues)
         for name, slots in limits.items():
             done += _limit(client, name, slots)
+    with _asking_once() as client:
         done += _automations(client, notify)
     return done
+
+
+@contextmanager
+def _asking_once() -> Iterator[SyncPrefectClient]:
+    """A client that does not wait long, nor ask again, for what a server on SQLite may never answer.
+
+    Every five seconds a server looks through its automations. Where one is made or changed at that moment,
+    Prefect before 3.8.8 on SQLite waits for itself, and answers nobody (PrefectHQ/prefect, issue 23055).
+
+    Raises:
+        RetryableError: the server does not answer.
+    """
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(httpx_settings={"timeout": ANSWER_SECONDS}, sync_client=True) as client,
+    ):
+        try:
+            yield client
+        except httpx.TimeoutException as error:
+            raise RetryableError(
+                f"{LOCKED_UP}: nothing for {ANSWER_SECONDS:.0f} s while automations were made. Before "
+                "version 3.8.8 one on SQLite can lock itself up then (Prefect's issue 23055). End it with "
+                "kill -9, start it, and run this again: what has been made stays"
+            ) from error
 
 
 def _pool(client: SyncPrefectClient, name: str, kind: PoolKind, queues: dict[str, int]) -> list[str]:

@@ -9,8 +9,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.schemas.automations import EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments import bootstrap as module
+from tasks.core.errors import RetryableError
 from tasks.runtime.events import SUSPENDED
-from tests.servers.prefect import bootstrap, serve_prefect
+from tests.servers.prefect import bootstrap, serve_prefect, server_at
 
 pytestmark = pytest.mark.slow
 
@@ -82,11 +84,30 @@ def test_a_second_time_changes_nothing(server: str, client: SyncPrefectClient) -
     assert ids() == before
     made = [line for line in again.splitlines() if line.startswith(("work ", "limit ", "automation "))]
     assert made == ["limit expo-gpus: 64, was 8"]
-    from deployments.bootstrap import LIMITS
-    from deployments.bootstrap import bootstrap as make_what_is_missing
-
-    kept = make_what_is_missing("process", dict.fromkeys(LIMITS), None)
+    kept = module.bootstrap("process", dict.fromkeys(module.LIMITS), None)
     assert kept == [], "what an operator has set stays"
+
+
+def test_a_server_that_has_locked_itself_up_is_not_waited_for(
+    server: str, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = module._automations
+
+    def locked_up(client: SyncPrefectClient, notify: str | None) -> list[str]:
+        for process in server_at(server).processes():
+            process.suspend()
+        return make(client, notify)
+
+    monkeypatch.setattr(module, "_automations", locked_up)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.5)
+    try:
+        with pytest.raises(
+            RetryableError, match=rf"{module.LOCKED_UP}: nothing for .* kill -9, start it, and"
+        ):
+            module.bootstrap("process", dict.fromkeys(module.LIMITS), None)
+    finally:
+        for process in server_at(server).processes():
+            process.resume()
 
 
 def test_a_block_that_is_not_there_is_named(server: str, said: str) -> None:
