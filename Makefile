@@ -29,6 +29,9 @@ AT_ONCE := $(WORKERS) $(BY_MODULE)
 # drills also wait out outages and silences: one more than there are cores
 DRILLS_AT_ONCE = -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --maxprocesses 4 $(BY_MODULE)
 
+# A machine may forbid Python to keep bytecode: then each process of the tests would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test fuzz repeat coverage drills docs release check static quick pythons newest clean
 .DELETE_ON_ERROR:
 

@@ -17,11 +17,11 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from threading import Event, Thread
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tasks.core.append_file import PRIVATE
 from tasks.core.values import Value
@@ -34,6 +34,15 @@ DESCRIPTORS = 3
 IDLE_SECONDS = 900
 POLL_SECONDS = 0.05  # between two looks whether an engine has ended
 LOOK_SECONDS = 1.0  # between two looks whether the caller lives
+# what vLLM 0.32 imports only when an engine starts: half a second
+USED_BY_ALL = (
+    "vllm.entrypoints.launchers.cli_args",
+    "vllm.model_executor.layers.quantization.online.base",
+    "vllm.v1.core.sched.scheduler",
+)
+USED_ON_CPU = ("vllm.v1.worker.cpu_worker", "vllm.v1.attention.backends.cpu_attn")
+
+Looked = TypeVar("Looked")
 
 
 class ForkRequest(Value):
@@ -88,12 +97,38 @@ def _import_vllm(parent: int) -> None:
 
 
 def _import() -> None:
+    """What every engine would import, and on a CPU what it would do, before it reads its model."""
     on_cpu = prepare_environment()
     from transformers import AutoTokenizer  # noqa: F401
     from vllm import LLM  # noqa: F401
 
+    # another version than ours may have none of this: its engines do it themselves
+    for module in (*USED_BY_ALL, *(USED_ON_CPU if on_cpu else ())):
+        with suppress(ImportError):
+            import_module(module)
     if on_cpu:
-        import vllm.v1.worker.cpu_worker  # noqa: F401
+        with suppress(ImportError, AttributeError):
+            _prepare_for_cpu()
+
+
+def _prepare_for_cpu() -> None:
+    """Does once what vLLM does in each engine: two seconds of a core, ten for an architecture's first."""
+    from vllm.model_executor.models import registry
+    from vllm.platforms import current_platform
+
+    # it looks through all modules for kernels that need Triton
+    current_platform.register_triton_kernel_overrides()
+    type(current_platform).register_triton_kernel_overrides = classmethod(_nothing)
+    # a new process looks at a model's class, lest this one touches CUDA
+    registry._run_in_subprocess = _run_here
+
+
+def _nothing(_platform: object) -> None:
+    pass
+
+
+def _run_here(work: Callable[[], Looked]) -> Looked:
+    return work()
 
 
 def _exit_with(parent: int, imported: Event) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -16,7 +17,9 @@ import pytest
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 from tasks.generation import forked
+from tasks.generation.fork_server import USED_BY_ALL, USED_ON_CPU
 from tasks.generation.forked import ForkedEngine, forked_engine
+from tests.parts import lacks
 from tests.servers.processes import descendants, ended
 from tests.waiting import wait_until
 
@@ -156,3 +159,16 @@ def test_a_server_that_cannot_start_ends_its_engine_and_says_why(
         engines.start(Asked(word=""), python="/no/such/python"),
     ):
         pass
+
+
+def test_vllm_has_what_is_done_before_the_forks() -> None:
+    """A version without it would start its engines slowly, and nothing else would say so."""
+    found = find_spec("vllm")
+    if not found or not found.origin:
+        lacks("vllm", "vLLM is not installed here")
+    package = Path(found.origin).parent
+    for module in (*USED_BY_ALL, *USED_ON_CPU):
+        assert package.parent.joinpath(*module.split(".")).with_suffix(".py").is_file(), module
+    assert "= _run_in_subprocess(" in (package / "model_executor/models/registry.py").read_text()
+    worker = (package / "v1/worker/worker_base.py").read_text()
+    assert "current_platform.register_triton_kernel_overrides()" in worker
