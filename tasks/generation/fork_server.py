@@ -34,13 +34,14 @@ DESCRIPTORS = 3
 IDLE_SECONDS = 900
 POLL_SECONDS = 0.05  # between two looks whether an engine has ended
 LOOK_SECONDS = 1.0  # between two looks whether the caller lives
-# what vLLM 0.32 imports only when an engine starts: half a second
-USED_BY_ALL = (
+# what vLLM 0.32 imports only when an engine starts; on a GPU too, but there it might touch CUDA
+USED_ON_CPU = (
     "vllm.entrypoints.launchers.cli_args",
     "vllm.model_executor.layers.quantization.online.base",
+    "vllm.v1.attention.backends.cpu_attn",
     "vllm.v1.core.sched.scheduler",
+    "vllm.v1.worker.cpu_worker",
 )
-USED_ON_CPU = ("vllm.v1.worker.cpu_worker", "vllm.v1.attention.backends.cpu_attn")
 
 Looked = TypeVar("Looked")
 
@@ -97,22 +98,20 @@ def _import_vllm(parent: int) -> None:
 
 
 def _import() -> None:
-    """What every engine would import, and on a CPU what it would do, before it reads its model."""
     on_cpu = prepare_environment()
     from transformers import AutoTokenizer  # noqa: F401
     from vllm import LLM  # noqa: F401
 
-    # another version than ours may have none of this: its engines do it themselves
-    for module in (*USED_BY_ALL, *(USED_ON_CPU if on_cpu else ())):
-        with suppress(ImportError):
-            import_module(module)
     if on_cpu:
+        # another version may lack some of it: its engines do that themselves
         with suppress(ImportError, AttributeError):
             _prepare_for_cpu()
 
 
 def _prepare_for_cpu() -> None:
     """Does once what vLLM does in each engine: two seconds of a core, ten for an architecture's first."""
+    for module in USED_ON_CPU:
+        import_module(module)
     from vllm.model_executor.models import registry
     from vllm.platforms import current_platform
 

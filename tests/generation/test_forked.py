@@ -17,7 +17,7 @@ import pytest
 from tasks.core.errors import InputError
 from tasks.core.values import Value
 from tasks.generation import forked
-from tasks.generation.fork_server import USED_BY_ALL, USED_ON_CPU
+from tasks.generation.fork_server import USED_ON_CPU
 from tasks.generation.forked import ForkedEngine, forked_engine
 from tests.parts import lacks
 from tests.servers.processes import descendants, ended
@@ -167,7 +167,7 @@ def test_vllm_has_what_is_done_before_the_forks() -> None:
     if not found or not found.origin:
         lacks("vllm", "vLLM is not installed here")
     package = Path(found.origin).parent
-    for module in (*USED_BY_ALL, *USED_ON_CPU):
+    for module in USED_ON_CPU:
         assert package.parent.joinpath(*module.split(".")).with_suffix(".py").is_file(), module
     assert "= _run_in_subprocess(" in (package / "model_executor/models/registry.py").read_text()
     worker = (package / "v1/worker/worker_base.py").read_text()
