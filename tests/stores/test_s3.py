@@ -4,9 +4,9 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from tasks.core.errors import CorruptError, InputError, PermanentError, Retryabl
 from tasks.stores import s3 as s3_module
 from tasks.stores.artefact import STORE_MARK, Store
 from tasks.stores.gc import find_orphans, remove
-from tasks.stores.s3 import S3Files, forget_clients
+from tasks.stores.s3 import S3Files, filesystem, forget_clients
 from tests.servers.s3 import BUCKET, S3Server
 from tests.servers.slow_link import SlowLink
 from tests.waiting import wait_until
@@ -112,21 +112,19 @@ def test_killed_upload_leaves_nothing_whole(
 
 @pytest.mark.slow
 def test_server_killed_during_upload(files: S3Files, s3: S3Server, large: Path) -> None:
-    raised: list[BaseException] = []
+    """When the second part is about to be sent, and with it all tries."""
+    parts = count(1)
 
-    def upload() -> None:
-        try:
-            files.copy_in(large, "model.safetensors")
-        except RetryableError as error:
-            raised.append(error)
+    def kill(**_sent: object) -> None:
+        if next(parts) == 2:
+            s3.kill()
 
-    thread = threading.Thread(target=upload)
-    thread.start()
-    wait_until(lambda: _uploads(files), "an upload")
-    s3.kill()
-    thread.join()
+    filesystem(os.getpid()).s3.meta.events.register("before-call.s3.UploadPart", kill)
+    with pytest.raises(RetryableError):
+        files.copy_in(large, "model.safetensors")
+    forget_clients()
     s3.start()
-    assert len(raised) == 1
+    assert next(parts) > 2
     assert files.size("model.safetensors") is None
     files.copy_in(large, "model.safetensors")
     assert files.sha256("model.safetensors")
