@@ -6,9 +6,10 @@ the whole of θ(α), of which vLLM's loaders take what its rank or stage has; al
 parents in the page cache.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.core import errors
 from tasks.core.errors import ExpoError
@@ -19,6 +20,7 @@ from tasks.weights.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from tasks.weights.theta import ThetaStream
 
@@ -50,7 +52,9 @@ class ThetaReply(Value):
 class ThetaWorker:
     """Extends vLLM's worker class."""
 
-    reload_weights: Callable[..., None]  # vLLM's own
+    # vLLM's own
+    reload_weights: Callable[..., None]
+    get_model: Callable[[], "Module"]
 
     def load_theta(self, order: str) -> str:
         """Loads new weights, by their names in the checkpoint.
@@ -73,6 +77,7 @@ class ThetaWorker:
             aligned, sft = FolderSource(Path(wanted.aligned)), FolderSource(Path(wanted.sft))
             stream = ThetaStream(make_plan(wanted.recipe, aligned, sft), aligned, sft)
             self.reload_weights(weights_iterator=_named_tensors(stream))
+            _pack_tied_layers(self.get_model())
             reply = ThetaReply(nonfinite=stream.nonfinite)
         except ExpoError as error:
             reply = ThetaReply(error=type(error).__name__, message=str(error))
@@ -100,3 +105,19 @@ def _named_tensors(stream: "ThetaStream") -> "Iterator[tuple[str, Tensor]]":
 
     for tensor in stream:
         yield tensor.name, torch.from_numpy(tensor.data).view(DTYPES[tensor.dtype]).reshape(tensor.shape)
+
+
+def _pack_tied_layers(model: "Module") -> None:
+    """Has layers that share a weight multiply by the new one.
+
+    On a CPU vLLM 0.32 multiplies by a packed copy, and a reload packs where it has loaded a weight. No
+    checkpoint has one of an output layer that is tied to the embedding, which kept the old copy.
+    """
+    layer: Any  # vLLM's
+    sharing: dict[int, list[Any]] = defaultdict(list)
+    for layer in model.modules():
+        if hasattr(layer, "cpu_linear") and layer.weight.numel():
+            sharing[layer.weight.data_ptr()].append(layer)
+    for layers in sharing.values():
+        for layer in layers if len(layers) > 1 else ():
+            layer.quant_method.process_weights_after_loading(layer)
