@@ -34,6 +34,7 @@ RANGE_BYTES = 8 * 1024**2
 AHEAD = 4  # ranges in flight or waiting to be read, for each checkpoint
 GAP_BYTES = 64 * 1024  # shorter gaps between two reads are fetched too: cheaper than another request
 EDGE_BYTES = 4 * 1024**2  # header or directory of a file that is read whole otherwise
+READERS = "expo-read-ahead"  # how the threads are named that read
 
 
 class Read(NamedTuple):
@@ -80,7 +81,7 @@ class StreamedInputs:
             self._of_file[piece.file].append(piece)
         self._held = 0
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(AHEAD)
+        self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix=READERS)
 
     def __enter__(self) -> Self:
         with self._lock:

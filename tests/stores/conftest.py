@@ -1,5 +1,7 @@
 """Fixtures: two checkpoints to stream, on this disk and on the Hub."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,23 @@ from tasks.weights.jobs import Plan
 from tests.servers.hub import WRITE_TOKEN, HubServer
 from tests.stores.straight_to_hub import SHARDS, plan_at
 from tests.stores.streamed import moved, random_tensors
+from tests.waiting import wait_until
 from tests.weights.checkpoints import write_checkpoint
 
 
 @pytest.fixture
-def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_ranges(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A thousand bytes and no tolerance for gaps: as many requests as a real checkpoint would take."""
     monkeypatch.setattr(streaming, "RANGE_BYTES", 1000)
     monkeypatch.setattr(streaming, "GAP_BYTES", 0)
     monkeypatch.setattr(streaming, "EDGE_BYTES", 5000)
+    yield
+    # after an error nobody waits for these: they would ask again in the next test
+    wait_until(lambda: not _readers(), "the end of the threads that read ahead")
+
+
+def _readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(streaming.READERS)]
 
 
 @pytest.fixture
