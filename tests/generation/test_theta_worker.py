@@ -1,4 +1,4 @@
-"""What one worker loads, and what its engine learns of it; vLLM's own part is a dictionary here."""
+"""What one worker loads, and what its engine learns of it; vLLM's part is a dictionary and two layers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
